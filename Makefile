@@ -1,0 +1,41 @@
+# Two commands: `make transfer` (the main job) and `make test`. Each sets up .venv by itself.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# One torch thread a process: the networks are small, and the workers would fight over the cores.
+export OMP_NUM_THREADS := 1
+
+.PHONY: transfer test lint type throughput clean help
+
+help: ## show this text
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 14
+
+transfer: $(VENV)/.bench ## pretrain at A = 1.0, transfer to A = 1.8, write benchmarks/out/transfer (ARGS="--help" for options)
+	$(BIN)/python -m benchmarks.transfer $(ARGS)
+
+test: $(VENV)/.test ## run the tests
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: $(VENV)/.dev ## ruff: style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(VENV)/.test $(VENV)/.dev ## mypy --strict
+	$(BIN)/mypy
+
+throughput: $(VENV)/.bench $(VENV)/.peers ## environment and training speed beside EnvPool, gymnax and Gymnasium
+	$(BIN)/python -m benchmarks.throughput $(ARGS)
+
+clean: ## remove .venv and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+EXTRAS_bench := bench,render
+EXTRAS_test  := bench,render,test
+EXTRAS_dev   := dev
+EXTRAS_peers := peers
+$(VENV)/.bench $(VENV)/.test $(VENV)/.dev $(VENV)/.peers: $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS_$*)]"
+	@touch $@

@@ -1,0 +1,1 @@
+"""k-gated policies for Stable-Baselines3."""
