@@ -1,0 +1,181 @@
+"""k-gates: hidden activations multiplied by a few learnable sigmoids.
+
+The gate of the paper is ``h' = h ⊙ g`` with ``g = σ(k_layer)`` for Neural Battery (NB) and
+``g = σ(k_layer) + block_weight · σ(k_block of the unit)`` for NB Pro, blocks being runs of neighbouring units.
+Both are one linear map of σ(k), see `KGate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from nb_agents.validation import check_number
+
+if TYPE_CHECKING:
+    from nb_agents.k_target import KTarget
+
+ACTIVATIONS: tuple[type[nn.Module], ...] = (
+    nn.CELU, nn.ELU, nn.GELU, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.LeakyReLU, nn.LogSigmoid, nn.Mish, nn.PReLU,
+    nn.ReLU, nn.ReLU6, nn.RReLU, nn.SELU, nn.Sigmoid, nn.SiLU, nn.Softplus, nn.Softsign, nn.Tanh, nn.Tanhshrink,
+)  # fmt: skip
+"""Element-wise activations that a gate may follow."""
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+class KGate(nn.Module):
+    """An activation followed by a gate: ``n_units`` activations are multiplied by what ``1 + n_blocks`` numbers k say.
+
+    ``k[0]`` belongs to the layer and ``k[1:]`` to its blocks. With the constant matrix M, which has a column of ones
+    for the layer and for each block a column that is ``block_weight`` on the block's units and 0 elsewhere, the gate
+    is ``g = M σ(k)``.
+
+    Attributes:
+        k: Parameter of shape ``(1 + n_blocks,)``.
+        membership: M, shape ``(n_units, 1 + n_blocks)``; moves with the module, is not saved.
+
+    Args:
+        n_units: Number of units, or of channels for a convolution.
+        block_size: Neighbouring units per block (the last block may be shorter); None for the layer's gate alone.
+        block_weight: Weight of a block's gate beside the layer's, >= 0.
+        k_init: Start value of every k.
+        spatial_dims: Trailing dimensions behind the units': 0 for a linear layer, 2 behind a `Conv2d`.
+        activation: Computed first; None for a gate alone. In an `nn.Sequential` the gate takes the activation's place,
+            so that every other layer keeps its name in the state dict.
+
+    Raises:
+        TypeError: If an argument is not a number.
+        ValueError: If ``n_units`` or ``block_size`` is below 1, ``block_weight`` negative or anything non-finite.
+    """
+
+    k: nn.Parameter
+    membership: torch.Tensor
+
+    def __init__(
+        self,
+        n_units: int,
+        *,
+        block_size: int | None = 16,
+        block_weight: float = 0.3,
+        k_init: float = 0.25,
+        spatial_dims: int = 0,
+        activation: nn.Module | None = None,
+    ) -> None:
+        check_gate_arguments(block_size, block_weight, k_init)
+        if n_units < 1:
+            raise ValueError(f"n_units must be >= 1, got {n_units!r}")
+        super().__init__()
+        self.n_units = n_units
+        self.block_size = block_size
+        self.spatial_dims = spatial_dims
+        self.activation = nn.Identity() if activation is None else activation
+        self.regularizer: tuple[KTarget, ...] = ()  # a tuple hides it from nn.Module: the policy owns it, saves it once
+        n_blocks = 0 if block_size is None else -(-n_units // block_size)
+        membership = torch.ones(n_units, 1 + n_blocks)
+        if block_size is not None:
+            block_of_unit = torch.arange(n_units)[:, None] // block_size
+            membership[:, 1:] = block_weight * (block_of_unit == torch.arange(n_blocks))
+        self.register_buffer("membership", membership, persistent=False)
+        self.k = nn.Parameter(torch.full((1 + n_blocks,), float(k_init)))
+
+    def gate(self) -> torch.Tensor:
+        """The gate g.
+
+        Returns:
+            Shape ``(n_units,)``, or ``(1,)`` where one number serves all units, followed by ``spatial_dims`` ones.
+        """
+        g = torch.sigmoid(self._parameters["k"])  # type: ignore[arg-type]
+        if self.block_size is not None:
+            g = self._buffers["membership"] @ g  # type: ignore[operator]
+        return g[(..., *(None,) * self.spatial_dims)] if self.spatial_dims else g
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``activation(x) ⊙ g``.
+
+        Args:
+            x: Shape ``(..., n_units)`` followed by ``spatial_dims`` dimensions.
+
+        Returns:
+            The same shape.
+        """
+        # Straight from nn.Module's tables, here and above: self.k and its like would take longer than the gate.
+        return self._modules["activation"](x) * self.gate()  # type: ignore[misc,no-any-return]
+
+    def extra_repr(self) -> str:
+        """The arguments, for ``repr``."""
+        return f"{self.n_units}, block_size={self.block_size}, spatial_dims={self.spatial_dims}"
+
+    def _add_regularizer_gradient(self, k: torch.Tensor) -> None:
+        for regularizer in self.regularizer:
+            regularizer.add_gradient(k)
+
+    # Hooks on a parameter are dropped when it is copied, pickled or replaced, and a regulariser in a dropped hook
+    # vanishes silently. So the gate hooks whatever becomes its k: by assignment (construction, `load_state_dict` with
+    # assign=True) and by restored state (deepcopy, pickle).
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "k" and isinstance(value, nn.Parameter):
+            value.register_post_accumulate_grad_hook(self._add_regularizer_gradient)  # type: ignore[no-untyped-call]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self.k.register_post_accumulate_grad_hook(self._add_regularizer_gradient)  # type: ignore[no-untyped-call]
+
+
+def check_gate_arguments(block_size: Any, block_weight: Any, k_init: Any) -> None:
+    """Refuse what no gate can be built from.
+
+    Raises:
+        TypeError: If an argument is not a number (``block_size``: an integer or None).
+        ValueError: If ``block_size < 1``, ``block_weight < 0`` or a value is not finite.
+    """
+    if block_size is not None:
+        if isinstance(block_size, bool) or not isinstance(block_size, int):
+            raise TypeError(f"block_size must be an integer >= 1 or None, got {block_size!r}")
+        if block_size < 1:
+            raise ValueError(f"block_size must be an integer >= 1 or None, got {block_size!r}")
+    check_number("block_weight", block_weight, low=0.0)
+    check_number("k_init", k_init)
+
+
+def gate_sequential(
+    network: nn.Module,
+    *,
+    gate_last: bool,
+    activations: tuple[type[nn.Module], ...] = ACTIVATIONS,
+    **gate_kwargs: Any,
+) -> None:
+    """Put a gate behind the hidden activations of every `nn.Sequential` in ``network``, in place.
+
+    Args:
+        network: Any module; its `nn.Sequential` parts are walked in order.
+        gate_last: Whether an activation with no linear layer behind it in its own Sequential is hidden too (as in a
+            features extractor) or the network's output (as the tanh of a deterministic actor).
+        activations: What counts as an activation.
+        **gate_kwargs: `KGate`'s arguments.
+    """
+    sequentials = [module for module in network.modules() if isinstance(module, nn.Sequential)]
+    for sequential in sequentials:
+        units: tuple[int, int] | None = None  # (number of units, spatial dimensions) of the last linear map
+        layers = list(sequential.named_children())
+        last_linear = max(
+            (i for i, (_, m) in enumerate(layers) if isinstance(m, (nn.Linear, *CONVOLUTIONS))), default=-1
+        )
+        for i, (name, module) in enumerate(layers):
+            if isinstance(module, nn.Linear):
+                units = (module.out_features, 0)
+            elif isinstance(module, CONVOLUTIONS):
+                units = (module.out_channels, len(module.kernel_size))
+            elif units is not None and isinstance(module, activations) and (gate_last or i < last_linear):
+                setattr(sequential, name, KGate(units[0], spatial_dims=units[1], activation=module, **gate_kwargs))
+
+
+def named_gates(module: nn.Module) -> Iterator[tuple[str, KGate]]:
+    """The gates in a module with their paths, in the order of `nn.Module.named_modules`."""
+    for name, child in module.named_modules():
+        if isinstance(child, KGate):
+            yield name, child

@@ -1,0 +1,131 @@
+"""k-gated policies for Stable-Baselines3, as plugins: SB3 builds the networks, the mixin puts gates into them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import nn
+
+from nb_agents.gates import ACTIVATIONS, KGate, check_gate_arguments, gate_sequential, named_gates
+from nb_agents.k_target import KTarget
+from nb_agents.optim import two_rates
+from nb_agents.validation import check_number
+
+
+class KGatedMixin:
+    """Gives an SB3 policy k-gates, the k-target regulariser and a second learning rate; put it first in the bases.
+
+    SB3 builds its networks in overridable hooks, before it makes the optimizers. The mixin gates what those hooks
+    return and, when the policy stands, replaces each optimizer by one with a group for the k's. SB3's ``learn()`` and
+    ``train()`` are untouched.
+
+    Args:
+        *args: The SB3 policy's own.
+        block_size: Units per block gate (NB Pro); None for layer gates alone (NB).
+        block_weight: Weight of a block's gate beside the layer's, >= 0.
+        k_init: Start value of every k.
+        k_lr_ratio: Learning rate of the k's over that of the weights, at every update, >= 0.
+        k_target: Target of the k-target regulariser, >= 0; the effective target is ``k_target · (0.5 + 0.3 τ)``.
+        k_target_weight: Weight of its loss, >= 0.
+        task_difficulty: τ in [0, 1]; also a property that can be set, and is saved with the parameters.
+        gate_critic: Whether the critic's hidden layers are gated too.
+        **kwargs: The SB3 policy's own.
+
+    Raises:
+        TypeError: If an argument is not of its kind.
+        ValueError: If one is out of its range, or the gated networks have no hidden layer.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        block_size: int | None = 16,
+        block_weight: float = 0.3,
+        k_init: float = 0.25,
+        k_lr_ratio: float = 5.0,
+        k_target: float = 0.3,
+        k_target_weight: float = 0.1,
+        task_difficulty: float = 0.0,
+        gate_critic: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        check_gate_arguments(block_size, block_weight, k_init)
+        regularizer = KTarget(k_target, k_target_weight, task_difficulty)
+        self.k_lr_ratio = check_number("k_lr_ratio", k_lr_ratio, low=0.0)
+        self.gate_critic = gate_critic
+        self._gate_kwargs = {"block_size": block_size, "block_weight": block_weight, "k_init": k_init}
+        super().__init__(*args, **kwargs)
+        self.regularizer = regularizer
+        if not self.gates:
+            raise ValueError("net_arch has no hidden layer that could be gated; give the policy at least one")
+        for gate in self.gates.values():
+            gate.regularizer = (regularizer,)
+        self._split_learning_rates()
+
+    @property
+    def gates(self) -> dict[str, KGate]:
+        """Every gate of the policy by its path, in the order of the modules."""
+        return dict(named_gates(self))  # type: ignore[arg-type]
+
+    @property
+    def task_difficulty(self) -> float:
+        """τ of the k-target regulariser, in [0, 1]; set it when the task changes."""
+        return self.regularizer.task_difficulty
+
+    # nn.Module's __setattr__ leaves properties of the class alone, so this setter is reached.
+    @task_difficulty.setter
+    def task_difficulty(self, value: float) -> None:
+        self.regularizer.task_difficulty = value
+
+    def _gate(self, network: nn.Module, *, gate_last: bool) -> None:
+        activation_fn = getattr(self, "activation_fn", nn.ReLU)
+        gate_sequential(network, gate_last=gate_last, activations=(*ACTIVATIONS, activation_fn), **self._gate_kwargs)
+
+    def _split_learning_rates(self) -> None:
+        ks = [gate.k for gate in self.gates.values()]
+        for owner in (self, getattr(self, "actor", None), getattr(self, "critic", None)):
+            if hasattr(owner, "optimizer"):
+                owner.optimizer = two_rates(owner.optimizer, ks, self.k_lr_ratio, **self.optimizer_kwargs)  # type: ignore[attr-defined,union-attr]
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        data: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]
+        return (
+            data
+            | self._gate_kwargs
+            | {
+                "k_lr_ratio": self.k_lr_ratio,
+                "k_target": self.regularizer.target,
+                "k_target_weight": self.regularizer.weight,
+                "task_difficulty": self.task_difficulty,
+                "gate_critic": self.gate_critic,
+            }
+        )
+
+
+class KGatedPolicy(KGatedMixin, ActorCriticPolicy):
+    """k-gated actor-critic policy for PPO and A2C: ``PPO(KGatedPolicy, env, policy_kwargs={"block_size": None})``.
+
+    Takes `KGatedMixin`'s arguments and all of SB3's `ActorCriticPolicy`. The hidden layers of the actor are gated,
+    those of a features extractor that the actor uses included.
+    """
+
+    def make_features_extractor(self) -> BaseFeaturesExtractor:
+        """SB3's features extractor, gated where the actor uses it or the critic's are gated too."""
+        extractor = super().make_features_extractor()
+        # SB3 makes the actor's first; a second one is the critic's (share_features_extractor=False).
+        is_critics = hasattr(self, "pi_features_extractor")
+        if self.gate_critic or not is_critics:
+            self._gate(extractor, gate_last=True)
+        return extractor
+
+    def _build_mlp_extractor(self) -> None:
+        super()._build_mlp_extractor()
+        self._gate(self.mlp_extractor.policy_net, gate_last=True)
+        if self.gate_critic:
+            self._gate(self.mlp_extractor.value_net, gate_last=True)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        # SB3 leaves this one out, and a policy saved by itself could not be rebuilt.
+        return super()._get_constructor_parameters() | {"share_features_extractor": self.share_features_extractor}

@@ -1,0 +1,36 @@
+"""Checks of numeric arguments: one wording for every refusal."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+def check_number(name: str, value: Any, *, low: float = -math.inf, high: float = math.inf) -> float:
+    """Return ``value`` as a float, or say what is accepted.
+
+    Args:
+        name: The argument's name, for the message.
+        value: What the caller passed.
+        low: Smallest accepted value.
+        high: Largest accepted value.
+
+    Raises:
+        TypeError: If ``value`` is not a real number.
+        ValueError: If it is NaN, infinite or outside ``[low, high]``.
+    """
+    try:
+        if isinstance(value, (bool, str)):
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    if not math.isfinite(number) or not low <= number <= high:
+        accepted = {
+            (True, True): "any finite number",
+            (False, True): f"a finite number >= {low:g}",
+            (True, False): f"a finite number <= {high:g}",
+            (False, False): f"a number in [{low:g}, {high:g}]",
+        }[low == -math.inf, high == math.inf]
+        raise ValueError(f"{name} must be {accepted}, got {value!r}")
+    return number
