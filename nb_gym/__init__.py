@@ -1,1 +1,16 @@
-"""Driven pendulums for Gymnasium."""
+"""Driven pendulums for Gymnasium: importing this registers `NBPendulum-v0`."""
+
+from gymnasium.envs.registration import register
+
+from nb_gym.dynamics import Context, difficulty
+from nb_gym.pendulum import NBPendulumEnv
+from nb_gym.vector import NBPendulumVectorEnv
+
+__all__ = ["Context", "NBPendulumEnv", "NBPendulumVectorEnv", "difficulty"]
+
+# No max_episode_steps: the environment counts its physics steps itself, whatever the frame skip.
+register(
+    id="NBPendulum-v0",
+    entry_point="nb_gym.pendulum:NBPendulumEnv",
+    vector_entry_point="nb_gym.vector:NBPendulumVectorEnv",
+)
