@@ -67,7 +67,8 @@ def feed_forward(kp: float = 100.0, kd: float = 20.0) -> Controller:
         theta: FloatArray, theta_dot: FloatArray, t: FloatArray, context: Context, rng: np.random.Generator
     ) -> FloatArray:
         drive = context.A * np.sin(context.omega * t + context.phase)
-        return (-drive - kp * theta - kd * theta_dot) / context.torque_gain
+        torque: FloatArray = (-drive - kp * theta - kd * theta_dot) / context.torque_gain
+        return torque
 
     return controller
 

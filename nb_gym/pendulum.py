@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nb_gym import dynamics
 from nb_gym.dynamics import CHANNELS, Context, DriveSchedule
+from nb_gym.rendering import Renderer, Scene
 from nb_gym.settings import (
     Setting,
     draw_episode,
@@ -22,10 +23,8 @@ from nb_gym.settings import (
     parse_observe,
     parse_options,
     parse_render_mode,
+    real_time_fps,
 )
-
-if TYPE_CHECKING:
-    from nb_gym.rendering import PendulumRenderer
 
 
 class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
@@ -112,7 +111,7 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         ValueError: If an argument is not accepted; the message names it, its value and what is.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 50}  # noqa: RUF012  (Gymnasium's own annotation)
+    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 100}  # noqa: RUF012  (Gymnasium's own annotation)
 
     def __init__(
         self,
@@ -128,10 +127,9 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.observe = parse_observe(observe)
         self.render_mode = parse_render_mode(render_mode, self.metadata["render_modes"])
         self._settings = parse_context(context)
+        self.metadata = self.metadata | {"render_fps": real_time_fps(self._settings, self.frame_skip)}
         self.observation_space, self.action_space = make_spaces(self._settings, self.observe)
-        self._widest_torque = float(np.max(self._settings["max_torque"]))
-        self._channels = [CHANNELS[name] for name in self.observe]
-        self._renderer: PendulumRenderer | None = None
+        self._renderer: Renderer | None = None
         self._drive: DriveSchedule | None = None
         self._steps = self.episode_steps  # as after an episode: a step needs a reset first
 
@@ -150,9 +148,9 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         Raises:
             ValueError: If an option is unknown or not accepted; the episode before goes on unchanged.
         """
-        overrides = parse_options(options, self._widest_torque)
+        settings = parse_options(options, self._settings)
         super().reset(seed=seed)
-        self._begin(self._settings | overrides)
+        self._begin(settings)
         if self.render_mode == "human":
             self.render()
         return self._observation(), self._info()
@@ -203,10 +201,50 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     def _observation(self) -> NDArray[np.float32]:
         state = (self._theta, self._theta_dot, self._steps, self._context)
-        return np.array([channel(*state) for channel in self._channels], dtype=np.float32)
+        return np.array([CHANNELS[name](*state) for name in self.observe], dtype=np.float32)
 
     def _info(self) -> dict[str, Any]:
         return {"context": self._context._asdict()}
+
+    def render(self) -> Any:
+        """Draw the pendulum.
+
+        Returns:
+            Colours, a uint8 array of shape `(480, 480, 3)`, in mode "rgb_array"; None in mode "human", which shows
+            them in a window (it is called by `reset` and `step` there), and without a render mode.
+
+        Raises:
+            DependencyNotInstalled: If pygame is missing.
+            ResetNeeded: If no episode was begun.
+        """
+        if self.render_mode is None:
+            gym.logger.warn('render() does nothing without a render mode: make the environment with "rgb_array"')
+            return None
+        if self._drive is None:
+            raise ResetNeeded("there is nothing to draw: call reset() before render()")
+        if self._renderer is None:
+            self._renderer = Renderer()
+        frame = self._renderer.draw(self._scene())
+        if self.render_mode == "rgb_array":
+            return frame
+        self._renderer.show(frame, self.metadata["render_fps"])
+        return None
+
+    def _scene(self) -> Scene:
+        context = self._context
+        drive = context.A * dynamics.drive(self._steps, context)
+        push = context.torque_gain * self._torque
+        return Scene(self._theta, float(drive), float(push), float(context.A), self._steps, self._return)
+
+    def close(self) -> None:
+        """Close the window; may be called again."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A window can be neither copied nor pickled: the copy opens its own.
+        return self.__dict__ | {"_renderer": None}
 
     @property
     def state(self) -> tuple[float, float]:

@@ -73,21 +73,27 @@ def parse_context(context: Mapping[str, Any], num_envs: int | None = None) -> di
     unknown = sorted(set(context) - set(Context._fields))
     if unknown:
         raise TypeError(f"unexpected keyword argument {unknown[0]!r}; context parameters are {list(Context._fields)}")
-    return {
+    settings = {
         name: parse_setting(name, context.get(name, default), num_envs)
         for name, default in Context._field_defaults.items()
     }
+    _check_stable(settings)
+    return settings
 
 
 def parse_options(
-    options: Mapping[str, Any] | None, max_torque: float, num_envs: int | None = None
+    options: Mapping[str, Any] | None, settings: Mapping[str, Setting], num_envs: int | None = None
 ) -> dict[str, Setting]:
     """Check the `options` of a reset: context parameters, theta and theta_dot for one episode.
 
     Args:
         options: As given to `reset`.
-        max_torque: The action space's bound, which a torque limit of an episode cannot exceed.
+        settings: The context parameters of the environment; its widest torque limit bounds the action space, which
+            the limit of an episode cannot exceed.
         num_envs: Number of environments, or None for a single one.
+
+    Returns:
+        The settings of the episode.
 
     Raises:
         ValueError: If a name is unknown or a value not accepted.
@@ -96,13 +102,22 @@ def parse_options(
     for name in options or {}:
         if name not in accepted:
             raise ValueError(f"unknown reset option {name!r}; accepted are {list(accepted)}")
-    parsed = {name: parse_setting(name, value, num_envs) for name, value in (options or {}).items()}
-    if "max_torque" in parsed and np.max(parsed["max_torque"]) > max_torque:
+    merged = {**settings, **{name: parse_setting(name, value, num_envs) for name, value in (options or {}).items()}}
+    if np.max(merged["max_torque"]) > np.max(settings["max_torque"]):
         raise ValueError(
-            f"max_torque of an episode must be within the action space, at most {max_torque}, "
-            f"got {options and options['max_torque']!r}"
+            f"max_torque of an episode must be within the action space, at most {np.max(settings['max_torque'])}, "
+            f"got {merged['max_torque']!r}"
         )
-    return parsed
+    _check_stable(merged)
+    return merged
+
+
+def _check_stable(settings: Mapping[str, Setting]) -> None:
+    b, dt = (setting[1] if isinstance(setting, tuple) else setting for setting in (settings["b"], settings["dt"]))
+    if np.max(b * dt) >= 2.0:
+        raise ValueError(
+            f"b * dt must be less than 2, beyond which damping is integrated as growth, got b={b}, dt={dt}"
+        )
 
 
 def draw_episode(
@@ -169,6 +184,11 @@ def make_spaces(settings: Mapping[str, Setting], observe: tuple[str, ...]) -> tu
     high = np.array([1.0 if name.startswith(("cos_", "sin_")) else np.inf for name in observe], dtype=np.float32)
     limit = np.float32(np.max(settings["max_torque"]))
     return spaces.Box(-high, high, dtype=np.float32), spaces.Box(-limit, limit, (1,), dtype=np.float32)
+
+
+def real_time_fps(settings: Mapping[str, Setting], frame_skip: int) -> int:
+    """Frames per second, one for each decision, at which a film runs as fast as the (average) pendulum."""
+    return max(1, round(1.0 / (float(np.mean(settings["dt"])) * frame_skip)))
 
 
 def parse_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:

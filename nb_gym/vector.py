@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
+import gymnasium as gym
 import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
@@ -12,8 +13,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from nb_gym import dynamics
-from nb_gym.dynamics import CHANNELS, Context, DriveSchedule, FloatArray, Steps, Value
+from nb_gym.batch import BoolArray, PendulumBatch
+from nb_gym.dynamics import CHANNELS, Context, FloatArray, Value
+from nb_gym.rendering import MAX_TILES, Frame, Renderer, Scene
 from nb_gym.settings import (
     Setting,
     draw_episode,
@@ -26,10 +28,8 @@ from nb_gym.settings import (
     parse_render_mode,
     parse_reset_mask,
     parse_seeds,
+    real_time_fps,
 )
-
-BoolArray = NDArray[np.bool_]
-_BLOCK = 4096
 
 
 class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[Any]]):
@@ -65,7 +65,7 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
         ValueError: If an argument is not accepted; the message names it, its value and what is.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012  (each instance has its own)
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 100}  # noqa: RUF012  (each instance has its own)
 
     def __init__(
         self,
@@ -88,21 +88,18 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
         self.observe = parse_observe(observe)
         self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
         self.render_mode = parse_render_mode(render_mode, self.metadata["render_modes"])
-        self.metadata = self.metadata | {"autoreset_mode": self.autoreset_mode}
         self._settings = parse_context(context, self.num_envs)
+        fps = real_time_fps(self._settings, self.frame_skip)
+        self.metadata = self.metadata | {"autoreset_mode": self.autoreset_mode, "render_fps": fps}
         self.single_observation_space, self.single_action_space = make_spaces(self._settings, self.observe)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._channels = [CHANNELS[name] for name in self.observe]
-        self._widest_torque = float(np.max(self._settings["max_torque"]))
+        self._batch = PendulumBatch(self.num_envs, self.frame_skip, self.episode_steps)
         self._everywhere = np.ones(self.num_envs, dtype=np.bool_)
         self._everywhere.flags.writeable = False
-        # A number while all pendulums are at the same step, which is the usual case and the fast one.
-        self._steps: Steps = self.episode_steps
-        self._theta: FloatArray
-        self._theta_dot: FloatArray
-        self._context: Context
-        self._drive: DriveSchedule | None = None  # until the first reset
+        self._renderer: Renderer | None = None
+        # What only a picture shows: the torques in force and the sums of the rewards.
+        self._torque, self._returns = np.zeros((2, self.num_envs))
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -122,15 +119,15 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
         """
         options = dict(options or {})
         mask = parse_reset_mask(options.pop("reset_mask", None), self.num_envs)
-        overrides = parse_options(options, self._widest_torque, self.num_envs)
+        settings = parse_options(options, self._settings, self.num_envs)
         seeds = None if seed is None or isinstance(seed, (int, np.integer)) else parse_seeds(seed, self.num_envs)
-        if self._drive is None and not mask.all():
+        if self._batch.empty and not mask.all():
             raise ResetNeeded("the first reset must begin an episode in every environment: leave reset_mask out")
         if seeds is None:
             super().reset(seed=cast("int | None", seed))
         elif None not in seeds:
             self.np_random = np.random.default_rng(cast("list[int]", seeds))
-        self._begin(mask, self._settings | overrides, seeds)
+        self._begin(mask, settings, seeds)
         return self._observations(), self._info(mask)
 
     def step(
@@ -149,19 +146,21 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
             ResetNeeded: If an environment has no running episode and the autoreset mode does not begin one.
             ValueError: If the actions have another shape or are not finite; the states stay as they were.
         """
-        if self._drive is None:
+        if self._batch.empty:
             raise ResetNeeded("no episode is running: call reset() before step()")
         torque = self._parse_actions(actions)
-        over = self._over()
+        over = self._batch.over()
         if over is not None and self.autoreset_mode is AutoresetMode.DISABLED:
             raise ResetNeeded(
                 f"episodes are over in environments {np.flatnonzero(over).tolist()}: "
                 "call reset(), or reset(options={'reset_mask': mask}) for these, before step()"
             )
-        rewards = self._simulate(torque, self._drive)
+        rewards = self._batch.advance(torque)
+        if self.render_mode is not None:
+            self._torque, self._returns = torque, self._returns + rewards
         if over is not None:  # the step after the end: NEXT_STEP begins here, whatever the action
             self._begin(over, self._settings)
-        truncations = self._over()
+        truncations = self._batch.over()
         final: dict[str, Any] = {}
         if truncations is None:
             truncations = np.zeros(self.num_envs, dtype=np.bool_)
@@ -172,67 +171,26 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
         return self._observations(), rewards, terminations, truncations, self._info(self._everywhere) | final
 
     def _parse_actions(self, actions: Any) -> FloatArray:
-        torque = np.array(actions, dtype=np.float64)  # a copy, clipped in place
-        if torque.shape != (self.num_envs, 1) or not np.isfinite(torque).all():
+        torques = np.array(actions, dtype=np.float64)  # a copy, clipped in place
+        if torques.shape != (self.num_envs, 1) or not np.isfinite(torques).all():
             raise ValueError(f"actions must be finite torques, an array of shape ({self.num_envs}, 1), got {actions!r}")
-        torque, limit = torque[:, 0], self._context.max_torque
+        torque, limit = torques[:, 0], self._batch.context.max_torque
         return np.minimum(np.maximum(torque, np.negative(limit), out=torque), limit, out=torque)
 
-    def _over(self) -> BoolArray | None:
-        """Which episodes are over, shape `(num_envs,)`, or None if none is."""
-        if isinstance(self._steps, int):
-            return np.ones(self.num_envs, dtype=np.bool_) if self._steps >= self.episode_steps else None
-        over: BoolArray = self._steps >= self.episode_steps
-        return over if over.any() else None
-
-    def _simulate(self, torque: FloatArray, drive: DriveSchedule) -> FloatArray:
-        """Move all pendulums on by one decision; those whose episode is over stay where they are, with reward 0."""
-        steps, context = self._steps, self._context
-        if isinstance(steps, int):
-            drives = drive(steps, min(self.frame_skip, self.episode_steps - steps))
-            if not drives:
-                return np.zeros(self.num_envs)
-            self._theta, self._theta_dot, rewards = _simulate_blocks(
-                self._theta, self._theta_dot, torque, drives, context
-            )
-            self._steps = steps + len(drives)
-            return rewards
-        total, last = np.zeros(self.num_envs), self.episode_steps - 1
-        for _ in range(self.frame_skip):
-            running = steps <= last
-            drives = drive(np.minimum(steps, last), 1)
-            theta, theta_dot, rewards = _simulate_blocks(self._theta, self._theta_dot, torque, drives, context)
-            self._theta = np.where(running, theta, self._theta)
-            self._theta_dot = np.where(running, theta_dot, self._theta_dot)
-            total += np.where(running, rewards, 0.0)
-            steps = steps + running
-        self._steps = steps
-        return total
-
-    def _begin(
-        self, mask: BoolArray, settings: Mapping[str, Setting], seeds: Sequence[int | None] | None = None
-    ) -> None:
+    def _begin(self, mask: BoolArray, settings: Mapping[str, Setting], seeds: list[int | None] | None = None) -> None:
         """Begin new episodes where `mask` is True."""
         index = np.flatnonzero(mask)
         if seeds is None:
             theta, theta_dot, context = draw_episode(settings, self.np_random, len(index), index)
         else:
             theta, theta_dot, context = self._draw_seeded(settings, seeds, index)
-        if len(index) == self.num_envs:
-            self._theta, self._theta_dot = np.full(self.num_envs, theta), np.full(self.num_envs, theta_dot)
-            self._steps = 0
-        else:
-            self._theta[index], self._theta_dot[index] = theta, theta_dot
-            steps = np.where(mask, 0, self._steps)
-            self._steps = int(steps[0]) if (steps == steps[0]).all() else steps
-            context = Context(*(_merge(*values, mask) for values in zip(self._context, context, strict=True)))
-        self._context = context
-        self._context_info = {name: np.broadcast_to(v, self.num_envs) for name, v in context._asdict().items()}
-        if self._drive is None or not self._drive.holds_for(context):
-            self._drive = DriveSchedule(context, self.episode_steps)
+        self._batch.begin(index, theta, theta_dot, context)
+        in_force = self._batch.context._asdict()
+        self._context_info = {name: np.broadcast_to(value, self.num_envs) for name, value in in_force.items()}
+        self._torque[index] = self._returns[index] = 0.0
 
     def _draw_seeded(
-        self, settings: Mapping[str, Setting], seeds: Sequence[int | None], index: NDArray[np.int64]
+        self, settings: Mapping[str, Setting], seeds: list[int | None], index: NDArray[np.int64]
     ) -> tuple[Value, Value, Context]:
         """Draw the episodes of the environments in `index` as single environments with these seeds would."""
         rngs = [self.np_random if seeds[i] is None else seeding.np_random(seeds[i])[0] for i in index]
@@ -243,9 +201,10 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
         return np.array(theta), np.array(theta_dot), Context(*context)
 
     def _observations(self) -> NDArray[np.float32]:
-        observations = np.empty((self.num_envs, len(self._channels)), dtype=np.float32)
-        for column, channel in enumerate(self._channels):
-            observations[:, column] = channel(self._theta, self._theta_dot, self._steps, self._context)
+        batch = self._batch
+        observations = np.empty((self.num_envs, len(self.observe)), dtype=np.float32)
+        for column, name in enumerate(self.observe):
+            observations[:, column] = CHANNELS[name](batch.theta, batch.theta_dot, batch.steps, batch.context)
         return observations
 
     def _info(self, mask: BoolArray) -> dict[str, Any]:
@@ -260,48 +219,50 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
         final_obs[over] = np.fromiter(last, dtype=object, count=len(last))
         return {"final_obs": final_obs, "_final_obs": over, "final_info": self._info(over), "_final_info": over}
 
+    def render(self) -> Frame | None:  # type: ignore[override]  # one picture of all, where the base class has one of each
+        """Draw the pendulums, at most the first 64, as tiles of one picture.
+
+        Returns:
+            Colours, a uint8 array of shape `(height, width, 3)`, or None without a render mode.
+
+        Raises:
+            DependencyNotInstalled: If pygame is missing.
+            ResetNeeded: If no episode was begun.
+        """
+        if self.render_mode is None:
+            gym.logger.warn('render() does nothing without a render mode: make the environments with "rgb_array"')
+            return None
+        if self._batch.empty:
+            raise ResetNeeded("there is nothing to draw: call reset() before render()")
+        if self._renderer is None:
+            self._renderer = Renderer()
+        return self._renderer.draw_tiles(self._scenes())
+
+    def _scenes(self) -> list[Scene]:
+        batch, context = self._batch, self._batch.context
+        push = context.torque_gain * self._torque
+        columns = (batch.theta, batch.drive(), push, context.A, batch.steps, self._returns)
+        shown = (np.broadcast_to(column, self.num_envs)[:MAX_TILES].tolist() for column in columns)
+        return [Scene(*values) for values in zip(*shown, strict=True)]
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Forget the renderer."""
+        self._renderer = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_renderer": None}
+
     @property
     def state(self) -> tuple[FloatArray, FloatArray]:
         """Angles θ (rad) and angular velocities θ̇ (rad/s) in full precision, each of shape `(num_envs,)`."""
-        return self._theta.copy(), self._theta_dot.copy()
+        return self._batch.theta.copy(), self._batch.theta_dot.copy()
 
     @property
     def time(self) -> FloatArray:
         """Time since the start of each episode, s, shape `(num_envs,)`."""
-        return np.full(self.num_envs, self._steps * self._context.dt)
+        return np.full(self.num_envs, self._batch.steps * self._batch.context.dt)
 
     @property
     def context(self) -> Context:
         """The context parameters in force, each a number where all environments share it, else `(num_envs,)`."""
-        return self._context
-
-
-def _simulate_blocks(
-    theta: FloatArray, theta_dot: FloatArray, torque: FloatArray, drives: Sequence[Value], context: Context
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """`dynamics.simulate` on blocks of pendulums whose temporaries stay in the processor's cache.
-
-    Beyond some 10,000 pendulums the temporaries are also so large that the C library gives their memory back to the
-    system after every operation; the page faults that follow would cost more than the physics.
-    """
-
-    def simulate(part: slice) -> tuple[Value, Value, Value]:
-        def take(value: Value) -> Value:
-            return value[part] if isinstance(value, np.ndarray) else value
-
-        return dynamics.simulate(
-            theta[part], theta_dot[part], torque[part], [take(d) for d in drives], Context(*map(take, context))
-        )
-
-    parts = [simulate(slice(start, start + _BLOCK)) for start in range(0, len(theta), _BLOCK)]
-    moved, moved_dot, rewards = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    return moved, moved_dot, rewards
-
-
-def _merge(old: Value, new: Value, mask: BoolArray) -> Value:
-    """Replace a parameter where `mask` is True; a number stays one if nothing changes."""
-    if isinstance(old, float) and isinstance(new, float) and old == new:
-        return old
-    merged = np.full(mask.shape, old)
-    merged[mask] = new
-    return merged
+        return self._batch.context
