@@ -3,7 +3,45 @@
 from nb_agents.callbacks import KGateCallback
 from nb_agents.gates import KGate
 from nb_agents.k_target import KTarget
-from nb_agents.policies import KGatedMixin, KGatedPolicy
+from nb_agents.policies import (
+    ActorAndCriticsGates,
+    ActorCriticGates,
+    KGatedCnnPolicy,
+    KGatedDQNCnnPolicy,
+    KGatedDQNMultiInputPolicy,
+    KGatedDQNPolicy,
+    KGatedMixin,
+    KGatedMultiInputPolicy,
+    KGatedPolicy,
+    KGatedSACCnnPolicy,
+    KGatedSACMultiInputPolicy,
+    KGatedSACPolicy,
+    KGatedTD3CnnPolicy,
+    KGatedTD3MultiInputPolicy,
+    KGatedTD3Policy,
+    QNetworkGates,
+)
 from nb_agents.vec_env import VectorEnvAdapter
 
-__all__ = ["KGate", "KGateCallback", "KGatedMixin", "KGatedPolicy", "KTarget", "VectorEnvAdapter"]
+__all__ = [
+    "ActorAndCriticsGates",
+    "ActorCriticGates",
+    "KGate",
+    "KGateCallback",
+    "KGatedCnnPolicy",
+    "KGatedDQNCnnPolicy",
+    "KGatedDQNMultiInputPolicy",
+    "KGatedDQNPolicy",
+    "KGatedMixin",
+    "KGatedMultiInputPolicy",
+    "KGatedPolicy",
+    "KGatedSACCnnPolicy",
+    "KGatedSACMultiInputPolicy",
+    "KGatedSACPolicy",
+    "KGatedTD3CnnPolicy",
+    "KGatedTD3MultiInputPolicy",
+    "KGatedTD3Policy",
+    "KTarget",
+    "QNetworkGates",
+    "VectorEnvAdapter",
+]

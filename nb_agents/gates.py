@@ -24,6 +24,12 @@ ACTIVATIONS: tuple[type[nn.Module], ...] = (
 )  # fmt: skip
 """Element-wise activations that a gate may follow."""
 
+NORMALIZATIONS: tuple[type[nn.Module], ...] = (
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d,
+    nn.InstanceNorm3d, nn.LayerNorm, nn.RMSNorm,
+)  # fmt: skip
+"""Layers that rescale activations; right behind an activation one would undo a gate, so the gate goes behind it."""
+
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -158,20 +164,32 @@ def gate_sequential(
         activations: What counts as an activation.
         **gate_kwargs: `KGate`'s arguments.
     """
-    sequentials = [module for module in network.modules() if isinstance(module, nn.Sequential)]
-    for sequential in sequentials:
-        units: tuple[int, int] | None = None  # (number of units, spatial dimensions) of the last linear map
-        layers = list(sequential.named_children())
-        last_linear = max(
-            (i for i, (_, m) in enumerate(layers) if isinstance(m, (nn.Linear, *CONVOLUTIONS))), default=-1
-        )
-        for i, (name, module) in enumerate(layers):
-            if isinstance(module, nn.Linear):
-                units = (module.out_features, 0)
-            elif isinstance(module, CONVOLUTIONS):
-                units = (module.out_channels, len(module.kernel_size))
-            elif units is not None and isinstance(module, activations) and (gate_last or i < last_linear):
-                setattr(sequential, name, KGate(units[0], spatial_dims=units[1], activation=module, **gate_kwargs))
+    for sequential in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
+        for name, n_units, spatial_dims in list(_gate_places(sequential, gate_last, activations)):
+            module = sequential.get_submodule(name)
+            setattr(sequential, name, KGate(n_units, spatial_dims=spatial_dims, activation=module, **gate_kwargs))
+
+
+def _gate_places(
+    sequential: nn.Sequential, gate_last: bool, activations: tuple[type[nn.Module], ...]
+) -> Iterator[tuple[str, int, int]]:
+    """The layers that a gate goes behind: their names, numbers of units, and spatial dimensions."""
+    layers = list(sequential.named_children())
+    linear = [i for i, (_, layer) in enumerate(layers) if isinstance(layer, (nn.Linear, *CONVOLUTIONS))]
+    if not linear:
+        return
+    for i, (name, layer) in enumerate(layers):
+        if isinstance(layer, nn.Linear):
+            n_units, spatial_dims = layer.out_features, 0
+        elif isinstance(layer, CONVOLUTIONS):
+            n_units, spatial_dims = layer.out_channels, len(layer.kernel_size)
+        elif i > linear[0] and isinstance(layer, activations) and (gate_last or i < linear[-1]):
+            behind = layers[i + 1 : i + 2]
+            yield behind[0][0] if behind and _is_normalization(behind[0][1]) else name, n_units, spatial_dims
+
+
+def _is_normalization(layer: nn.Module) -> bool:
+    return isinstance(layer, NORMALIZATIONS) or hasattr(layer, "running_mean")  # the latter: BatchRenorm and its like
 
 
 def named_gates(module: nn.Module) -> Iterator[tuple[str, KGate]]:

@@ -59,7 +59,7 @@ def with_ratios(base: Any) -> Any:
     return type(f"Ratio{base.__name__}", (RatioMixin, base), {"__module__": __name__, "base_step": base_step})
 
 
-def _blank(base: type[torch.optim.Optimizer]) -> Any:
+def _blank(base: Any) -> Any:
     cls = with_ratios(base)
     return cls.__new__(cls)
 
@@ -93,10 +93,11 @@ def two_rates(
         {"params": weights, "name": WEIGHTS, "lr_ratio": 1.0},
         {"params": gates, "name": GATES, "lr_ratio": lr_ratio},
     ]
-    choices = inspect.signature(type(optimizer)).parameters
+    base: Any = type(optimizer)
+    choices = inspect.signature(base).parameters
     if "fused" in choices and not {"fused", "foreach", "differentiable"} & optimizer_kwargs.keys():
         optimizer_kwargs["fused"] = True
-    ratio_optimizer: torch.optim.Optimizer = with_ratios(type(optimizer))(
+    ratio_optimizer: torch.optim.Optimizer = with_ratios(base)(
         groups, lr=optimizer.param_groups[0]["lr"], **optimizer_kwargs
     )
     return ratio_optimizer

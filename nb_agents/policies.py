@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.policies import (
+    ActorCriticCnnPolicy,
+    ActorCriticPolicy,
+    MultiInputActorCriticPolicy,
+)
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.dqn.policies import CnnPolicy as DQNCnnPolicy
+from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
+from stable_baselines3.dqn.policies import MultiInputPolicy as DQNMultiInputPolicy
+from stable_baselines3.sac.policies import CnnPolicy as SACCnnPolicy
+from stable_baselines3.sac.policies import MultiInputPolicy as SACMultiInputPolicy
+from stable_baselines3.sac.policies import SACPolicy
+from stable_baselines3.td3.policies import CnnPolicy as TD3CnnPolicy
+from stable_baselines3.td3.policies import MultiInputPolicy as TD3MultiInputPolicy
+from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
 from nb_agents.gates import ACTIVATIONS, KGate, check_gate_arguments, gate_sequential, named_gates
@@ -54,9 +67,12 @@ class KGatedMixin:
         check_gate_arguments(block_size, block_weight, k_init)
         regularizer = KTarget(k_target, k_target_weight, task_difficulty)
         self.k_lr_ratio = check_number("k_lr_ratio", k_lr_ratio, low=0.0)
+        if not isinstance(gate_critic, bool):
+            raise TypeError(f"gate_critic must be True or False, got {gate_critic!r}")
         self.gate_critic = gate_critic
         self._gate_kwargs = {"block_size": block_size, "block_weight": block_weight, "k_init": k_init}
         super().__init__(*args, **kwargs)
+        self._finish_networks()
         self.regularizer = regularizer
         if not self.gates:
             raise ValueError("net_arch has no hidden layer that could be gated; give the policy at least one")
@@ -66,8 +82,9 @@ class KGatedMixin:
 
     @property
     def gates(self) -> dict[str, KGate]:
-        """Every gate of the policy by its path, in the order of the modules."""
-        return dict(named_gates(self))  # type: ignore[arg-type]
+        """The gates that train, by path and in the order of the modules: all but those of target networks."""
+        every = named_gates(self)  # type: ignore[arg-type]
+        return {name: gate for name, gate in every if not name.split(".")[0].endswith("_target")}
 
     @property
     def task_difficulty(self) -> float:
@@ -83,6 +100,9 @@ class KGatedMixin:
         activation_fn = getattr(self, "activation_fn", nn.ReLU)
         gate_sequential(network, gate_last=gate_last, activations=(*ACTIVATIONS, activation_fn), **self._gate_kwargs)
 
+    def _finish_networks(self) -> None:
+        """Gate what the SB3 class builds in its constructor and not in a hook; most classes need nothing here."""
+
     def _split_learning_rates(self) -> None:
         ks = [gate.k for gate in self.gates.values()]
         for owner in (self, getattr(self, "actor", None), getattr(self, "critic", None)):
@@ -91,41 +111,118 @@ class KGatedMixin:
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]
-        return (
-            data
-            | self._gate_kwargs
-            | {
-                "k_lr_ratio": self.k_lr_ratio,
-                "k_target": self.regularizer.target,
-                "k_target_weight": self.regularizer.weight,
-                "task_difficulty": self.task_difficulty,
-                "gate_critic": self.gate_critic,
-            }
-        )
+        if hasattr(self, "share_features_extractor"):
+            # Some SB3 classes leave this one out, and a policy saved by itself could not be rebuilt.
+            data["share_features_extractor"] = self.share_features_extractor
+        return {
+            **data,
+            **self._gate_kwargs,
+            "k_lr_ratio": self.k_lr_ratio,
+            "k_target": self.regularizer.target,
+            "k_target_weight": self.regularizer.weight,
+            "task_difficulty": self.task_difficulty,
+            "gate_critic": self.gate_critic,
+        }
 
 
-class KGatedPolicy(KGatedMixin, ActorCriticPolicy):
+class ActorCriticGates(KGatedMixin):
+    """Gates for policies with SB3's `MlpExtractor`: PPO, A2C, and sb3-contrib's on-policy algorithms."""
+
+    def _build_mlp_extractor(self) -> None:
+        super()._build_mlp_extractor()  # type: ignore[misc]
+        self._gate(self.pi_features_extractor, gate_last=True)  # type: ignore[attr-defined]
+        self._gate(self.mlp_extractor.policy_net, gate_last=True)  # type: ignore[attr-defined]
+        if self.gate_critic:
+            self._gate(self.vf_features_extractor, gate_last=True)  # type: ignore[attr-defined]
+            self._gate(self.mlp_extractor.value_net, gate_last=True)  # type: ignore[attr-defined]
+
+
+class ActorAndCriticsGates(KGatedMixin):
+    """Gates for policies with an actor and Q-networks: SAC, TD3, DDPG, and sb3-contrib's TQC and CrossQ.
+
+    Target networks get the gates of the networks they follow.
+    """
+
+    def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> Any:
+        """SB3's actor with its hidden layers gated, those of its features extractor included."""
+        actor = super().make_actor(features_extractor)  # type: ignore[misc]
+        self._gate(actor.features_extractor, gate_last=True)
+        # SAC's ends in `latent_pi`, before its output layers; TD3's `mu` holds output layer and squashing as well.
+        if hasattr(actor, "latent_pi"):
+            self._gate(actor.latent_pi, gate_last=True)
+        else:
+            self._gate(actor.mu, gate_last=False)
+        return actor
+
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> Any:
+        """SB3's critic; its features extractor is gated where it is the actor's too, its Q-networks on demand."""
+        critic = super().make_critic(features_extractor)  # type: ignore[misc]
+        if self.gate_critic or self.share_features_extractor:  # type: ignore[attr-defined]
+            self._gate(critic.features_extractor, gate_last=True)
+        if self.gate_critic:
+            for q_network in critic.q_networks:
+                self._gate(q_network, gate_last=False)
+        return critic
+
+
+class KGatedPolicy(ActorCriticGates, ActorCriticPolicy):
     """k-gated actor-critic policy for PPO and A2C: ``PPO(KGatedPolicy, env, policy_kwargs={"block_size": None})``.
 
     Takes `KGatedMixin`'s arguments and all of SB3's `ActorCriticPolicy`. The hidden layers of the actor are gated,
     those of a features extractor that the actor uses included.
     """
 
-    def make_features_extractor(self) -> BaseFeaturesExtractor:
-        """SB3's features extractor, gated where the actor uses it or the critic's are gated too."""
-        extractor = super().make_features_extractor()
-        # SB3 makes the actor's first; a second one is the critic's (share_features_extractor=False).
-        is_critics = hasattr(self, "pi_features_extractor")
-        if self.gate_critic or not is_critics:
-            self._gate(extractor, gate_last=True)
-        return extractor
 
-    def _build_mlp_extractor(self) -> None:
-        super()._build_mlp_extractor()
-        self._gate(self.mlp_extractor.policy_net, gate_last=True)
-        if self.gate_critic:
-            self._gate(self.mlp_extractor.value_net, gate_last=True)
+class KGatedCnnPolicy(ActorCriticGates, ActorCriticCnnPolicy):
+    """`KGatedPolicy` for images: convolutions are gated per channel, blocks being neighbouring channels."""
 
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        # SB3 leaves this one out, and a policy saved by itself could not be rebuilt.
-        return super()._get_constructor_parameters() | {"share_features_extractor": self.share_features_extractor}
+
+class KGatedMultiInputPolicy(ActorCriticGates, MultiInputActorCriticPolicy):
+    """`KGatedPolicy` for dictionary observations."""
+
+
+class KGatedSACPolicy(ActorAndCriticsGates, SACPolicy):
+    """k-gated policy for SAC."""
+
+
+class KGatedSACCnnPolicy(ActorAndCriticsGates, SACCnnPolicy):
+    """`KGatedSACPolicy` for images."""
+
+
+class KGatedSACMultiInputPolicy(ActorAndCriticsGates, SACMultiInputPolicy):
+    """`KGatedSACPolicy` for dictionary observations."""
+
+
+class KGatedTD3Policy(ActorAndCriticsGates, TD3Policy):
+    """k-gated policy for TD3 and DDPG."""
+
+
+class KGatedTD3CnnPolicy(ActorAndCriticsGates, TD3CnnPolicy):
+    """`KGatedTD3Policy` for images."""
+
+
+class KGatedTD3MultiInputPolicy(ActorAndCriticsGates, TD3MultiInputPolicy):
+    """`KGatedTD3Policy` for dictionary observations."""
+
+
+class QNetworkGates(KGatedMixin):
+    """Gates for DQN: its Q-network is the policy, so it and its target are gated whatever ``gate_critic`` says."""
+
+    def make_q_net(self) -> QNetwork:
+        """SB3's Q-network with its hidden layers gated."""
+        network: QNetwork = super().make_q_net()  # type: ignore[misc]
+        self._gate(network.features_extractor, gate_last=True)
+        self._gate(network.q_net, gate_last=False)
+        return network
+
+
+class KGatedDQNPolicy(QNetworkGates, DQNPolicy):
+    """k-gated policy for DQN."""
+
+
+class KGatedDQNCnnPolicy(QNetworkGates, DQNCnnPolicy):
+    """`KGatedDQNPolicy` for images."""
+
+
+class KGatedDQNMultiInputPolicy(QNetworkGates, DQNMultiInputPolicy):
+    """`KGatedDQNPolicy` for dictionary observations."""

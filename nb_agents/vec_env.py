@@ -37,7 +37,8 @@ class VectorEnvAdapter(VecEnv):
 
     def reset(self) -> VecEnvObs:
         """Reset every environment with the seeds and options given by `seed` and `set_options`."""
-        obs, infos = self.env.reset(seed=_one_seed(self._seeds), options=_one_options(self._options))  # type: ignore[arg-type]  # SyncVectorEnv's takes a list too
+        seeds: Any = _one_seed(self._seeds)  # a list, too, is what Gymnasium's vector classes take
+        obs, infos = self.env.reset(seed=seeds, options=_one_options(self._options))
         self.reset_infos = split_infos(infos, self.num_envs)
         self._reset_seeds()
         self._reset_options()
@@ -54,25 +55,24 @@ class VectorEnvAdapter(VecEnv):
         obs, rewards, terminated, truncated, infos = self.env.step(self._actions)
         obs = _copy(obs)
         dones = terminated | truncated
-        if not dones.any():
-            return obs, rewards.astype(np.float32), dones, split_infos(infos, self.num_envs)
-
-        if self.same_step:
+        ended: list[int] = np.flatnonzero(dones).tolist()
+        if self.same_step and ended:
             last_obs = infos.pop("final_obs")
             last_infos = split_infos(infos.pop("final_info", {}), self.num_envs)
-            step_infos = split_infos(
-                {k: v for k, v in infos.items() if k not in ("_final_obs", "_final_info")}, self.num_envs
-            )
-            reset_infos = list(step_infos)
-            for i in np.flatnonzero(dones):
-                step_infos[i] = last_infos[i]
-        else:
+            infos = {key: value for key, value in infos.items() if key not in ("_final_obs", "_final_info")}
+            step_infos = split_infos(infos, self.num_envs)
+            for i in ended:
+                self.reset_infos[i], step_infos[i] = step_infos[i], last_infos[i]
+        elif ended:
             last_obs, step_infos = obs, split_infos(infos, self.num_envs)
-            new_obs, masked = self.env.reset(options={"reset_mask": dones.copy()})
-            obs, reset_infos = _copy(new_obs), split_infos(masked, self.num_envs)
+            new_obs, infos = self.env.reset(options={"reset_mask": dones.copy()})
+            obs, new_infos = _copy(new_obs), split_infos(infos, self.num_envs)
+            for i in ended:
+                self.reset_infos[i] = new_infos[i]
+        else:
+            step_infos = split_infos(infos, self.num_envs)
 
-        for i in np.flatnonzero(dones).tolist():
-            self.reset_infos[i] = reset_infos[i]
+        for i in ended:
             step_infos[i]["terminal_observation"] = _row(last_obs, i)
             step_infos[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
         return obs, rewards.astype(np.float32), dones, step_infos
@@ -173,9 +173,10 @@ def _copy(obs: Any) -> Any:
 
 
 def _row(obs: Any, i: int) -> Any:
+    """Observation ``i``, a copy; a dictionary comes as a dict of arrays or as an array of dicts."""
     if isinstance(obs, dict):
         return {key: np.array(value[i]) for key, value in obs.items() if not key.startswith("_")}
-    return np.array(obs[i])
+    return _copy(obs[i])
 
 
 def _one_seed(seeds: Sequence[int | None]) -> int | list[int | None] | None:

@@ -1,0 +1,119 @@
+"""k-gated policies for sb3-contrib: TQC, CrossQ, QR-DQN, TRPO, ARS, RecurrentPPO and MaskablePPO.
+
+TRPO takes `nb_agents.KGatedPolicy`. Its actor is updated by a natural gradient with a line search and ARS's by finite
+differences: neither has a learning rate or a backward pass that the k's could be treated differently in, so there the
+gates train like every other parameter, and `k_lr_ratio` and the k-target act on gated value networks only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+try:
+    from sb3_contrib.ars.policies import ARSPolicy
+    from sb3_contrib.common.maskable.policies import (
+        MaskableActorCriticCnnPolicy,
+        MaskableActorCriticPolicy,
+        MaskableMultiInputActorCriticPolicy,
+    )
+    from sb3_contrib.common.recurrent.policies import (
+        RecurrentActorCriticCnnPolicy,
+        RecurrentActorCriticPolicy,
+        RecurrentMultiInputActorCriticPolicy,
+    )
+    from sb3_contrib.crossq.policies import CrossQPolicy
+    from sb3_contrib.qrdqn.policies import CnnPolicy as QRDQNCnnPolicy
+    from sb3_contrib.qrdqn.policies import MultiInputPolicy as QRDQNMultiInputPolicy
+    from sb3_contrib.qrdqn.policies import QRDQNPolicy, QuantileNetwork
+    from sb3_contrib.tqc.policies import CnnPolicy as TQCCnnPolicy
+    from sb3_contrib.tqc.policies import MultiInputPolicy as TQCMultiInputPolicy
+    from sb3_contrib.tqc.policies import TQCPolicy
+except ImportError as error:
+    raise ImportError('nb_agents.contrib needs sb3-contrib: pip install "neural-battery[contrib]"') from error
+
+from nb_agents.policies import ActorAndCriticsGates, ActorCriticGates, KGatedMixin
+
+
+class KGatedTQCPolicy(ActorAndCriticsGates, TQCPolicy):
+    """k-gated policy for TQC."""
+
+
+class KGatedTQCCnnPolicy(ActorAndCriticsGates, TQCCnnPolicy):
+    """`KGatedTQCPolicy` for images."""
+
+
+class KGatedTQCMultiInputPolicy(ActorAndCriticsGates, TQCMultiInputPolicy):
+    """`KGatedTQCPolicy` for dictionary observations."""
+
+
+class KGatedCrossQPolicy(ActorAndCriticsGates, CrossQPolicy):
+    """k-gated policy for CrossQ; gates stand behind its batch renormalisation, which would undo them."""
+
+
+class QuantileNetworkGates(KGatedMixin):
+    """Gates for QR-DQN: its quantile network is the policy, so it is gated whatever ``gate_critic`` says."""
+
+    def make_quantile_net(self) -> QuantileNetwork:
+        """sb3-contrib's quantile network with its hidden layers gated."""
+        network: QuantileNetwork = super().make_quantile_net()  # type: ignore[misc]
+        self._gate(network.features_extractor, gate_last=True)
+        self._gate(network.quantile_net, gate_last=False)
+        return network
+
+
+class KGatedQRDQNPolicy(QuantileNetworkGates, QRDQNPolicy):
+    """k-gated policy for QR-DQN."""
+
+
+class KGatedQRDQNCnnPolicy(QuantileNetworkGates, QRDQNCnnPolicy):
+    """`KGatedQRDQNPolicy` for images."""
+
+
+class KGatedQRDQNMultiInputPolicy(QuantileNetworkGates, QRDQNMultiInputPolicy):
+    """`KGatedQRDQNPolicy` for dictionary observations."""
+
+
+class KGatedARSPolicy(KGatedMixin, ARSPolicy):
+    """k-gated policy for ARS, which perturbs the k's along with the weights."""
+
+    def _finish_networks(self) -> None:
+        self._gate(self.action_net, gate_last=False)
+
+
+class RecurrentGates(ActorCriticGates):
+    """Gates for recurrent actor-critic policies: the layers behind the LSTM are gated, the LSTM is not."""
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        # sb3-contrib leaves these out, and a policy saved by itself could not be rebuilt.
+        lstm = self.lstm_actor  # type: ignore[attr-defined]
+        return super()._get_constructor_parameters() | {
+            "lstm_hidden_size": lstm.hidden_size,
+            "n_lstm_layers": lstm.num_layers,
+            "shared_lstm": self.shared_lstm,  # type: ignore[attr-defined]
+            "enable_critic_lstm": self.enable_critic_lstm,  # type: ignore[attr-defined]
+            "lstm_kwargs": self.lstm_kwargs,  # type: ignore[attr-defined]
+        }
+
+
+class KGatedRecurrentPolicy(RecurrentGates, RecurrentActorCriticPolicy):
+    """k-gated policy for RecurrentPPO."""
+
+
+class KGatedRecurrentCnnPolicy(RecurrentGates, RecurrentActorCriticCnnPolicy):
+    """`KGatedRecurrentPolicy` for images."""
+
+
+class KGatedRecurrentMultiInputPolicy(RecurrentGates, RecurrentMultiInputActorCriticPolicy):
+    """`KGatedRecurrentPolicy` for dictionary observations."""
+
+
+class KGatedMaskablePolicy(ActorCriticGates, MaskableActorCriticPolicy):
+    """k-gated policy for MaskablePPO."""
+
+
+class KGatedMaskableCnnPolicy(ActorCriticGates, MaskableActorCriticCnnPolicy):
+    """`KGatedMaskablePolicy` for images."""
+
+
+class KGatedMaskableMultiInputPolicy(ActorCriticGates, MaskableMultiInputActorCriticPolicy):
+    """`KGatedMaskablePolicy` for dictionary observations."""

@@ -1,0 +1,313 @@
+"""Properties of the k-gated policies, on every algorithm of SB3 and sb3-contrib that they are for."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.envs import FakeImageEnv, IdentityEnvMultiDiscrete, SimpleMultiObsEnv
+
+import nb_agents
+from nb_agents import KGatedPolicy
+
+
+def observations(model: BaseAlgorithm, n: int = 8) -> np.ndarray:
+    model.observation_space.seed(0)
+    return np.stack([model.observation_space.sample() for _ in range(n)]).clip(-3, 3)
+
+
+def actions(model: Any) -> np.ndarray:
+    policy = getattr(model, "policy", model)
+    return policy.predict(observations(policy), deterministic=True)[0]
+
+
+class Recording(torch.optim.SGD):
+    """Plain gradient descent that keeps the gradients of every step."""
+
+    def __init__(self, params: Any, lr: float) -> None:
+        super().__init__(params, lr)
+        self.steps: list[dict[int, torch.Tensor]] = []
+
+    def step(self, closure: Any = None) -> None:
+        grads = {id(p): p.grad.clone() for group in self.param_groups for p in group["params"] if p.grad is not None}
+        self.rates = [group["lr"] for group in self.param_groups]
+        self.steps.append(grads)
+
+
+def gated_optimizers(model: Any) -> list[Any]:
+    owners = (model.policy, getattr(model.policy, "actor", None), getattr(model.policy, "critic", None))
+    return [o.optimizer for o in owners if hasattr(o, "optimizer") and len(o.optimizer.param_groups) == 2]
+
+
+def test_learn_save_load_and_go_on(algorithm: Any, tmp_path: Path) -> None:
+    model = algorithm.make(policy_kwargs={"gate_critic": True, "block_size": 8, "k_lr_ratio": 3.0})
+    start = {name: gate.k.detach().clone() for name, gate in model.policy.gates.items()}
+    model.learn(64)
+    model.policy.task_difficulty = 0.75
+    assert all(not torch.equal(gate.k, start[name]) for name, gate in model.policy.gates.items()), "every gate learns"
+
+    model.save(tmp_path / "model")
+    loaded = algorithm.cls.load(tmp_path / "model", env=model.get_env())
+    model.policy.save(tmp_path / "policy")
+    policy = algorithm.policy.load(tmp_path / "policy")
+    for other in (loaded, policy):
+        assert np.array_equal(actions(model), actions(other))
+    for other_policy in (loaded.policy, policy):
+        assert other_policy.task_difficulty == 0.75
+        assert other_policy.k_lr_ratio == 3.0
+        assert [gate.block_size for gate in other_policy.gates.values()] == [8] * len(start)
+    before = actions(loaded)
+    loaded.learn(64, reset_num_timesteps=False)
+    assert not np.array_equal(before, actions(loaded)) or before.dtype != np.float32, "training goes on"
+
+
+def test_same_seed_same_policy(algorithm: Any) -> None:
+    first, second = (algorithm.make().learn(64) for _ in range(2))
+    for a, b in zip(first.policy.parameters(), second.policy.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_k_target_gradient_reaches_the_step_exactly(gradient_algorithm: Any) -> None:
+    """One update with weight w and one with weight 0, from equal data: the difference is w ∂L/∂k, for the k's alone."""
+    grads, models = [], []
+    for weight in (0.1, 0.0):
+        kwargs = {"optimizer_class": Recording, "optimizer_kwargs": {}, "gate_critic": True, "k_target_weight": weight}
+        settings = (
+            {} if "max_grad_norm" not in gradient_algorithm.cls.__init__.__annotations__ else {"max_grad_norm": 1e9}
+        )
+        model = gradient_algorithm.make(policy_kwargs=kwargs | {"task_difficulty": 0.5}, **settings)
+        optimizers = gated_optimizers(model)
+        assert optimizers
+        model.learn(32)
+        grads.append([optimizer.steps[0] for optimizer in optimizers])
+        models.append(model)
+    for steps_with, steps_without, optimizer in zip(*grads, gated_optimizers(models[0]), strict=True):
+        ks = [gate.k for gate in models[0].policy.gates.values() if id(gate.k) in steps_with]
+        assert ks
+        assert len(steps_with) == len(steps_without)
+        for (key, grad), plain in zip(steps_with.items(), steps_without.values(), strict=True):
+            expected = torch.zeros_like(grad)
+            for k in ks:
+                if id(k) == key:
+                    gate = torch.sigmoid(k.detach()[0])
+                    expected[0] = 0.1 * 2 * (gate - 0.3 * (0.5 + 0.3 * 0.5)) * gate * (1 - gate)
+            torch.testing.assert_close(grad - plain, expected, atol=1e-6, rtol=1e-5)
+        assert optimizer.steps, "the optimizer was stepped by SB3's own train()"
+
+
+def test_k_target_gradient_is_clipped_with_the_rest() -> None:
+    kwargs = {"optimizer_class": Recording, "optimizer_kwargs": {}, "k_target_weight": 1e3}
+    model = PPO(
+        KGatedPolicy, "Pendulum-v1", n_steps=16, batch_size=16, max_grad_norm=0.5, policy_kwargs=kwargs, device="cpu"
+    )
+    model.learn(16)
+    norm = math.sqrt(sum(g.square().sum().item() for g in model.policy.optimizer.steps[0].values()))
+    assert norm == pytest.approx(0.5, rel=1e-4)
+
+
+def test_the_ks_are_stepped_with_the_ratio_under_a_schedule(gradient_algorithm: Any, tmp_path: Path) -> None:
+    def halving(progress_remaining: float) -> float:
+        return 1e-3 * (1 + progress_remaining)
+
+    kwargs = {"optimizer_class": Recording, "optimizer_kwargs": {}, "k_lr_ratio": 7.0}
+    model = gradient_algorithm.make(policy_kwargs=kwargs, learning_rate=halving)
+    model.learn(64)
+    model.save(tmp_path / "model")
+    loaded = gradient_algorithm.cls.load(tmp_path / "model", env=model.get_env())
+    for each in (model, loaded):
+        each.learn(64)
+        for optimizer in gated_optimizers(each):
+            weights_rate, gates_rate = optimizer.rates
+            assert 1e-3 <= weights_rate < 2e-3
+            assert gates_rate == 7.0 * weights_rate
+
+
+def test_the_rate_in_force_moves_the_parameters() -> None:
+    kwargs = {"optimizer_class": torch.optim.SGD, "optimizer_kwargs": {}, "k_lr_ratio": 5.0, "k_target_weight": 0.0}
+    settings = {"n_steps": 16, "n_epochs": 1, "batch_size": 16, "max_grad_norm": 1e9, "device": "cpu", "seed": 1}
+    model = PPO(KGatedPolicy, "Pendulum-v1", learning_rate=0.01, policy_kwargs=kwargs, **settings)
+    before = {name: p.detach().clone() for name, p in model.policy.named_parameters()}
+    model.learn(16)
+    for name, parameter in model.policy.named_parameters():
+        rate = 0.05 if name.endswith(".k") else 0.01
+        torch.testing.assert_close(parameter.detach(), before[name] - rate * parameter.grad, rtol=1e-5, atol=1e-8)
+
+
+def test_neutral_gates_are_the_plain_policy_before_and_after_training(gradient_algorithm: Any) -> None:
+    """σ(30) is 1 in float32: with k held still and no regulariser, SB3's own policy trains to the same bits."""
+    shared = {"optimizer_class": torch.optim.Adam, "optimizer_kwargs": {"fused": True}}
+    settings = {} if "max_grad_norm" not in gradient_algorithm.cls.__init__.__annotations__ else {"max_grad_norm": 1e9}
+    neutral = {"block_size": None, "k_init": 30.0, "k_target_weight": 0.0, "k_lr_ratio": 0.0}
+    plain_name = "MlpLstmPolicy" if "Recurrent" in gradient_algorithm.cls.__name__ else "MlpPolicy"
+    models, starts = [], []
+    for policy, kwargs in ((None, neutral | shared), (plain_name, dict(shared))):
+        models.append(gradient_algorithm.make(policy=policy, policy_kwargs=kwargs, **settings))
+        starts.append(actions(models[-1]))
+        models[-1].set_random_seed(1)
+        models[-1].learn(64)
+    gated, plain = models
+    assert np.array_equal(*starts)
+    trained = {name.replace(".activation", ""): value for name, value in gated.policy.state_dict().items()}
+    for name, value in plain.policy.state_dict().items():
+        assert torch.equal(value, trained[name]), name
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda policy: pickle.loads(pickle.dumps(policy))], ids=["copy", "pickle"]
+)
+def test_copies_keep_regularizer_and_rates(copied: Any) -> None:
+    model = PPO(KGatedPolicy, "Pendulum-v1", n_steps=16, batch_size=16, device="cpu").learn(16)
+    actions(model)  # SB3 keeps the last distribution, and with its graph after training no policy can be copied
+    policy = copied(model.policy)
+    policy.task_difficulty = 1.0
+    assert model.policy.task_difficulty == 0.0, "nothing is shared"
+    for gate in policy.gates.values():
+        gate.gate().sum().mul(0.0).backward()
+        value = torch.sigmoid(gate.k.detach()[0])
+        torch.testing.assert_close(gate.k.grad[0], 0.2 * (value - 0.3 * 0.8) * value * (1 - value))
+    groups = {group["name"]: group["params"] for group in policy.optimizer.param_groups}
+    assert [id(k) for k in groups["gates"]] == [id(gate.k) for gate in policy.gates.values()]
+
+
+@pytest.mark.parametrize(
+    ("cls", "policy", "critic"),
+    [
+        (PPO, nb_agents.KGatedPolicy, "value_net"),
+        (SAC, nb_agents.KGatedSACPolicy, "critic"),
+        (TD3, nb_agents.KGatedTD3Policy, "critic"),
+    ],
+)
+def test_the_critic_is_gated_on_demand(cls: Any, policy: Any, critic: str) -> None:
+    assert not any(critic in name for name in cls(policy, "Pendulum-v1", device="cpu").policy.gates)
+    model = cls(policy, "Pendulum-v1", device="cpu", policy_kwargs={"gate_critic": True})
+    assert any(critic in name for name in model.policy.gates)
+    assert not any("target" in name for name in model.policy.gates)
+
+
+def test_nb_has_2_numbers_and_nb_pro_10() -> None:
+    for block_size, expected in ((None, 2), (16, 10)):
+        model = PPO(KGatedPolicy, "Pendulum-v1", policy_kwargs={"block_size": block_size}, device="cpu")
+        assert sum(gate.k.numel() for gate in model.policy.gates.values()) == expected
+
+
+@pytest.mark.parametrize(("cls", "policy"), [(PPO, "KGatedPolicy"), (A2C, "KGatedPolicy"), (SAC, "KGatedSACPolicy")])
+def test_gsde(cls: Any, policy: str, tmp_path: Path) -> None:
+    settings = (
+        {"learning_starts": 8, "buffer_size": 50}
+        if cls is SAC
+        else {"n_steps": 16} | ({"batch_size": 16} if cls is PPO else {})
+    )
+    model = cls(getattr(nb_agents, policy), "Pendulum-v1", use_sde=True, seed=0, device="cpu", **settings).learn(32)
+    model.save(tmp_path / "model")
+    assert np.array_equal(actions(model), actions(cls.load(tmp_path / "model")))
+
+
+@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize(
+    ("cls", "policy"),
+    [(PPO, "KGatedCnnPolicy"), (SAC, "KGatedSACCnnPolicy"), (TD3, "KGatedTD3CnnPolicy"), (DQN, "KGatedDQNCnnPolicy")],
+)
+def test_images(cls: Any, policy: str, share: bool, tmp_path: Path) -> None:
+    env = FakeImageEnv(screen_height=40, screen_width=40, n_channels=1, discrete=cls is DQN, action_dim=4)
+    settings: dict[str, Any] = (
+        {"n_steps": 8, "batch_size": 8} if cls is PPO else {"learning_starts": 4, "buffer_size": 20, "batch_size": 4}
+    )
+    kwargs: dict[str, Any] = {"features_extractor_kwargs": {"features_dim": 32}}
+    if cls is not DQN:
+        kwargs["share_features_extractor"] = share
+    model = cls(getattr(nb_agents, policy), env, seed=0, device="cpu", policy_kwargs=kwargs, **settings).learn(10)
+    convolutions = [gate for gate in model.policy.gates.values() if gate.spatial_dims == 2]
+    assert [gate.n_units for gate in convolutions] == [32, 64, 64]
+    model.save(tmp_path / "model")
+    model.policy.save(tmp_path / "policy")
+    assert np.array_equal(actions(model), actions(cls.load(tmp_path / "model")))
+    assert np.array_equal(actions(model), actions(getattr(nb_agents, policy).load(tmp_path / "policy")))
+
+
+@pytest.mark.parametrize(
+    ("cls", "policy"),
+    [
+        (PPO, "KGatedMultiInputPolicy"),
+        (SAC, "KGatedSACMultiInputPolicy"),
+        (TD3, "KGatedTD3MultiInputPolicy"),
+        (DQN, "KGatedDQNMultiInputPolicy"),
+    ],
+)
+def test_dictionary_observations(cls: Any, policy: str, tmp_path: Path) -> None:
+    env = SimpleMultiObsEnv(discrete_actions=cls is DQN, random_start=False)
+    settings: dict[str, Any] = (
+        {"n_steps": 8, "batch_size": 8} if cls is PPO else {"learning_starts": 4, "buffer_size": 20, "batch_size": 4}
+    )
+    model = cls(getattr(nb_agents, policy), env, seed=0, device="cpu", **settings).learn(12)
+    model.save(tmp_path / "model")
+    obs = env.observation_space.sample()
+    loaded = cls.load(tmp_path / "model")
+    assert np.array_equal(model.predict(obs, deterministic=True)[0], loaded.predict(obs, deterministic=True)[0])
+
+
+def test_multi_discrete_actions() -> None:
+    model = PPO(KGatedPolicy, IdentityEnvMultiDiscrete(dim=3), n_steps=16, batch_size=16, seed=0, device="cpu").learn(
+        32
+    )
+    assert model.policy.gates
+
+
+def test_a_policy_class_of_ones_own_gets_gates_from_the_same_mixin(tmp_path: Path) -> None:
+    model = PPO(OwnPolicy, "Pendulum-v1", n_steps=16, batch_size=16, seed=0, device="cpu").learn(16)
+    assert [gate.n_units for gate in model.policy.gates.values()] == [24]
+    model.save(tmp_path / "model")
+    assert np.array_equal(actions(model), actions(PPO.load(tmp_path / "model")))
+
+
+class OwnPolicy(nb_agents.ActorCriticGates, nb_agents.policies.ActorCriticPolicy):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **(kwargs | {"net_arch": {"pi": [24], "vf": [24]}, "activation_fn": OwnActivation}))
+
+
+class OwnActivation(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.sin(x)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "error", "message"),
+    [
+        ({"block_size": 0}, ValueError, "block_size"),
+        ({"k_lr_ratio": -1.0}, ValueError, "k_lr_ratio must be a finite number >= 0, got -1.0"),
+        ({"k_target_weight": -0.1}, ValueError, "k_target_weight"),
+        ({"block_weight": math.inf}, ValueError, "block_weight"),
+        ({"task_difficulty": 2}, ValueError, "task_difficulty"),
+        ({"gate_critic": "yes"}, TypeError, "gate_critic must be True or False, got 'yes'"),
+        ({"net_arch": []}, ValueError, "net_arch has no hidden layer"),
+    ],
+)
+def test_bad_arguments(kwargs: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        PPO(KGatedPolicy, "Pendulum-v1", policy_kwargs=kwargs, device="cpu")
+
+
+@pytest.mark.parametrize("dtype_env", [spaces.Discrete(3), spaces.MultiBinary(2)])
+def test_action_spaces_of_ppo(dtype_env: spaces.Space[Any]) -> None:
+    class Env(gym.Env[Any, Any]):
+        observation_space = spaces.Box(-1, 1, (3,))
+        action_space = dtype_env
+
+        def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+            super().reset(seed=seed)
+            return np.zeros(3, np.float32), {}
+
+        def step(self, action: Any) -> Any:
+            return np.zeros(3, np.float32), 0.0, False, True, {}
+
+    model = PPO(KGatedPolicy, Env(), n_steps=8, batch_size=8, seed=0, device="cpu").learn(8)
+    assert Env.action_space.contains(model.predict(np.zeros(3, np.float32))[0])

@@ -1,0 +1,158 @@
+"""The adapter against SB3's own DummyVecEnv, in all three of Gymnasium's autoreset modes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import TimeLimit
+from stable_baselines3 import PPO
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
+
+from nb_agents import VectorEnvAdapter
+from nb_agents.vec_env import split_infos
+
+
+class Walk(gym.Env[Any, Any]):
+    """A random walk that ends at ±2 (termination); wrapped in a limit of 6 steps (truncation)."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = spaces.Discrete(2)
+    gravity = 1.0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.position = float((options or {}).get("start", self.np_random.normal(scale=0.1)))
+        return self._obs(), {"start": self.position}
+
+    def step(self, action: int) -> Any:
+        self.position += (2 * int(action) - 1) * 0.5 + self.np_random.normal(scale=0.1)
+        return self._obs(), self.position, abs(self.position) > 2, False, {"position": self.position}
+
+    def _obs(self) -> np.ndarray:
+        return np.array([self.position, 1.0], np.float32)
+
+    def double(self, x: float) -> float:
+        return 2 * x * self.gravity
+
+
+def make() -> gym.Env[Any, Any]:
+    return TimeLimit(Walk(), 6)
+
+
+def make_dict() -> gym.Env[Any, Any]:
+    space = spaces.Dict({"a": spaces.Box(-np.inf, np.inf, (2,), np.float32)})
+    return gym.wrappers.TransformObservation(make(), lambda obs: {"a": obs}, space)
+
+
+MODES = list(AutoresetMode)
+
+
+def vector(n: int, mode: AutoresetMode, copy: bool = True, fn: Any = make) -> SyncVectorEnv:
+    return SyncVectorEnv([fn] * n, copy=copy, autoreset_mode=mode)
+
+
+@pytest.mark.parametrize("copy", [True, False])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("fn", [make, make_dict])
+def test_equals_dummy_vec_env(mode: AutoresetMode, copy: bool, fn: Any) -> None:
+    ours, reference = VectorEnvAdapter(vector(3, mode, copy, fn)), DummyVecEnv([fn] * 3)
+    for env in (ours, reference):
+        env.seed(7)
+    np.testing.assert_equal(ours.reset(), reference.reset())
+    rng, ended = np.random.default_rng(0), 0
+    for _ in range(40):
+        actions = rng.integers(2, size=3)
+        (obs, rewards, dones, infos), (obs_2, rewards_2, dones_2, infos_2) = ours.step(actions), reference.step(actions)
+        np.testing.assert_equal(obs, obs_2)
+        np.testing.assert_equal(rewards, rewards_2)
+        assert rewards.dtype == rewards_2.dtype
+        np.testing.assert_equal(dones, dones_2)
+        for i in range(3):
+            assert infos[i]["position"] == infos_2[i]["position"]
+            assert infos[i].get("TimeLimit.truncated", False) == infos_2[i]["TimeLimit.truncated"]
+            np.testing.assert_equal(infos[i].get("terminal_observation"), infos_2[i].get("terminal_observation"))
+            assert ours.reset_infos[i]["start"] == reference.reset_infos[i]["start"]
+            ended += dones[i]
+    assert ended > 5
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_was_handed_out_is_not_written_again(mode: AutoresetMode) -> None:
+    env = VectorEnvAdapter(vector(2, mode, copy=False))
+    handed_out = [env.reset()]
+    copies = [handed_out[0].copy()]
+    for _ in range(15):
+        obs, _, dones, infos = env.step(np.zeros(2, int))
+        handed_out += [obs, *(info["terminal_observation"] for info, done in zip(infos, dones, strict=True) if done)]
+        copies += [array.copy() for array in handed_out[len(copies) :]]
+    np.testing.assert_equal(handed_out, copies)
+
+
+def test_seeds_and_options() -> None:
+    env = VectorEnvAdapter(vector(2, AutoresetMode.NEXT_STEP))
+    env.seed(3)
+    first = env.reset()
+    assert not np.array_equal(first, env.reset()), "a seed is used once"
+    env.seed(3)
+    np.testing.assert_equal(env.reset(), first)
+    env.set_options({"start": 1.0})
+    np.testing.assert_equal(env.reset()[:, 0], [1.0, 1.0])
+    env.set_options([{"start": 1.0}, {}])
+    with pytest.raises(ValueError, match="options must have the same keys for every environment"):
+        env.reset()
+
+
+def test_attributes_and_methods_of_the_environments() -> None:
+    env = VectorEnvAdapter(vector(3, AutoresetMode.SAME_STEP))
+    env.set_attr("gravity", 2.0, indices=[1])
+    assert env.get_attr("gravity") == [1.0, 2.0, 1.0]
+    assert env.env_method("double", 3.0, indices=[0, 1]) == [6.0, 12.0]
+    assert env.env_is_wrapped(TimeLimit) == [True] * 3
+    assert env.env_is_wrapped(Monitor) == [False] * 3
+
+
+def test_async_vector_env() -> None:
+    env = VectorEnvAdapter(AsyncVectorEnv([make, make]))
+    try:
+        assert env.get_attr("gravity") == [1.0, 1.0]
+        env.set_attr("gravity", 3.0)
+        assert env.env_method("double", 1.0) == [6.0, 6.0]
+        env.seed(0)
+        env.reset()
+        assert sum(env.step(np.ones(2, int))[2].sum() for _ in range(8)) > 0
+        with pytest.raises(AttributeError, match="cannot set 'gravity' for some"):
+            env.set_attr("gravity", 1.0, indices=0)
+        with pytest.raises(AttributeError, match="'double'"):
+            env.env_method("double", 1.0, indices=0)
+    finally:
+        env.close()
+
+
+def test_training_with_episode_statistics() -> None:
+    env = VecMonitor(VectorEnvAdapter(vector(4, AutoresetMode.SAME_STEP)))
+    model = PPO("MlpPolicy", env, n_steps=32, batch_size=32, seed=0, device="cpu").learn(128)
+    assert model.ep_info_buffer is not None
+    assert {info["l"] for info in model.ep_info_buffer} <= set(range(1, 7))
+    mean, _ = evaluate_policy(model, env, n_eval_episodes=4)
+    assert np.isfinite(mean)
+
+
+def test_masked_infos_are_split() -> None:
+    infos = {
+        "x": np.array([1, 2]),
+        "_x": np.array([True, False]),
+        "y": {"z": np.array([3, 4]), "_z": np.array([True, True])},
+    }
+    assert split_infos(infos, 2) == [{"x": 1, "y": {"z": 3}}, {"y": {"z": 4}}]
+
+
+def test_only_vector_environments() -> None:
+    with pytest.raises(TypeError, match=r"env must be a gymnasium.vector.VectorEnv, got TimeLimit"):
+        VectorEnvAdapter(make())  # type: ignore[arg-type]
