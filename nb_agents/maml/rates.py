@@ -1,0 +1,53 @@
+"""Step sizes of the inner loop: which of the actor's parameters adapt, and how fast."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from nb_agents.gates import named_gates
+from nb_agents.maml.actor import StackedActor
+from nb_agents.validation import check_number
+
+ADAPT = ("all", "head", "gates")
+
+
+def inner_rates(actor: StackedActor, inner_lr: float, adapt: str) -> torch.Tensor:
+    """The step size of each of the actor's parameters.
+
+    Args:
+        actor: The actor.
+        inner_lr: Step size of those that adapt.
+        adapt: "all"; "head", the last linear layer and a Gaussian's log standard deviation; or "gates", the k's.
+
+    Returns:
+        Shape ``(n_params,)``, 0 for parameters that do not adapt.
+
+    Raises:
+        ValueError: If ``adapt`` is unknown, or the policy has nothing of the kind.
+    """
+    if adapt not in ADAPT:
+        raise ValueError(f"adapt must be one of {list(ADAPT)}, got {adapt!r}")
+    ks = {f"{path}.k" for path, _ in named_gates(actor.policy)}
+    rates = torch.zeros(actor.n_params, dtype=actor.dtype, device=actor.device)
+    for name, part in actor.slices():
+        is_head = name.startswith("action_net.") or name == "log_std"
+        if adapt == "all" or (adapt == "head" and is_head) or (adapt == "gates" and name in ks):
+            rates[part] = inner_lr
+    if not rates.any():
+        raise ValueError(f"adapt={adapt!r} needs a policy that has {adapt}, got {type(actor.policy).__name__}")
+    return rates
+
+
+def check_positive(name: str, value: object, high: float = math.inf) -> float:
+    """A finite number in (0, ``high``].
+
+    Raises:
+        TypeError: If it is not a number.
+        ValueError: If it is out of range.
+    """
+    number = check_number(name, value, high=high)
+    if number <= 0.0:
+        raise ValueError(f"{name} must be > 0, got {value!r}")
+    return number

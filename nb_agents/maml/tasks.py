@@ -1,0 +1,144 @@
+"""Tasks: what may vary between environments, checked at the entry and laid out in one vector environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import load_env_creator
+from gymnasium.vector import SyncVectorEnv, VectorEnv
+
+EnvFactory: TypeAlias = str | Callable[..., gym.Env[Any, Any]]
+"""An id for `gymnasium.make`, or a callable that takes a task's keywords and returns an environment."""
+Task: TypeAlias = Mapping[str, Any]
+"""Keyword arguments of an environment."""
+TaskSampler: TypeAlias = Callable[[np.random.Generator, int], Sequence[Task]]
+"""Draws the given number of tasks with the given generator."""
+
+
+class TaskSource:
+    """Where the tasks of a meta-iteration come from.
+
+    Args:
+        env: The environment.
+        tasks: A list of keyword dicts, or a sampler.
+        size: Tasks per meta-iteration; None for all of a list.
+
+    Attributes:
+        size: Tasks per meta-iteration.
+
+    Raises:
+        TypeError: If a task is not a dict of keywords.
+        ValueError: If there are no tasks, ``size`` does not fit them, or their environments' spaces differ.
+    """
+
+    def __init__(self, env: EnvFactory, tasks: Sequence[Task] | TaskSampler, size: int | None) -> None:
+        self._env = env
+        self._tasks = tasks
+        if callable(tasks):
+            if size is None:
+                raise ValueError("tasks_per_iteration must be given where tasks is a sampler, got None")
+            self.size = size
+            return
+        self._tasks = list(tasks)
+        if not self._tasks:
+            raise ValueError("tasks must be a non-empty list of keyword dicts or a sampler, got no tasks")
+        if size is not None and size > len(self._tasks):
+            raise ValueError(f"tasks_per_iteration must be at most the number of tasks, {len(self._tasks)}, got {size}")
+        self.size = len(self._tasks) if size is None else size
+        check_tasks(env, self._tasks)
+
+    def draw(self, rng: np.random.Generator) -> list[Task]:
+        """The next meta-iteration's tasks: the whole list in its order, ``size`` different ones of it, or new ones."""
+        if callable(self._tasks):
+            tasks = list(self._tasks(rng, self.size))
+            if len(tasks) != self.size:
+                raise ValueError(f"tasks, a sampler, was asked for {self.size} tasks and returned {len(tasks)}")
+            return tasks
+        if self.size == len(self._tasks):
+            return list(self._tasks)
+        return [self._tasks[i] for i in rng.choice(len(self._tasks), self.size, replace=False)]
+
+
+def check_tasks(env: EnvFactory, tasks: Sequence[Task]) -> None:
+    """Build each task's environment once.
+
+    Raises:
+        TypeError: If a task is not a dict of keywords.
+        ValueError: If an environment does not take a task's keywords, or spaces differ between tasks.
+    """
+    first: gym.Env[Any, Any] | None = None
+    for i, task in enumerate(tasks):
+        made = make_env(env, task, name=f"tasks[{i}]")
+        made.close()
+        first = first or made
+        for space in ("observation_space", "action_space"):
+            if getattr(made, space) != getattr(first, space):
+                raise ValueError(
+                    f"tasks must have equal spaces: {space} of tasks[{i}] is {getattr(made, space)}, "
+                    f"of tasks[0] {getattr(first, space)}"
+                )
+
+
+def make_env(env: EnvFactory, task: Task, name: str = "task") -> gym.Env[Any, Any]:
+    """One environment of a task.
+
+    Raises:
+        TypeError: If the task is not a dict of keywords.
+        ValueError: If the environment does not take the keywords or their values.
+    """
+    if not isinstance(task, Mapping) or not all(isinstance(key, str) for key in task):
+        raise TypeError(f"{name} must be a dict of the environment's keywords, got {task!r}")
+    try:
+        return gym.make(env, disable_env_checker=True, **task) if isinstance(env, str) else env(**task)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} must be keywords that the environment {env!r} accepts, got {dict(task)!r}: {error}"
+        ) from error
+
+
+def make_task_envs(env: EnvFactory, tasks: Sequence[Task], episodes: int) -> VectorEnv[Any, Any, Any]:
+    """One vector environment with ``episodes`` environments for each task, those of a task next to each other.
+
+    An environment's own vector class is used where it can hold all tasks at once. It says so in its metadata:
+    ``per_env_kwargs`` maps each keyword that may differ between its environments to the shape of one value, and the
+    class takes an array ``(num_envs, *shape)`` for it. Otherwise this is a `SyncVectorEnv` of single environments.
+
+    Args:
+        env: The environment.
+        tasks: The tasks.
+        episodes: Environments per task.
+    """
+    arrays = _per_env_arrays(env, tasks, episodes)
+    if arrays is not None and isinstance(env, str):
+        return gym.make_vec(env, num_envs=len(tasks) * episodes, vectorization_mode="vector_entry_point", **arrays)
+    makers = [partial(make_env, env, task) for task in tasks for _ in range(episodes)]
+    return SyncVectorEnv(makers)
+
+
+def _per_env_arrays(env: EnvFactory, tasks: Sequence[Task], episodes: int) -> dict[str, Any] | None:
+    """The tasks as keywords of the environment's own vector class, None where it has none that could hold them."""
+    if not isinstance(env, str):
+        return None
+    entry_point = gym.spec(env).vector_entry_point
+    if entry_point is None or any(task.keys() != tasks[0].keys() for task in tasks):
+        return None
+    vector_class = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    shapes: Mapping[str, tuple[int, ...]] = getattr(vector_class, "metadata", {}).get("per_env_kwargs", {})
+    kwargs: dict[str, Any] = {}
+    for key in tasks[0]:
+        values = [task[key] for task in tasks]
+        if key in shapes and all(np.shape(value) == shapes[key] for value in values):
+            kwargs[key] = np.repeat(np.asarray(values, dtype=np.float64), episodes, axis=0)
+        elif all(_equal(value, values[0]) for value in values):
+            kwargs[key] = values[0]
+        else:
+            return None
+    return kwargs
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and bool(np.array_equal(a, b))

@@ -1,0 +1,151 @@
+"""The meta-gradient and its relatives against finite differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from gymnasium import spaces
+
+from nb_agents.maml.inner import Batch, surrogate
+from nb_agents.maml.outer import join, loss_gradient
+from nb_agents.maml.ppo_clip import PPOClip
+from nb_agents.maml.trpo import MetaFisher
+from tests.nb_agents.maml.problems import Problem, make_actor, make_problem
+
+SPACES = {
+    "box": spaces.Box(-1, 1, (2,)),
+    "discrete": spaces.Discrete(3),
+    "multi-discrete": spaces.MultiDiscrete([2, 3]),
+    "multi-binary": spaces.MultiBinary(2),
+}
+
+
+def finite_differences(f: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, eps: float = 1e-5) -> torch.Tensor:
+    """Central differences of f along every coordinate of x; one row each."""
+    steps = eps * torch.eye(x.numel(), dtype=x.dtype)
+    return torch.stack([(f(x + step) - f(x - step)) / (2 * eps) for step in steps])
+
+
+def relative_error(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a - b).norm() / b.norm())
+
+
+def objective(problem: Problem, vector: torch.Tensor) -> torch.Tensor:
+    """Mean over tasks of the outer surrogate after adapting, as plain function values."""
+    adaptation = problem.data.adapt(problem.meta.replace(vector), differentiable=False)
+    return torch.tensor(problem.data.evaluate(adaptation.params[-1])[0], dtype=torch.float64)
+
+
+def meta_gradient(problem: Problem, vector: torch.Tensor | None = None) -> torch.Tensor:
+    meta = problem.meta if vector is None else problem.meta.replace(vector)
+    adaptation = problem.data.adapt(meta, differentiable=True)
+    _, cotangents = loss_gradient(
+        problem.actor, adaptation.params[-1], problem.data.outer, lambda o, b: surrogate(problem.actor, o, b)
+    )
+    return join(meta, adaptation.pullback(cotangents))
+
+
+@pytest.mark.parametrize("learn_rates", [False, True])
+@pytest.mark.parametrize("inner_steps", [0, 1, 5])
+def test_meta_gradient_is_that_of_finite_differences(inner_steps: int, learn_rates: bool) -> None:
+    problem = make_problem(inner_steps, learn_rates=learn_rates)
+    expected = finite_differences(lambda x: objective(problem, x), problem.meta.vector)
+    assert relative_error(meta_gradient(problem), expected) < 1e-8
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_every_action_distribution_has_the_right_meta_gradient(space: str) -> None:
+    problem = make_problem(2, actor=make_actor(SPACES[space]))
+    expected = finite_differences(lambda x: objective(problem, x), problem.meta.vector)
+    assert relative_error(meta_gradient(problem), expected) < 1e-8
+
+
+@pytest.mark.parametrize("inner_steps", [1, 5])
+def test_first_order_differs_and_is_the_gradient_at_the_adapted_parameters(inner_steps: int) -> None:
+    problem = make_problem(inner_steps, second_order=False)
+    first = meta_gradient(problem)
+    adapted = problem.data.adapt(problem.meta, differentiable=False).params[-1]
+
+    def shifted(x: torch.Tensor) -> torch.Tensor:
+        return torch.tensor(problem.data.evaluate(adapted + x)[0], dtype=torch.float64)
+
+    assert relative_error(first, finite_differences(shifted, torch.zeros_like(problem.meta.theta))) < 1e-8
+    torch.manual_seed(0)
+    assert relative_error(first, meta_gradient(make_problem(inner_steps))) > 0.05
+
+
+def test_no_inner_step_is_the_policy_itself() -> None:
+    problem = make_problem(0)
+    adaptation = problem.data.adapt(problem.meta, differentiable=True)
+    assert len(adaptation.params) == 1
+    assert torch.equal(adaptation.params[0], problem.meta.theta.expand_as(adaptation.params[0]))
+
+
+def test_every_inner_steps_data_enter_the_meta_gradient() -> None:
+    """garage #1269 cleared the gradients after the first of several inner steps."""
+    problem = make_problem(3)
+    gradient = meta_gradient(problem)
+    for k in range(3):
+        inner = list(problem.data.inner)
+        inner[k] = Batch(**{**vars(inner[k]), "advantages": inner[k].advantages.flip(1)})
+        changed = Problem(
+            problem.actor, type(problem.data)(problem.actor, tuple(inner), problem.data.outer), problem.meta
+        )
+        assert relative_error(meta_gradient(changed), gradient) > 1e-3
+
+
+@pytest.mark.parametrize("learn_rates", [False, True])
+@pytest.mark.parametrize("inner_steps", [0, 1, 3])
+def test_fisher_product_is_the_hessian_of_the_adapted_policies_kl(inner_steps: int, learn_rates: bool) -> None:
+    problem = make_problem(inner_steps, learn_rates=learn_rates)
+    adapted = problem.data.adapt(problem.meta, differentiable=False).params[-1]
+    outer = problem.data.outer
+    old = problem.actor.outputs(adapted, outer.observations).detach()
+    outer = Batch(**{**vars(outer), "old_outputs": old})
+    data = type(problem.data)(problem.actor, problem.data.inner, outer)
+
+    def kl_gradient(vector: torch.Tensor) -> torch.Tensor:
+        meta = problem.meta.replace(vector)
+        adaptation = data.adapt(meta, differentiable=True)
+        _, cotangents = loss_gradient(
+            problem.actor,
+            adaptation.params[-1],
+            outer,
+            lambda outputs, batch: (batch.weights * problem.actor.kl(batch.old_outputs, outputs)).sum(dim=1),
+        )
+        return join(meta, adaptation.pullback(cotangents))
+
+    hessian = finite_differences(kl_gradient, problem.meta.vector)
+    fisher = MetaFisher(data, problem.meta, damping=0.0)
+    products = torch.stack([fisher.product(e) for e in torch.eye(problem.meta.vector.numel(), dtype=torch.float64)])
+    assert relative_error(products, hessian) < 1e-7
+
+
+@pytest.mark.parametrize("inner_steps", [1, 3])
+def test_clipped_objective_with_inner_kl_has_the_right_gradient(inner_steps: int) -> None:
+    problem = make_problem(inner_steps)
+    update = PPOClip(n_epochs=1, clip_range=0.1, inner_kl_weight=0.7)
+    steps: list[torch.Tensor] = []
+
+    def optimize(gradient: torch.Tensor):  # type: ignore[no-untyped-def]
+        steps.append(gradient)
+        return problem.meta
+
+    update.update(problem.data, problem.meta, problem.data.adapt(problem.meta, differentiable=True), optimize)
+
+    def value(vector: torch.Tensor) -> torch.Tensor:
+        actor, data = problem.actor, problem.data
+        adaptation = data.adapt(problem.meta.replace(vector), differentiable=False)
+        outputs = actor.outputs(adaptation.params[-1], data.outer.observations)
+        ratio = torch.exp(actor.log_prob(outputs, data.outer.actions) - data.outer.old_log_probs)
+        clipped = torch.minimum(ratio * data.outer.advantages, ratio.clamp(0.9, 1.1) * data.outer.advantages)
+        loss = -(data.outer.weights * clipped).sum()
+        for params, batch in zip(adaptation.params, data.inner, strict=False):
+            moved = actor.kl(batch.old_outputs, actor.outputs(params, batch.observations))
+            loss = loss + 0.7 / inner_steps * (batch.weights * moved).sum()
+        return loss.detach() / data.outer.tasks
+
+    expected = finite_differences(value, problem.meta.vector)
+    assert relative_error(steps[0], expected) < 1e-7
