@@ -13,6 +13,7 @@ def test_gates_losses_and_rates_reach_the_logger(tmp_path: object) -> None:
     model = PPO(KGatedPolicy, "Pendulum-v1", n_steps=16, batch_size=16, seed=0, device="cpu", learning_rate=1e-3)
     model.set_logger(Logger(str(tmp_path), [make_output_format("csv", str(tmp_path))]))
     model.learn(16, callback=KGateCallback())
+    model.logger.close()
     with open(f"{tmp_path}/progress.csv") as file:
         names, values = (line.strip().split(",") for line in list(file)[:2])
     row = dict(zip(names, values, strict=True))
