@@ -52,12 +52,14 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     | Name                                 | Observation                      | Min  | Max | Unit  |
     | ------------------------------------ | -------------------------------- | ---- | --- | ----- |
-    | `theta` (default)                    | angle θ, unwrapped               | -Inf | Inf | rad   |
-    | `theta_dot` (default)                | angular velocity θ̇               | -Inf | Inf | rad/s |
+    | `theta` (default)                    | angle θ, unwrapped               | -1e6 | 1e6 | rad   |
+    | `theta_dot` (default)                | angular velocity θ̇               | -1e6 | 1e6 | rad/s |
     | `cos_theta`, `sin_theta`             | cosine and sine of θ             | -1   | 1   |       |
     | `sin_drive`, `cos_drive`             | of ω·t + φ, at the state's own t | -1   | 1   |       |
-    | `A`, `b`, `omega`, `phase`,          | context parameters in force      | -Inf | Inf | below |
+    | `A`, `b`, `omega`, `phase`,          | context parameters in force      | -1e6 | 1e6 | below |
     | `torque_gain`, `dt`, `max_torque`    |                                  |      |     |       |
+
+    The bound of 1e6 stands for none: every setting lies within it, and no sensible pendulum comes near.
 
     ## Reward
 
@@ -83,15 +85,17 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     Context parameters are passed by name, each a number or a `(low, high)` range that is drawn afresh at each reset:
 
-    | Name          | Default | Unit   | Accepted | Meaning                              |
-    | ------------- | ------- | ------ | -------- | ------------------------------------ |
-    | `A`           | 1.0     | rad/s² | finite   | amplitude of the drive               |
-    | `b`           | 0.2     | 1/s    | ≥ 0      | damping                              |
-    | `omega`       | 0.75    | rad/s  | finite   | angular frequency of the drive ω     |
-    | `phase`       | 0.0     | rad    | finite   | phase of the drive φ                 |
-    | `torque_gain` | 1.0     |        | finite   | actuator gain c                      |
-    | `dt`          | 0.01    | s      | > 0      | physics step                         |
-    | `max_torque`  | 2.0     | rad/s² | > 0      | torque limit                         |
+    | Name          | Default | Unit   | Accepted | Meaning                          |
+    | ------------- | ------- | ------ | -------- | -------------------------------- |
+    | `A`           | 1.0     | rad/s² | any      | amplitude of the drive           |
+    | `b`           | 0.2     | 1/s    | ≥ 0      | damping                          |
+    | `omega`       | 0.75    | rad/s  | any      | angular frequency of the drive ω |
+    | `phase`       | 0.0     | rad    | any      | phase of the drive φ             |
+    | `torque_gain` | 1.0     |        | any      | actuator gain c                  |
+    | `dt`          | 0.01    | s      | > 0      | physics step; b·dt < 2           |
+    | `max_torque`  | 2.0     | rad/s² | > 0      | torque limit                     |
+
+    All must be finite and within ±1e6.
 
     `reset(options={...})` sets any of them, and `theta` and `theta_dot`, for one episode, in the same forms.
 

@@ -19,7 +19,7 @@ FRAME_SIZE = 480
 MAX_TILES = 64
 """How many pendulums a tiled frame shows at most: the first ones."""
 
-_SUPERSAMPLING = 3
+_SUPERSAMPLING = 4  # a power of two: pygame's scaling rounds others down to darker colours
 _BACKGROUND: Color = (250, 250, 247)
 _RAIL: Color = (214, 214, 208)
 _ARM: Color = (64, 68, 75)
@@ -79,13 +79,12 @@ class Renderer:
             Colours, shape `(size, size, 3)`.
         """
         pygame = self._pygame
-        canvas = pygame.Surface((size * _SUPERSAMPLING,) * 2)
+        canvas = pygame.Surface((size * _SUPERSAMPLING,) * 2, depth=32)
         canvas.fill(_BACKGROUND)
         self._draw_pendulum(canvas, scene)
         surface = pygame.transform.smoothscale(canvas, (size, size))
         self._draw_text(surface, scene)
-        pixels: Frame = np.transpose(pygame.surfarray.array3d(surface), (1, 0, 2))
-        return np.ascontiguousarray(pixels)
+        return np.frombuffer(pygame.image.tobytes(surface, "RGB"), dtype=np.uint8).reshape(size, size, 3).copy()
 
     def draw_tiles(self, scenes: Sequence[Scene]) -> Frame:
         """Draw many pendulums on one frame, row by row on a grid as square as can be.
@@ -114,7 +113,7 @@ class Renderer:
             pygame.display.set_caption("NBPendulum")
             self._window = pygame.display.set_mode(frame.shape[1::-1])
             self._clock = pygame.time.Clock()
-        self._window.blit(pygame.surfarray.make_surface(np.transpose(frame, (1, 0, 2))), (0, 0))
+        self._window.blit(pygame.image.frombuffer(frame.tobytes(), frame.shape[1::-1], "RGB"), (0, 0))
         pygame.event.pump()
         self._clock.tick(fps)
         pygame.display.flip()

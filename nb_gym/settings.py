@@ -17,6 +17,9 @@ Range: TypeAlias = tuple[float, float]
 Setting: TypeAlias = float | Range | FloatArray
 """A number, a `(low, high)` range drawn afresh for each episode, or one number for each environment."""
 
+LIMIT = 1e6
+"""Largest absolute value of a setting, and the observation space's bound where nothing physical gives one."""
+
 _NOT_NEGATIVE = frozenset({"b"})
 _POSITIVE = frozenset({"dt", "max_torque"})
 _STATE = ("theta", "theta_dot")
@@ -34,7 +37,7 @@ def parse_setting(name: str, value: Any, num_envs: int | None = None) -> Setting
         A float, a tuple of two floats, or a read-only float64 array of shape `(num_envs,)`.
 
     Raises:
-        ValueError: If the value has another form, is not finite, has the wrong sign, or low > high.
+        ValueError: If the value has another form, is not finite or beyond ±1e6, has the wrong sign, or low > high.
     """
     accepted = "a number or a (low, high) range" + (f" or an array of shape ({num_envs},)" if num_envs else "")
     try:
@@ -46,8 +49,8 @@ def parse_setting(name: str, value: Any, num_envs: int | None = None) -> Setting
     if array.dtype.kind not in "iuf" or not (array.ndim == 0 or per_env or is_range):
         raise ValueError(f"{name} must be {accepted}, got {value!r}")
     array = array.astype(np.float64)
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite, got {value!r}")
+    if not (np.abs(array) <= LIMIT).all():
+        raise ValueError(f"{name} must be finite, at most {LIMIT:.0e} in absolute value, got {value!r}")
     if name in _NOT_NEGATIVE and (array < 0).any():
         raise ValueError(f"{name} must be at least 0, got {value!r}")
     if name in _POSITIVE and (array <= 0).any():
@@ -181,7 +184,7 @@ def parse_render_mode(render_mode: str | None, accepted: Iterable[str]) -> str |
 
 def make_spaces(settings: Mapping[str, Setting], observe: tuple[str, ...]) -> tuple[spaces.Box, spaces.Box]:
     """Observation and action space of one environment; the action space covers the widest `max_torque`."""
-    high = np.array([1.0 if name.startswith(("cos_", "sin_")) else np.inf for name in observe], dtype=np.float32)
+    high = np.array([1.0 if name.startswith(("cos_", "sin_")) else LIMIT for name in observe], dtype=np.float32)
     limit = np.float32(np.max(settings["max_torque"]))
     return spaces.Box(-high, high, dtype=np.float32), spaces.Box(-limit, limit, (1,), dtype=np.float32)
 

@@ -65,7 +65,12 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
         ValueError: If an argument is not accepted; the message names it, its value and what is.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 100}  # noqa: RUF012  (each instance has its own)
+    # `per_env_kwargs`: keywords that may differ between the environments, with the shape of one value.
+    metadata: dict[str, Any] = {  # noqa: RUF012  (each instance has its own)
+        "render_modes": ["rgb_array"],
+        "render_fps": 100,
+        "per_env_kwargs": dict.fromkeys(Context._fields, ()),
+    }
 
     def __init__(
         self,
@@ -99,7 +104,8 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
         self._everywhere.flags.writeable = False
         self._renderer: Renderer | None = None
         # What only a picture shows: the torques in force and the sums of the rewards.
-        self._torque, self._returns = np.zeros((2, self.num_envs))
+        self._torque: FloatArray = np.zeros(self.num_envs)
+        self._returns: FloatArray = np.zeros(self.num_envs)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
