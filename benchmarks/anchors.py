@@ -1,0 +1,54 @@
+"""What the returns are held against: reference controllers, and the numbers that the paper printed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from benchmarks.environments import reference_return
+from benchmarks.spec import Context
+from nb_gym import controllers
+from nb_gym.controllers import Controller
+
+CONTROLLERS: dict[str, Controller] = {
+    "no torque": controllers.zero,
+    "PD(100, 20)": controllers.pd(100.0, 20.0),
+    "bang-bang": controllers.bang_bang,
+    "drive cancelled + PD": controllers.feed_forward(),
+}
+WORST, BEST = "no torque", "drive cancelled + PD"
+"""The controllers that a normalised score of 0 and of 1 stand for."""
+
+
+class Published(NamedTuple):
+    """A row of the paper's table; both figures are of stochastic training episodes in the transfer.
+
+    Attributes:
+        best: best episode, mean of 5 seeds as printed.
+        last: average over the last 10 episodes, as printed.
+    """
+
+    best: float
+    last: float
+
+
+PUBLISHED: dict[str, Published] = {
+    "MAML": Published(-5088.9, -5231.4),
+    "NB": Published(-3328.9, -3489.6),
+    "NB Pro": Published(-3068.2, -4004.8),
+}
+PUBLISHED_TARGET: Context = {"A": 1.8}
+
+
+def reference_returns(context: Context) -> dict[str, float]:
+    """Mean return of each of `CONTROLLERS` over the fixed starts."""
+    return {name: reference_return(controller, context) for name, controller in CONTROLLERS.items()}
+
+
+def normalise(score: float, references: dict[str, float]) -> float:
+    """The score on the scale where `WORST` is 0 and `BEST` is 1.
+
+    Args:
+        score: a return.
+        references: `reference_returns` of the same context.
+    """
+    return (score - references[WORST]) / (references[BEST] - references[WORST])

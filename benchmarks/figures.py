@@ -1,0 +1,145 @@
+"""Pictures, made from finished runs alone: learning curves, and a policy seen before and after the transfer."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from benchmarks.anchors import BEST, PUBLISHED, PUBLISHED_TARGET, WORST, reference_returns
+from benchmarks.environments import fixed_starts
+from benchmarks.records import Run, write_atomically
+from benchmarks.report import by_method, caption, describe_context, number
+from benchmarks.spec import EPISODE_STEPS, RunSpec
+from benchmarks.statistics import interquartile_mean, iqm
+from nb_gym import NBPendulumVectorEnv
+
+STYLES: dict[str, tuple[str, str]] = {
+    "nb": ("#56B4E9", "--"),
+    "nb-pro": ("#0072B2", "-"),
+    "nb-k": ("#CC79A7", "--"),
+    "nb-pro-k": ("#D55E00", "-"),
+    "fine-tune": ("#000000", "-"),
+    "scratch": ("#009E73", "-."),
+}
+"""Colour and line of each method: Okabe and Ito's palette, which the colour-blind can tell apart; lines for print."""
+
+TICKS = (-10_000, -3_000, -1_000, -300, -100, -30, -10, -3)
+GIF_SECONDS = 10.0
+GIF_COLOURS = 64
+TITLE_HEIGHT = 32
+
+
+def save_curves(runs: Sequence[Run], path: Path, command: str) -> None:
+    """Draw the deterministic return in the target context against all environment steps, pretraining included."""
+    spec = runs[0].spec
+    figure = Figure(figsize=(9.0, 5.6), layout="constrained")
+    axes = figure.subplots()
+    for name, group in by_method(runs).items():
+        _draw_method(axes, name, group)
+    if any(run.summary.steps > spec.transfer_episodes * EPISODE_STEPS for run in runs):
+        _mark_transfer(axes, spec)
+    _draw_anchors(axes, spec)
+    axes.set_yscale("symlog", linthresh=1.0)
+    axes.set_ylim(1.6 * TICKS[0], TICKS[-1] / 1.6)
+    axes.set_yticks(TICKS, [number(tick, digits=0) for tick in TICKS])
+    axes.minorticks_off()
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k")
+    axes.set_xlabel("environment steps (physics steps, pretraining included)")
+    axes.set_ylabel(f"deterministic return at {describe_context(spec.target)}")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="0.92")
+    axes.legend(frameon=False, loc="upper left", ncols=2)
+    figure.text(0.01, -0.01, caption(runs, command), fontsize=7.5, color="0.35", va="top", wrap=True)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=150, bbox_inches="tight", pad_inches=0.1)
+    write_atomically(path, buffer.getvalue())
+
+
+def _draw_method(axes: Axes, name: str, runs: Sequence[Run]) -> None:
+    steps = runs[0].result.curve.steps
+    scores = np.array([run.result.curve.target for run in runs])  # (num_runs, num_evaluations)
+    colour, line = STYLES[name]
+    axes.plot(steps, interquartile_mean(scores, axis=0), color=colour, linestyle=line, label=name, linewidth=1.8)
+    rng = np.random.default_rng(0)
+    band = [iqm(column, rng, num_resamples=500) for column in scores.T]
+    low, high = ([getattr(point, end) for point in band] for end in ("low", "high"))
+    axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _mark_transfer(axes: Axes, spec: RunSpec) -> None:
+    start = spec.pretrain_episodes * EPISODE_STEPS
+    axes.axvline(start, color="0.6", linewidth=1.0)
+    text = f"{describe_context(spec.source)} → {describe_context(spec.target)}"
+    axes.annotate(
+        text, (start, 0.02), xycoords=("data", "axes fraction"), xytext=(4, 0), textcoords="offset points", color="0.4"
+    )
+
+
+def _draw_anchors(axes: Axes, spec: RunSpec) -> None:
+    """Horizontal lines, each with its label in the right margin, moved apart where they would overlap."""
+    references = reference_returns(spec.target)
+    lines: dict[str, tuple[float, Any]] = {
+        f"{name} {number(references[name])}": (references[name], ":") for name in (WORST, BEST)
+    }
+    if spec.target == PUBLISHED_TARGET:
+        lines |= {f"published {name} {number(row.best)}": (row.best, (0, (1, 3))) for name, row in PUBLISHED.items()}
+    lowest = np.inf
+    for label, (value, style) in sorted(lines.items(), key=lambda item: -item[1][0]):
+        axes.axhline(value, color="0.45", linestyle=style, linewidth=1.0, zorder=0)
+        lowest = min(-np.log10(-value), lowest - 0.14)
+        axes.annotate(
+            label,
+            (1.0, -(10.0**-lowest)),
+            xycoords=("axes fraction", "data"),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color="0.35",
+        )
+
+
+def save_before_and_after(run: Run, path: Path) -> None:
+    """Play the same start twice, side by side: the policy as it came from the source task, and after the transfer."""
+    titles = [f"{run.spec.method}: {when} the transfer" for when in ("before", "after")]
+    pictures = [_with_titles(frame, titles) for frame in _replay(run)]
+    palette = pictures[-1].quantize(GIF_COLOURS)
+    indexed = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    buffer = io.BytesIO()
+    duration = GIF_SECONDS * 1000 / len(indexed)
+    indexed[0].save(buffer, "GIF", save_all=True, append_images=indexed[1:], duration=duration, loop=0, optimize=True)
+    write_atomically(path, buffer.getvalue())
+
+
+def _replay(run: Run) -> Iterator[NDArray[np.uint8]]:
+    """The two episodes from the first fixed start, one picture of both for each decision."""
+    settings, context = run.spec.settings, dict[str, Any](run.spec.target)
+    env = NBPendulumVectorEnv(
+        2, frame_skip=settings.frame_skip, episode_steps=EPISODE_STEPS, render_mode="rgb_array", **context
+    )
+    theta, theta_dot = (float(starts[0]) for starts in fixed_starts())
+    env.reset(options={"theta": theta, "theta_dot": theta_dot})
+    for torques in zip(run.result.torques_before, run.result.torques_after, strict=True):
+        env.step(np.array(torques, dtype=np.float32)[:, np.newaxis])
+        yield np.asarray(env.render())
+    env.close()
+
+
+def _with_titles(frame: NDArray[np.uint8], titles: Sequence[str]) -> Image.Image:
+    """A strip with one title for each part of the frame, above it."""
+    height, width, _ = frame.shape
+    picture = Image.new("RGB", (width, height + TITLE_HEIGHT), tuple(frame[0, 0].tolist()))
+    picture.paste(Image.fromarray(frame), (0, TITLE_HEIGHT))
+    font, draw = ImageFont.load_default(size=15), ImageDraw.Draw(picture)
+    for i, title in enumerate(titles):
+        draw.text(((i + 0.5) * width / len(titles), TITLE_HEIGHT / 2), title, "black", font, anchor="mm")
+    return picture

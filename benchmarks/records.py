@@ -1,0 +1,124 @@
+"""Run files: one JSON file per run, written in one piece, checked when read."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from benchmarks.experiment import Curve, RunResult
+from benchmarks.spec import RunSpec
+from benchmarks.summary import Summary, summarise
+
+PACKAGES = ("neural-battery", "gymnasium", "stable-baselines3", "torch", "numpy")
+"""The packages that could change a result; their versions are part of every run file."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, as its file tells it.
+
+    Attributes:
+        spec: what was run.
+        result: what came out.
+        versions: of Python and `PACKAGES`.
+        commit: of the code, with "-dirty" where files had changed; None outside a repository.
+        wall_seconds: from start to end.
+        cpu_seconds: of the worker process, in the same span.
+    """
+
+    spec: RunSpec
+    result: RunResult
+    versions: dict[str, str]
+    commit: str | None
+    wall_seconds: float
+    cpu_seconds: float
+
+    @cached_property
+    def summary(self) -> Summary:
+        """The figures of the tables."""
+        return summarise(self.spec, self.result)
+
+    def write(self, folder: Path) -> Path:
+        """Write the file `<name>.json`; a reader finds the whole of it or nothing."""
+        data = asdict(self) | {"digest": self.spec.digest, "summary": asdict(self.summary)}
+        path = folder / f"{self.spec.name}.json"
+        write_atomically(path, json.dumps(data, indent=1, allow_nan=False).encode())
+        return path
+
+    @classmethod
+    def read(cls, path: Path) -> Run:
+        """Read a run file.
+
+        Raises:
+            ValueError: the file is not one, is damaged, or belongs to another specification than it says.
+        """
+        try:
+            data = json.loads(path.read_bytes())
+            spec = RunSpec.from_json(data["spec"])
+            result = RunResult(**{**data["result"], "curve": Curve(**data["result"]["curve"])})
+            rest = {name: data[name] for name in ("versions", "commit", "wall_seconds", "cpu_seconds")}
+            digest = data["digest"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is not a run file, or a damaged one ({error!r}): remove it") from error
+        if digest != spec.digest:
+            raise ValueError(f"{path} was made by another version of the benchmarks: choose another output folder")
+        return cls(spec=spec, result=result, **rest)
+
+
+def read_runs(folder: Path, shared: dict[str, Any]) -> dict[str, Run]:
+    """All runs in an output folder, by name.
+
+    Args:
+        folder: may not exist yet.
+        shared: what every run there has to agree with, see `RunSpec.shared`.
+
+    Raises:
+        ValueError: a file is damaged, or a run is of another specification or made with other package versions.
+    """
+    runs = {path.stem: Run.read(path) for path in sorted(folder.glob("*.json"))}
+    for name, run in runs.items():
+        there = run.spec.shared | {f"version of {package}": number for package, number in run.versions.items()}
+        here = shared | {f"version of {package}": number for package, number in versions().items()}
+        differences = [
+            f"{key} is {there.get(key)} there and {here.get(key)} here"
+            for key in sorted(there.keys() | here.keys())
+            if there.get(key) != here.get(key)
+        ]
+        if differences:
+            raise ValueError(
+                f"{folder} holds runs of another specification ({name}.json): {'; '.join(differences)}."
+                " Choose another output folder, or remove that one"
+            )
+    return runs
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of `PACKAGES`."""
+    return {"python": platform.python_version()} | {package: metadata.version(package) for package in PACKAGES}
+
+
+def commit() -> str | None:
+    """The checked-out commit of this code, with "-dirty" where tracked files have changed; None if there is none."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file through a temporary one beside it, so that no reader ever finds half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

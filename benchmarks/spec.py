@@ -1,0 +1,138 @@
+"""What a run is: the specification that decides every number in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from benchmarks.settings import ALGORITHMS, AlgorithmSettings, PPOSettings
+from nb_gym.settings import parse_context
+
+EPISODE_STEPS = 1000
+"""Physics steps of an episode, the unit of every budget."""
+
+PROTOCOL = 1
+"""Counted up whenever a change of the code changes what a specification gives; older run files are then refused."""
+
+FIRST_REPORTING_SEED = 100
+"""Seeds below are for tuning, seeds from here on for reporting."""
+
+Context = Mapping[str, float]
+"""Parameters of the environment by name; those not named keep their defaults."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """Everything that decides a run: two runs of one specification give the same numbers to the last bit.
+
+    Attributes:
+        method: key of `benchmarks.methods.METHODS`.
+        seed: seeds the networks, the exploration and the training environments.
+        algo: key of `benchmarks.settings.ALGORITHMS`.
+        source: context of the pretraining.
+        target: context of the transfer.
+        pretrain_episodes: budget of the pretraining, episodes of 1,000 physics steps.
+        transfer_episodes: budget of the transfer, likewise.
+        eval_every: episodes of training from one evaluation to the next.
+        settings: the algorithm's, shared by all methods.
+        protocol: see `PROTOCOL`.
+
+    Raises:
+        TypeError: a context names something that the pendulum does not have.
+        ValueError: a budget or the seed is out of range, or a context holds what the pendulum does not accept.
+    """
+
+    method: str
+    seed: int
+    algo: str = "ppo"
+    source: Context = field(default_factory=lambda: {"A": 1.0})
+    target: Context = field(default_factory=lambda: {"A": 1.8})
+    pretrain_episodes: int = 50
+    transfer_episodes: int = 100
+    eval_every: int = 5
+    settings: AlgorithmSettings = field(default_factory=PPOSettings)
+    protocol: int = PROTOCOL
+
+    def __post_init__(self) -> None:
+        for name in ("pretrain_episodes", "transfer_episodes", "eval_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0, got {self.seed}")
+        if self.algo not in ALGORITHMS or not isinstance(self.settings, ALGORITHMS[self.algo]):
+            raise ValueError(f"algo must be one of {', '.join(ALGORITHMS)}, with its own settings; got {self.algo!r}")
+        for name in ("source", "target"):
+            context = parse_context(getattr(self, name))
+            if not all(isinstance(value, float) for value in context.values()):
+                raise ValueError(f"{name} must hold numbers, not ranges or arrays; got {getattr(self, name)}")
+            # 1 and 1.0 are one context, and must have one digest.
+            object.__setattr__(self, name, {key: float(value) for key, value in getattr(self, name).items()})
+        if EPISODE_STEPS % self.settings.frame_skip:
+            raise ValueError(f"frame_skip must divide {EPISODE_STEPS}, got {self.settings.frame_skip}")
+        for name in ("pretrain_episodes", "transfer_episodes"):
+            self.settings.check_budget(name, getattr(self, name) * EPISODE_STEPS)
+
+    def to_json(self) -> dict[str, Any]:
+        """The specification as JSON's types, see `from_json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
+        """Rebuild a specification from `to_json`'s answer.
+
+        Raises:
+            TypeError: a field is missing or unknown.
+            ValueError: a field is out of range.
+        """
+        settings = ALGORITHMS[data["algo"]](**data["settings"])
+        return cls(**{**data, "settings": settings})
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that name the specification, the same on every machine."""
+        return _digest(self.to_json())
+
+    @property
+    def name(self) -> str:
+        """Name of the run's file, without its ending."""
+        return f"{self.method}-{self.algo}-seed{self.seed}-{self.digest}"
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """What all runs of one job have in common: all but the method and the seed, flattened to `name.key`."""
+        flat: dict[str, Any] = {}
+        for name, value in self.to_json().items():
+            if name in ("method", "seed"):
+                continue
+            flat |= {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
+        return flat
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, float]:
+    """Read `["A=1.8", "torque_gain=-1"]`, as given on a command line.
+
+    Raises:
+        ValueError: an entry is not NAME=NUMBER, or a name comes twice.
+    """
+    context: dict[str, float] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (name and equals and math.isfinite(value)):
+            raise ValueError(f"a context is written NAME=NUMBER, as in A=1.8; got {assignment!r}")
+        if name in context:
+            raise ValueError(f"{name} is given twice: {context[name]} and {value}")
+        context[name] = value
+    return context
+
+
+def _digest(data: Any) -> str:
+    canonical = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]

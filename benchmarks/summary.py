@@ -1,0 +1,54 @@
+"""From a run's curve to the figures of the tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.experiment import RunResult
+from benchmarks.spec import EPISODE_STEPS, RunSpec
+
+LAST = 10
+"""Evaluations, or training episodes, that the averages over the end of the transfer take in."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The figures of one run; returns are of 1,000 physics steps.
+
+    Attributes:
+        zero_shot: deterministic return in the target context before the transfer.
+        final: the same of the final policy.
+        last_evaluations: the same, mean of the last 10 evaluations in the transfer.
+        best_episode: best training episode of the transfer; the paper's metric.
+        last_episodes: mean of the transfer's last 10 training episodes.
+        source_before: deterministic return in the source context before the transfer.
+        source_after: the same of the final policy; what is lacking has been forgotten.
+        steps: physics steps trained, pretraining included.
+    """
+
+    zero_shot: float
+    final: float
+    last_evaluations: float
+    best_episode: float
+    last_episodes: float
+    source_before: float
+    source_after: float
+    steps: int
+
+
+def summarise(spec: RunSpec, result: RunResult) -> Summary:
+    """Compute the figures of a run."""
+    curve = result.curve
+    start = curve.steps.index(curve.steps[-1] - spec.transfer_episodes * EPISODE_STEPS)
+    return Summary(
+        zero_shot=curve.target[start],
+        final=curve.target[-1],
+        last_evaluations=float(np.mean(curve.target[start + 1 :][-LAST:])),
+        best_episode=max(result.transfer_episodes),
+        last_episodes=float(np.mean(result.transfer_episodes[-LAST:])),
+        source_before=curve.source[start],
+        source_after=curve.source[-1],
+        steps=curve.steps[-1],
+    )

@@ -1,0 +1,36 @@
+import numpy as np
+from PIL import Image
+
+from benchmarks.figures import STYLES, save_before_and_after, save_curves
+from benchmarks.methods import METHODS
+
+
+def test_every_method_has_a_style_of_its_own():
+    assert set(STYLES) == set(METHODS)
+    assert len(set(STYLES.values())) == len(METHODS)
+
+
+def test_curves(made_up_run, tmp_path):
+    runs = [made_up_run(method=method, seed=seed) for method in ("nb-pro", "scratch") for seed in (100, 101, 102)]
+    save_curves(runs, tmp_path / "curves.png", "python -m benchmarks.transfer")
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert min(picture.size) > 600
+        colours = {tuple(pixel) for pixel in np.asarray(picture.convert("RGB")).reshape(-1, 3)}
+    for method in ("nb-pro", "scratch"):
+        assert tuple(bytes.fromhex(STYLES[method][0][1:])) in colours
+
+
+def test_one_run_makes_a_figure(made_up_run, tmp_path):
+    save_curves([made_up_run(method="scratch", target={"A": 1.5})], tmp_path / "curves.png", "command")
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
+
+
+def test_before_and_after(made_up_run, tmp_path):
+    run = made_up_run()
+    save_before_and_after(run, tmp_path / "transfer.gif")
+    with Image.open(tmp_path / "transfer.gif") as picture:
+        assert picture.n_frames == len(run.result.torques_before)
+        picture.seek(picture.n_frames - 1)
+        left, right = np.split(np.asarray(picture.convert("L"), dtype=float), 2, axis=1)
+    assert np.abs(left - right).max() > 100  # other torques, another end
+    assert (tmp_path / "transfer.gif").stat().st_size < 1_500_000

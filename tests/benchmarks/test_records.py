@@ -1,0 +1,94 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from benchmarks import records
+from benchmarks.records import Run, commit, read_runs, versions, write_atomically
+
+
+def test_a_run_file_tells_the_run(made_up_run, tmp_path):
+    run = made_up_run()
+    path = run.write(tmp_path)
+    assert path.name == f"{run.spec.name}.json"
+    assert Run.read(path) == run
+    data = json.loads(path.read_text())
+    assert data["digest"] == run.spec.digest
+    assert data["summary"]["final"] == -10.0
+    assert set(data["versions"]) == {"python", "neural-battery", "gymnasium", "stable-baselines3", "torch", "numpy"}
+
+
+def test_read_runs(made_up_run, tmp_path):
+    runs = [made_up_run(seed=seed) for seed in (0, 1)]
+    for run in runs:
+        run.write(tmp_path)
+    assert read_runs(tmp_path, runs[0].spec.shared) == {run.spec.name: run for run in runs}
+    assert read_runs(tmp_path / "nowhere", runs[0].spec.shared) == {}
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}", b'{"spec": {}}'])
+def test_damaged_files_are_named_and_kept(made_up_run, tmp_path, damage):
+    path = made_up_run().write(tmp_path)
+    path.write_bytes(damage)
+    with pytest.raises(ValueError, match=f"{path.name} is not a run file, or a damaged one"):
+        read_runs(tmp_path, made_up_run().spec.shared)
+    assert path.read_bytes() == damage
+
+
+def test_half_a_file_is_damaged(made_up_run, tmp_path):
+    path = made_up_run().write(tmp_path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ValueError, match="damaged"):
+        Run.read(path)
+
+
+def test_a_run_of_another_specification_is_refused(made_up_run, tmp_path):
+    run = made_up_run(target={"A": 1.8})
+    run.write(tmp_path)
+    wanted = replace(run.spec, target={"A": 1.5, "b": 0.1}, transfer_episodes=6)
+    with pytest.raises(ValueError, match="holds runs of another specification") as caught:
+        read_runs(tmp_path, wanted.shared)
+    message = str(caught.value)
+    assert "target.A is 1.8 there and 1.5 here" in message
+    assert "target.b is None there and 0.1 here" in message
+    assert "transfer_episodes is 4 there and 6 here" in message
+    assert "Choose another output folder" in message
+
+
+def test_a_run_of_other_versions_is_refused(made_up_run, tmp_path):
+    run = replace(made_up_run(), versions=versions() | {"torch": "1.0"})
+    run.write(tmp_path)
+    with pytest.raises(ValueError, match=r"version of torch is 1.0 there and"):
+        read_runs(tmp_path, run.spec.shared)
+
+
+def test_a_changed_file_is_refused(made_up_run, tmp_path):
+    path = made_up_run(seed=3).write(tmp_path)
+    path.write_text(path.read_text().replace('"seed": 3', '"seed": 4'))
+    with pytest.raises(ValueError, match="another version of the benchmarks"):
+        Run.read(path)
+
+
+def test_numbers_that_json_lacks_are_refused(made_up_run, tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        made_up_run(final=float("nan")).write(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_atomic_writing_leaves_the_old_file_or_the_new(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(records.os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_commit_is_none_outside_a_repository(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "__file__", str(tmp_path / "records.py"))
+    assert commit() is None

@@ -1,0 +1,115 @@
+import pytest
+
+from benchmarks.anchors import CONTROLLERS, normalise, reference_returns
+from benchmarks.report import (
+    COLUMNS,
+    MAIN_COLUMNS,
+    Table,
+    by_method,
+    caption,
+    comparison_table,
+    describe_context,
+    describe_seeds,
+    interval,
+    markdown_page,
+    number,
+    results_table,
+)
+from benchmarks.statistics import Estimate
+
+
+@pytest.fixture
+def runs(made_up_run):
+    """Two methods, three seeds; nb-pro is better than fine-tune by 4, 5 and 6."""
+    finals = {("nb-pro", 100): -10.0, ("nb-pro", 101): -11.0, ("nb-pro", 102): -12.0}
+    finals |= {("fine-tune", 100): -14.0, ("fine-tune", 101): -16.0, ("fine-tune", 102): -18.0}
+    return [made_up_run(method=method, seed=seed, final=final) for (method, seed), final in finals.items()]
+
+
+def row_of(table, name):
+    (row,) = [row for row in table.rows if row[0].strip("`*") == name]
+    return dict(zip(table.columns, row, strict=True))
+
+
+def test_results(runs):
+    table = results_table(runs)
+    assert table.title == "Return at A = 1.8"
+    row = row_of(table, "nb-pro")
+    assert row["zero-shot"] == "−900.0"
+    assert row["final [95 % CI]"] == "−11.0 [−12.0, −10.0]"
+    assert row["best training episode [95 % CI]"] == "−80.0 [−80.0, −80.0]"
+    assert row["last 10 training episodes"] == "−367.5"
+    assert row["source task afterwards [95 % CI]"] == "−50.0 [−50.0, −50.0]"
+    assert row["numbers adapted"] == "10"
+    assert row["environment steps"] == "6,000"
+    assert row["wall time per run"] == "1 s"
+
+
+def test_every_controller_and_published_number_has_a_row(runs):
+    table = results_table(runs)
+    assert row_of(table, "no torque")["final, normalised"] == "0.000"
+    assert row_of(table, "drive cancelled + PD")["final, normalised"] == "1.000"
+    assert row_of(table, "published: NB Pro")["best training episode [95 % CI]"] == "−3,068"
+    assert len(table.rows) == 2 + len(CONTROLLERS) + 3
+
+
+def test_published_numbers_stand_beside_their_own_task_only(made_up_run):
+    table = results_table([made_up_run(target={"A": 1.5})])
+    assert not any("published" in row[0] for row in table.rows)
+
+
+def test_references_are_those_of_the_design_page():
+    """Its figures are means of 64 other starts."""
+    references = reference_returns({"A": 1.8})
+    expected = {"no torque": -3829, "PD(100, 20)": -14.3, "bang-bang": -4.0, "drive cancelled + PD": -2.9}
+    assert references == pytest.approx(expected, rel=0.1)
+    assert normalise(references["bang-bang"], references) > 0.999
+
+
+def test_comparison_is_paired_by_seed(runs, made_up_run):
+    runs = [*runs, made_up_run(method="nb-pro", seed=103, final=-9999.0)]  # a seed that fine-tune did not run
+    (row,) = comparison_table(runs).rows
+    assert row == ["`nb-pro`", "+5.0 [+4.0, +6.0]", "1.00 [1.00, 1.00]", "3"]
+
+
+def test_no_comparison_without_the_baseline(runs):
+    assert comparison_table([run for run in runs if run.spec.method == "nb-pro"]) is None
+    assert comparison_table([run for run in runs if run.spec.method == "fine-tune"]) is None
+
+
+def test_one_seed_has_no_interval(runs):
+    assert row_of(results_table(runs[:1]), "nb-pro")["final [95 % CI]"] == "−10.0"
+
+
+def test_groups_are_in_the_order_of_the_methods_and_seeds(runs):
+    groups = by_method(reversed(runs))
+    assert list(groups) == ["nb-pro", "fine-tune"]
+    assert [run.spec.seed for run in groups["nb-pro"]] == [100, 101, 102]
+
+
+def test_page_is_markdown_that_says_how_it_was_made(runs):
+    page = markdown_page(runs, "python -m benchmarks.transfer --seeds 3")
+    lines = page.splitlines()
+    assert lines[0] == "| " + " | ".join(COLUMNS) + " |"
+    assert len({line.count("|") for line in lines[: 2 + 9]}) == 1
+    assert lines[-1] == caption(runs, "python -m benchmarks.transfer --seeds 3")
+    assert "3 seeds (100 to 102); PPO; 2 + 4 episodes of 1,000 physics steps; A = 1 → A = 1.8" in lines[-1]
+    assert "`python -m benchmarks.transfer --seeds 3` at 0123456789ab" in lines[-1]
+
+
+def test_table_with_fewer_columns(runs):
+    table = results_table(runs).select(MAIN_COLUMNS)
+    assert tuple(table.columns) == MAIN_COLUMNS
+    assert table.rows[0] == ["`nb-pro`", "−11.0 [−12.0, −10.0]", "−80.0 [−80.0, −80.0]", "10"]
+
+
+def test_texts():
+    assert number(-3068.2) == "−3,068"
+    assert number(-999.94) == "−999.9"
+    assert number(5.0, signed=True) == "+5.0"
+    assert number(float("nan")) == ""
+    assert interval(Estimate(-1.0, -2.0, -0.5)) == "−1.0 [−2.0, −0.5]"
+    assert describe_context({"A": 1.8, "torque_gain": -1.0}) == "A = 1.8, torque_gain = −1"
+    assert describe_context({}) == "the defaults"
+    assert describe_seeds([100]) == "1 seed (100)"
+    assert Table("", ["a", "b"], [["x", "1"]]).markdown() == "| a | b |\n| --- | ---: |\n| x | 1 |\n"
