@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import gymnasium as gym
 import numpy as np
@@ -92,7 +92,7 @@ class Navigation2DEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         ValueError: If an argument is not accepted; the message names it, its value and what is.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  (Gymnasium's own annotation)
 
     def __init__(self, *, goal: Any = None, episode_steps: int = 100) -> None:
         self._goal_setting = _parse_goal(goal)

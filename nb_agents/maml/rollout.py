@@ -85,26 +85,30 @@ def collect(
     final = np.array(observation)
     with torch.no_grad():
         while running.any():
+            _check_finite("observations", observation, running, tasks)
             features = _features(actor, observation, tasks)
             outputs = actor.outputs(params, features)
+            _check_finite("actions", outputs.cpu(), running, tasks)
             actions = actor.sample(outputs)
             steps.append((features, actions, outputs))
             flat = actions.flatten(0, 1).cpu().numpy()
             observation, reward, terminated, truncated, info = env.step(
                 np.clip(flat, clip.low, clip.high) if clip is not None else flat
             )
+            _check_finite("rewards", reward, running, tasks)
             rewards.append(np.where(running, reward, 0.0))
             alive.append(running)
             ended = running & (terminated | truncated)
             if ended.any():
                 final[ended] = _last_observations(observation, info, ended, same_step)
                 terminal |= ended & terminated
+                _check_finite("observations", final, ended, tasks)
             if on_step is not None and not on_step(int(running.sum())):
                 raise Stopped
             running = running & ~ended
     shape = (tasks, env.num_envs // tasks)
     stacked = [torch.stack(parts, dim=2) for parts in zip(*steps, strict=True)]
-    rollout = Rollout(
+    return Rollout(
         observations=stacked[0],
         final_observations=_features(actor, final, tasks),
         actions=stacked[1],
@@ -113,8 +117,6 @@ def collect(
         mask=_tensor(np.stack(alive, axis=1), actor).reshape(*shape, -1),
         terminated=torch.as_tensor(terminal, device=actor.device).reshape(shape),
     )
-    _check_finite(rollout)
-    return rollout
 
 
 def _features(actor: StackedActor, observation: NDArray[Any], tasks: int) -> torch.Tensor:
@@ -136,15 +138,13 @@ def _last_observations(
     return np.stack([np.asarray(info["final_obs"][i]) for i in np.flatnonzero(ended)])
 
 
-def _check_finite(rollout: Rollout) -> None:
-    mask = rollout.mask.bool()
-    for name in ("observations", "actions", "rewards"):
-        bad = ~torch.isfinite(getattr(rollout, name).reshape(*mask.shape, -1)).all(dim=-1) & mask
-        if bad.any():
-            task, episode, step = bad.nonzero()[0].tolist()
-            raise FloatingPointError(
-                f"{name} must be finite, got a NaN or infinity in task {task}, episode {episode}, step {step}; "
-                "nothing was updated (a smaller inner_lr may help)"
-            )
-    if not torch.isfinite(rollout.final_observations).all():
-        raise FloatingPointError("observations must be finite, got a NaN or infinity at the end of an episode")
+def _check_finite(name: str, values: Any, running: NDArray[np.bool_], tasks: int) -> None:
+    """Refuse a NaN or infinity of an environment that is in its episode; ``values`` have one row for each."""
+    rows = np.asarray(values).reshape(len(running), -1)
+    bad = ~np.isfinite(rows).all(axis=1) & running
+    if bad.any():
+        task, episode = divmod(int(bad.argmax()), len(running) // tasks)
+        raise FloatingPointError(
+            f"{name} must be finite, got a NaN or infinity in task {task}, episode {episode}; nothing was updated "
+            "(if the environment is sound, a smaller inner_lr may help)"
+        )

@@ -36,9 +36,9 @@ class TaskSource:
     """
 
     def __init__(self, env: EnvFactory, tasks: Sequence[Task] | TaskSampler, size: int | None) -> None:
-        self._env = env
-        self._tasks = tasks
+        self._tasks: list[Task] | TaskSampler
         if callable(tasks):
+            self._tasks = tasks
             if size is None:
                 raise ValueError("tasks_per_iteration must be given where tasks is a sampler, got None")
             self.size = size
@@ -52,14 +52,14 @@ class TaskSource:
         check_tasks(env, self._tasks)
 
     def draw(self, rng: np.random.Generator) -> list[Task]:
-        """The next meta-iteration's tasks: the whole list in its order, ``size`` different ones of it, or new ones."""
+        """The next meta-iteration's tasks: the whole list (always the same object), some of it, or new ones."""
         if callable(self._tasks):
             tasks = list(self._tasks(rng, self.size))
             if len(tasks) != self.size:
                 raise ValueError(f"tasks, a sampler, was asked for {self.size} tasks and returned {len(tasks)}")
             return tasks
         if self.size == len(self._tasks):
-            return list(self._tasks)
+            return self._tasks
         return [self._tasks[i] for i in rng.choice(len(self._tasks), self.size, replace=False)]
 
 

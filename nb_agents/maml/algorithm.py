@@ -1,0 +1,414 @@
+"""MAML as an SB3 algorithm."""
+
+from __future__ import annotations
+
+import copy
+import io
+import os
+import pathlib
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+
+from nb_agents.maml.actor import StackedActor
+from nb_agents.maml.inner import Adaptation, Batch
+from nb_agents.maml.outer import MetaData, MetaParameters, OuterUpdate
+from nb_agents.maml.ppo_clip import PPOClip
+from nb_agents.maml.rates import check_positive, inner_rates
+from nb_agents.maml.reptile import ReptileStep
+from nb_agents.maml.rollout import Rollout, Stopped, collect
+from nb_agents.maml.scaling import ScaledExtractor
+from nb_agents.maml.tasks import EnvFactory, Task, TaskSampler, TaskSource, check_tasks, make_env, make_task_envs
+from nb_agents.maml.trpo import TRPO
+from nb_agents.vec_env import VectorEnvAdapter
+
+OUTER_UPDATES: dict[str, type[TRPO | PPOClip | ReptileStep]] = {"trpo": TRPO, "ppo": PPOClip, "reptile": ReptileStep}
+
+SelfMAML = TypeVar("SelfMAML", bound="MAML")
+
+
+class MAML(BaseAlgorithm):
+    """Model-agnostic meta-learning of an SB3 policy (Finn et al. 2017, https://arxiv.org/abs/1703.03400).
+
+    `learn` looks for an initialisation from which ``inner_steps`` policy-gradient steps reach a good policy on any of
+    the tasks; `adapt` takes these steps on one task and returns an SB3 `PPO` model. The policy is an SB3
+    `ActorCriticPolicy`, k-gated ones included; only its actor is trained here, on a linear baseline (`baseline.py`).
+
+    Args:
+        policy: "MlpPolicy" or an `ActorCriticPolicy` class.
+        env: An id for `gymnasium.make`, or a callable that takes a task's keywords and returns an environment.
+        tasks: A list of environment keyword dicts, or a sampler ``(rng, n) -> list of n of them``.
+        inner_steps: Gradient steps K of an adaptation, >= 1.
+        inner_lr: Their step size α, > 0.
+        episodes_per_task: Episodes collected for each task and gradient step.
+        tasks_per_iteration: Tasks in a meta-iteration; all of a list by default.
+        adapt: What the inner loop changes: "all" of the actor, its "head" (ANIL) or the k's of its "gates".
+        first_order: Take each inner step's Jacobian as the identity (FOMAML).
+        learn_inner_lr: Learn one step size per parameter, from ``inner_lr`` on (Meta-SGD).
+        outer: "trpo", "ppo", "reptile", or one of `TRPO`, `PPOClip`, `ReptileStep` with settings of its own.
+        learning_rate: Of the policy's optimizer, which "ppo" uses; "trpo" and "reptile" have their own step sizes.
+        gamma: Discount factor.
+        gae_lambda: λ of generalised advantage estimation.
+        normalize_observations: Scale observations by running statistics kept in the policy (`ScaledExtractor`); a
+            ``features_extractor_class`` in ``policy_kwargs`` takes its place.
+        policy_kwargs: Further arguments of the policy.
+        tensorboard_log: Folder for TensorBoard.
+        verbose: As in SB3.
+        seed: Of initialisation, tasks, environments and actions.
+        device: Of the networks.
+        _init_setup_model: False to build nothing yet, as `load` asks for.
+
+    Raises:
+        TypeError: If an argument is not of its kind.
+        ValueError: If one is out of its range, tasks do not fit the environment or each other, or the policy cannot be
+            meta-trained.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": ActorCriticPolicy}
+    policy: ActorCriticPolicy
+    policy_class: type[ActorCriticPolicy]
+    _tasks: list[Task]
+    _min_inner_steps: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        policy: str | type[ActorCriticPolicy],
+        env: EnvFactory | None = None,
+        tasks: Sequence[Task] | TaskSampler = (),
+        *,
+        inner_steps: int = 1,
+        inner_lr: float = 0.1,
+        episodes_per_task: int = 20,
+        tasks_per_iteration: int | None = None,
+        adapt: str = "all",
+        first_order: bool = False,
+        learn_inner_lr: bool = False,
+        outer: str | OuterUpdate = "trpo",
+        learning_rate: float | Schedule = 1e-3,
+        gamma: float = 0.99,
+        gae_lambda: float = 1.0,
+        normalize_observations: bool = True,
+        policy_kwargs: dict[str, Any] | None = None,
+        tensorboard_log: str | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+    ) -> None:
+        scaling = {"features_extractor_class": ScaledExtractor} if normalize_observations else {}
+        super().__init__(
+            policy,
+            None,
+            learning_rate,
+            policy_kwargs=scaling | (policy_kwargs or {}),
+            tensorboard_log=tensorboard_log,
+            verbose=verbose,
+            device=device,
+            support_multi_env=True,
+            seed=seed,
+        )
+        self.inner_steps = check_count("inner_steps", inner_steps, self._min_inner_steps)
+        self.inner_lr = check_positive("inner_lr", inner_lr)
+        self.episodes_per_task = check_count("episodes_per_task", episodes_per_task)
+        self.adapt_what = adapt
+        self.first_order = first_order
+        self.learn_inner_lr = learn_inner_lr
+        self.gamma = check_positive("gamma", gamma, high=1.0)
+        self.gae_lambda = check_positive("gae_lambda", gae_lambda, high=1.0)
+        self.outer = _parse_outer(outer)
+        if not callable(learning_rate):
+            check_positive("learning_rate", learning_rate)
+        if learn_inner_lr and isinstance(self.outer, ReptileStep):
+            raise ValueError("learn_inner_lr must be False with outer='reptile', which has no gradient for the rates")
+        if not issubclass(self.policy_class, ActorCriticPolicy):
+            raise ValueError(f"policy must be an SB3 ActorCriticPolicy, got {self.policy_class.__name__}")
+        if not _init_setup_model:
+            return
+        if env is None:
+            raise ValueError("env must be an environment id or a callable, got None")
+        self.env_factory = env
+        size = None if tasks_per_iteration is None else check_count("tasks_per_iteration", tasks_per_iteration)
+        self.task_source = TaskSource(env, tasks, size)
+        self._setup_model()
+
+    def _setup_model(self) -> None:
+        self._setup_lr_schedule()
+        self._rng = np.random.default_rng(self.seed)
+        self._set_tasks(self.task_source.draw(self._rng))
+        assert self.env is not None
+        self.observation_space, self.action_space = self.env.observation_space, self.env.action_space
+        self.set_random_seed(self.seed)
+        self.policy = self.policy_class(
+            self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
+        ).to(self.device)
+        self._actor = StackedActor(self.policy)
+        rates = inner_rates(self._actor, self.inner_lr, self.adapt_what)
+        self.inner_rates = torch.nn.Parameter(rates, requires_grad=False)
+        # Beside the policy's optimizer, whose groups may be the policy's own affair.
+        self.rates_optimizer = torch.optim.Adam([self.inner_rates], lr=self.lr_schedule(1))
+
+    def _set_tasks(self, tasks: list[Task]) -> None:
+        if self.env is not None and tasks is self._tasks:
+            return
+        if self.env is not None:
+            self.env.close()
+        self._tasks = tasks
+        self._task_envs = make_task_envs(self.env_factory, tasks, self.episodes_per_task)
+        self._env_seed: int | None = int(self._rng.integers(2**31))
+        self.env = VectorEnvAdapter(self._task_envs)  # for callbacks; rollouts need no dict per environment
+        self.n_envs = self.env.num_envs
+
+    def learn(
+        self: SelfMAML,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "MAML",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> SelfMAML:
+        """Meta-train, in whole meta-iterations, until at least ``total_timesteps`` environment steps are done.
+
+        Args:
+            total_timesteps: Environment steps, those of the inner loops included, >= 1.
+            callback: As in SB3; ``on_step`` is called after each step of the vector environment.
+            log_interval: Meta-iterations between writes of the log.
+            tb_log_name: Name of the run for TensorBoard.
+            reset_num_timesteps: False to go on counting.
+            progress_bar: Show tqdm's.
+
+        Raises:
+            FloatingPointError: If a rollout or an update is not finite; the meta-parameters stay as they were before.
+        """
+        check_count("total_timesteps", total_timesteps)
+        check_count("log_interval", log_interval)
+        total_timesteps, callback = self._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        )
+        callback.on_training_start(locals(), globals())
+        iteration = 0
+        try:
+            while self.num_timesteps < total_timesteps:
+                self._meta_iteration(callback)
+                iteration += 1
+                self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
+                if iteration % log_interval == 0:
+                    self.dump_logs(iteration)
+        except Stopped:  # by the callback
+            pass
+        callback.on_training_end()
+        return self
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """Write the log."""
+        seconds = max((time.time_ns() - self.start_time) / 1e9, 1e-9)
+        self.logger.record("time/iterations", iteration, exclude="tensorboard")
+        self.logger.record("time/fps", int((self.num_timesteps - self._num_timesteps_at_start) / seconds))
+        self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
+        self.logger.dump(step=self.num_timesteps)
+
+    def _meta_iteration(self, callback: BaseCallback) -> None:
+        if self._n_updates > 0:
+            self._set_tasks(self.task_source.draw(self._rng))
+
+        def on_step(running: int) -> bool:
+            self.num_timesteps += running
+            callback.update_locals(locals())
+            return callback.on_step()
+
+        meta = self._meta_parameters()
+        tasks = len(self._tasks)
+        adaptation = Adaptation(self._actor, meta.theta, meta.rates, tasks, second_order=not self.first_order)
+        rollouts: list[Rollout] = []
+        batches: list[Batch] = []
+        callback.on_rollout_start()
+        for k in range(self.inner_steps + self.outer.needs_outer_data):
+            if k > 0:
+                adaptation.step(batches[-1])
+            params = adaptation.params[-1]
+            rollouts.append(collect(self._task_envs, self._actor, params, seed=self._env_seed, on_step=on_step))
+            self._env_seed = None
+            batches.append(Batch.from_rollout(self._actor, rollouts[-1], self.gamma, self.gae_lambda))
+        callback.on_rollout_end()
+        if not self.outer.needs_outer_data:
+            adaptation.step(batches[-1])
+        self._update(meta, adaptation, batches)
+        for module in self.policy.modules():
+            if isinstance(module, ScaledExtractor):
+                module.update(torch.cat([r.observations[r.mask.bool()] for r in rollouts]))
+        for k, rollout in enumerate(rollouts):
+            self.logger.record(f"rollout/return_step_{k}", float(rollout.returns.mean()))
+        self.logger.record("rollout/ep_rew_mean", float(rollouts[-1].returns.mean()))
+        self.logger.record("rollout/ep_len_mean", float(rollouts[-1].lengths.mean()))
+
+    def _update(self, meta: MetaParameters, adaptation: Adaptation, batches: list[Batch]) -> None:
+        if self.outer.uses_optimizer:
+            self._update_learning_rate([self.policy.optimizer, self.rates_optimizer])
+        data = MetaData(self._actor, tuple(batches[: self.inner_steps]), batches[-1], not self.first_order)
+        before = copy.deepcopy(self.policy.optimizer.state_dict()) if self.outer.uses_optimizer else None
+        new, logs = self.outer.update(data, meta, adaptation, self._optimize)
+        if not torch.isfinite(new.vector).all():
+            self._write(meta)
+            if before is not None:
+                self.policy.optimizer.load_state_dict(before)
+            raise FloatingPointError("the outer update is not finite; the meta-parameters stay as they were before it")
+        self._write(new)
+        self._n_updates += 1
+        for name, value in logs.items():
+            self.logger.record(f"train/{name}", value)
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        if self.learn_inner_lr:
+            self.logger.record("train/inner_lr_mean", float(new.rates[new.rates != 0].mean()))
+
+    def _meta_parameters(self) -> MetaParameters:
+        return MetaParameters(self._actor.get_vector(), self.inner_rates.detach().clone(), self.learn_inner_lr)
+
+    def _write(self, meta: MetaParameters) -> None:
+        self._actor.set_vector(meta.theta)
+        self.inner_rates.copy_(meta.rates)
+
+    def _optimize(self, gradient: torch.Tensor) -> MetaParameters:
+        theta_gradient, rates_gradient = gradient[: self._actor.n_params], gradient[self._actor.n_params :]
+        self._actor.set_gradient(theta_gradient)
+        self.policy.optimizer.step()
+        if self.learn_inner_lr:
+            self.inner_rates.grad = rates_gradient.clone()
+            self.rates_optimizer.step()
+        return self._meta_parameters()
+
+    def adapt(
+        self,
+        task: Task,
+        steps: int | None = None,
+        *,
+        episodes: int | None = None,
+        env: GymEnv | None = None,
+        seed: int | None = None,
+        **ppo_kwargs: Any,
+    ) -> PPO:
+        """Take inner steps on a task. The meta-parameters and the training's random numbers are untouched.
+
+        Args:
+            task: Keywords of the environment.
+            steps: Gradient steps, >= 0; those of the training by default. 0 gives the initialisation itself.
+            episodes: Episodes per step; those of the training by default.
+            env: The environment to give to the model; one made of the task by default.
+            seed: Of the rollouts and the model; the algorithm's own by default.
+            **ppo_kwargs: Further arguments of `PPO`, for those who go on training with `PPO.learn`.
+
+        Returns:
+            A `PPO` model with the adapted policy; its ``num_timesteps`` are the environment steps spent on adapting.
+
+        Raises:
+            TypeError: If the task is not a dict of keywords.
+            ValueError: If an argument is out of its range, or the environment does not accept the task.
+            FloatingPointError: If a rollout is not finite.
+        """
+        single = make_env(self.env_factory, task) if env is None else env
+        params, rollouts = self._run([task], steps, episodes, seed, evaluate=False)
+        settings: dict[str, Any] = {"gamma": self.gamma, "gae_lambda": self.gae_lambda, "device": self.device}
+        with torch.random.fork_rng(devices=[]):
+            model = PPO(
+                self.policy_class, single, policy_kwargs=copy.deepcopy(self.policy_kwargs), **settings | ppo_kwargs
+            )
+            model.set_random_seed(self.seed if seed is None else seed)
+        model.policy.load_state_dict(self.policy.state_dict())
+        StackedActor(model.policy).set_vector(params[-1][0])
+        model.num_timesteps = int(sum(rollout.lengths.sum() for rollout in rollouts))
+        return model
+
+    def evaluate(
+        self, tasks: Sequence[Task], steps: int | None = None, *, episodes: int | None = None, seed: int | None = None
+    ) -> NDArray[np.float64]:
+        """Returns before and after each inner step, of the stochastic policies that act in the inner loop.
+
+        Args:
+            tasks: The tasks, all adapted to at once.
+            steps: As for `adapt`.
+            episodes: As for `adapt`.
+            seed: As for `adapt`.
+
+        Returns:
+            Undiscounted returns, shape ``(steps + 1, tasks, episodes)``.
+        """
+        check_tasks(self.env_factory, tasks)
+        _, rollouts = self._run(tasks, steps, episodes, seed, evaluate=True)
+        return np.stack([rollout.returns for rollout in rollouts])
+
+    def _run(
+        self, tasks: Sequence[Task], steps: int | None, episodes: int | None, seed: int | None, *, evaluate: bool
+    ) -> tuple[list[torch.Tensor], list[Rollout]]:
+        """Adapt to tasks: parameters after each step, and the rollouts before each (`evaluate`: and after the last)."""
+        steps = self.inner_steps if steps is None else check_count("steps", steps, 0)
+        episodes = self.episodes_per_task if episodes is None else check_count("episodes", episodes)
+        seed = self.seed if seed is None else seed
+        meta = self._meta_parameters()
+        adaptation = Adaptation(self._actor, meta.theta, meta.rates, len(tasks), second_order=False)
+        rollouts: list[Rollout] = []
+        if steps == 0 and not evaluate:
+            return adaptation.params, rollouts
+        envs = make_task_envs(self.env_factory, tasks, episodes)
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(np.random.SeedSequence(seed).generate_state(1)[0])
+                for k in range(steps + evaluate):
+                    rollouts.append(collect(envs, self._actor, adaptation.params[-1], seed=seed if k == 0 else None))
+                    if k < steps:
+                        adaptation.step(Batch.from_rollout(self._actor, rollouts[-1], self.gamma, self.gae_lambda))
+        finally:
+            envs.close()
+        return adaptation.params, rollouts
+
+    def save(
+        self,
+        path: str | pathlib.Path | io.BufferedIOBase,
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """Write the model as SB3 does; a file that is already there is replaced only by a complete one."""
+        if not isinstance(path, (str, pathlib.Path)):
+            super().save(path, exclude, include)
+            return
+        target = pathlib.Path(path)
+        target = target if target.suffix else target.with_suffix(".zip")
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                super().save(file, exclude, include)
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_actor", "_task_envs", "_tasks", "_env_seed"]
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        return ["policy", "policy.optimizer", "rates_optimizer"], ["inner_rates"]
+
+
+def check_count(name: str, value: Any, low: int = 1) -> int:
+    """A number of steps, tasks or episodes.
+
+    Raises:
+        ValueError: If it is not an integer of at least ``low``.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
+        raise ValueError(f"{name} must be an integer >= {low}, got {value!r}")
+    return int(value)
+
+
+def _parse_outer(outer: str | OuterUpdate) -> OuterUpdate:
+    if not isinstance(outer, str):
+        return outer
+    if outer not in OUTER_UPDATES:
+        raise ValueError(f"outer must be one of {sorted(OUTER_UPDATES)} or an outer update, got {outer!r}")
+    return OUTER_UPDATES[outer]()
