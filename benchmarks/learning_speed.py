@@ -1,0 +1,81 @@
+"""What gates cost: wall time of ``learn()`` with a k-gated policy over that with SB3's own, in paired runs."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from stable_baselines3 import PPO, SAC, TD3
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+import nb_gym  # noqa: F401  # registers the environment
+from nb_agents import KGatedPolicy, KGatedSACPolicy, KGatedTD3Policy
+
+ALGORITHMS: dict[str, tuple[type[BaseAlgorithm], Any, int, dict[str, Any]]] = {
+    "PPO": (PPO, KGatedPolicy, 4096, {}),
+    "SAC": (SAC, KGatedSACPolicy, 600, {"learning_starts": 100}),
+    "TD3": (TD3, KGatedTD3Policy, 600, {"learning_starts": 100}),
+}
+"""Class, gated policy, time steps of one run, and settings that differ from SB3's defaults."""
+
+
+def seconds(cls: Any, policy: Any, policy_kwargs: dict[str, Any], steps: int, settings: dict[str, Any]) -> float:
+    """Wall time of ``learn(steps)`` on one `NBPendulum-v0`, seed 0, on the CPU."""
+    model = cls(policy, gym.make("NBPendulum-v0"), policy_kwargs=dict(policy_kwargs), seed=0, device="cpu", **settings)
+    start = time.perf_counter()
+    model.learn(steps)
+    return time.perf_counter() - start
+
+
+def paired_ratios(name: str, pairs: int) -> dict[str, np.ndarray]:
+    """Wall times over those of ``MlpPolicy`` run next to them, shape ``(pairs,)`` each.
+
+    ``fused`` is SB3's own policy with PyTorch's fused Adam, which k-gated policies use unless told otherwise: it tells
+    the cost of the gates from what the optimizer saves.
+    """
+    cls, gated, steps, settings = ALGORITHMS[name]
+    adam = {"eps": 1e-5} if cls is PPO else {}
+    variants: dict[str, tuple[Any, dict[str, Any]]] = {
+        "NB": (gated, {"block_size": None}),
+        "NB Pro": (gated, {}),
+        "MlpPolicy, fused Adam": ("MlpPolicy", {"optimizer_kwargs": {"fused": True} | adam}),
+    }
+    ratios: dict[str, list[float]] = {variant: [] for variant in variants}
+    seconds(cls, "MlpPolicy", {}, steps // 4, settings)  # warm up
+    for pair in range(pairs):
+        for variant, (policy, kwargs) in variants.items():
+            runs: dict[str, Any] = {"variant": (policy, kwargs), "plain": ("MlpPolicy", {})}
+            order = list(runs) if pair % 2 else list(runs)[::-1]
+            times = {each: seconds(cls, *runs[each], steps, settings) for each in order}
+            ratios[variant].append(times["variant"] / times["plain"])
+    return {variant: np.array(values) for variant, values in ratios.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print; see `--help`."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.learning_speed", description=__doc__)
+    parser.add_argument("--pairs", type=int, default=9, help="paired runs of each (default: 9)")
+    parser.add_argument("--algorithms", nargs="+", choices=ALGORITHMS, default=list(ALGORITHMS), metavar="NAME")
+    options = parser.parse_args(arguments)
+    if options.pairs < 1:
+        parser.error(f"--pairs must be at least 1, got {options.pairs}")
+    torch.set_num_threads(1)
+    table = Table(title=f"wall time of learn() over MlpPolicy's, {options.pairs} pairs")
+    for column in ("algorithm", "policy", "median", "min", "max"):
+        table.add_column(column)
+    for name in options.algorithms:
+        for variant, ratios in paired_ratios(name, options.pairs).items():
+            figures = (f"{value:.3f}" for value in (np.median(ratios), ratios.min(), ratios.max()))
+            table.add_row(name, variant, *figures)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
