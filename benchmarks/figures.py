@@ -32,6 +32,11 @@ STYLES: dict[str, tuple[str, str]] = {
 """Colour and line of each method: Okabe and Ito's palette, which the colour-blind can tell apart; lines for print."""
 
 TICKS = (-10_000, -3_000, -1_000, -300, -100, -30, -10, -3)
+LABEL_GAP = 0.13
+"""Decades between labels of neighbouring lines."""
+
+LEGEND = "Dotted: reference controllers over the same starts, and the best training episodes that the paper printed."
+
 GIF_SECONDS = 10.0
 GIF_COLOURS = 64
 TITLE_HEIGHT = 32
@@ -51,14 +56,15 @@ def save_curves(runs: Sequence[Run], path: Path, command: str) -> None:
     axes.set_ylim(1.6 * TICKS[0], TICKS[-1] / 1.6)
     axes.set_yticks(TICKS, [number(tick, digits=0) for tick in TICKS])
     axes.minorticks_off()
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, max(run.summary.steps for run in runs))
     axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k")
     axes.set_xlabel("environment steps (physics steps, pretraining included)")
     axes.set_ylabel(f"deterministic return at {describe_context(spec.target)}")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.92")
-    axes.legend(frameon=False, loc="upper left", ncols=2)
-    figure.text(0.01, -0.01, caption(runs, command), fontsize=7.5, color="0.35", va="top", wrap=True)
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=len(STYLES), borderaxespad=0.2)
+    figure.text(0.01, -0.01, f"{caption(runs, command)} {LEGEND}", fontsize=7.5, color="0.35", va="top", wrap=True)
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=150, bbox_inches="tight", pad_inches=0.1)
     write_atomically(path, buffer.getvalue())
@@ -92,13 +98,13 @@ def _draw_anchors(axes: Axes, spec: RunSpec) -> None:
     }
     if spec.target == PUBLISHED_TARGET:
         lines |= {f"published {name} {number(row.best)}": (row.best, (0, (1, 3))) for name, row in PUBLISHED.items()}
-    lowest = np.inf
-    for label, (value, style) in sorted(lines.items(), key=lambda item: -item[1][0]):
+    ordered = sorted(lines.items(), key=lambda item: item[1][0])
+    heights = _spread(np.array([-np.log10(-value) for _, (value, _) in ordered]), LABEL_GAP)
+    for (label, (value, style)), height in zip(ordered, heights, strict=True):
         axes.axhline(value, color="0.45", linestyle=style, linewidth=1.0, zorder=0)
-        lowest = min(-np.log10(-value), lowest - 0.14)
         axes.annotate(
             label,
-            (1.0, -(10.0**-lowest)),
+            (1.0, -(10.0**-height)),
             xycoords=("axes fraction", "data"),
             xytext=(6, 0),
             textcoords="offset points",
@@ -106,6 +112,14 @@ def _draw_anchors(axes: Axes, spec: RunSpec) -> None:
             fontsize=8,
             color="0.35",
         )
+
+
+def _spread(heights: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
+    """Move rising heights apart, up and down alike, until neighbours are at least `gap` from each other."""
+    offsets = gap * np.arange(len(heights))
+    upwards: NDArray[np.float64] = np.maximum.accumulate(heights - offsets) + offsets
+    downwards: NDArray[np.float64] = np.minimum.accumulate((heights - offsets)[::-1])[::-1] + offsets
+    return 0.5 * (upwards + downwards)
 
 
 def save_before_and_after(run: Run, path: Path) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from benchmarks.figures import STYLES, save_before_and_after, save_curves
+from benchmarks.figures import STYLES, _spread, save_before_and_after, save_curves
 from benchmarks.methods import METHODS
 
 
@@ -34,3 +34,9 @@ def test_before_and_after(made_up_run, tmp_path):
         left, right = np.split(np.asarray(picture.convert("L"), dtype=float), 2, axis=1)
     assert np.abs(left - right).max() > 100  # other torques, another end
     assert (tmp_path / "transfer.gif").stat().st_size < 1_500_000
+
+
+def test_labels_are_moved_apart_no_further_than_needed():
+    np.testing.assert_allclose(_spread(np.array([0.0, 0.1, 5.0]), 1.0), [-0.45, 0.55, 5.0])
+    np.testing.assert_allclose(_spread(np.array([0.0, 1.0, 2.5]), 1.0), [0.0, 1.0, 2.5])
+    assert np.diff(_spread(np.array([0.0, 0.2, 0.3, 0.3, 4.0]), 1.0)).min() >= 1.0 - 1e-12
