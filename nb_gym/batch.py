@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,6 @@ from nb_gym import dynamics
 from nb_gym.dynamics import Context, DriveSchedule, FloatArray, Steps, Value
 
 BoolArray: TypeAlias = NDArray[np.bool_]
-
-_BLOCK = 8192
 
 
 class PendulumBatch:
@@ -41,6 +39,7 @@ class PendulumBatch:
         self.steps: Steps
         self.context: Context
         self._drive: DriveSchedule | None = None
+        _keep_freed_memory(num_envs)
 
     @property
     def empty(self) -> bool:
@@ -75,6 +74,10 @@ class PendulumBatch:
         merged[index] = new
         return merged
 
+    def _simulate(self, torque: FloatArray, drives: Sequence[Value]) -> tuple[FloatArray, FloatArray, FloatArray]:
+        moved = dynamics.simulate(self.theta, self.theta_dot, torque, drives, self.context)
+        return cast("tuple[FloatArray, FloatArray, FloatArray]", moved)
+
     def over(self) -> BoolArray | None:
         """Which episodes are over, shape `(num_envs,)`, or None if none is."""
         if isinstance(self.steps, int):
@@ -102,13 +105,13 @@ class PendulumBatch:
             self.steps = steps + len(drives)
             if not drives:
                 return np.zeros(self.num_envs)
-            self.theta, self.theta_dot, rewards = _simulate(self.theta, self.theta_dot, torque, drives, self.context)
+            self.theta, self.theta_dot, rewards = self._simulate(torque, drives)
             return rewards
         total, last = np.zeros(self.num_envs), self.episode_steps - 1
         for _ in range(self.frame_skip):
             running = steps <= last
             drives = self._drive(np.minimum(steps, last), 1)
-            theta, theta_dot, rewards = _simulate(self.theta, self.theta_dot, torque, drives, self.context)
+            theta, theta_dot, rewards = self._simulate(torque, drives)
             self.theta = np.where(running, theta, self.theta)
             self.theta_dot = np.where(running, theta_dot, self.theta_dot)
             total += np.where(running, rewards, 0.0)
@@ -117,22 +120,11 @@ class PendulumBatch:
         return total
 
 
-def _simulate(
-    theta: FloatArray, theta_dot: FloatArray, torque: FloatArray, drives: Sequence[Value], context: Context
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """`dynamics.simulate` on blocks of at most 8,192 pendulums.
+def _keep_freed_memory(num_envs: int) -> None:
+    """Let the C library keep the memory of temporaries for the next step instead of handing it back to the system.
 
-    Temporaries of 128 KiB and more outgrow the cache, and the C library gives their memory back to the system after
-    every operation: at 16,384 pendulums the page faults alone would cost a third of the step.
+    Beyond some 10,000 pendulums glibc would hand it back after nearly every operation, and the page faults that follow
+    would cost as much as the physics. Freeing one block larger than all temporaries together raises its threshold
+    (M_TRIM_THRESHOLD in mallopt(3)); elsewhere this does nothing.
     """
-
-    def simulate(part: slice) -> tuple[Value, Value, Value]:
-        def take(value: Value) -> Value:
-            return value[part] if isinstance(value, np.ndarray) else value
-
-        block = Context(*map(take, context))
-        return dynamics.simulate(theta[part], theta_dot[part], torque[part], [take(d) for d in drives], block)
-
-    parts = [simulate(slice(start, start + _BLOCK)) for start in range(0, len(theta), _BLOCK)]
-    moved, moved_dot, rewards = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    return moved, moved_dot, rewards
+    np.empty((32, num_envs))

@@ -73,7 +73,7 @@ def step(theta: Value, theta_dot: Value, torque: Value, drive: Value, context: C
 
 def reward(theta: Value, theta_dot: Value) -> Value:
     """The reward of a new state, −|θ| − 0.1·|θ̇|, with θ unwrapped."""
-    return -np.abs(theta) - 0.1 * np.abs(theta_dot)
+    return -0.1 * np.abs(theta_dot) - np.abs(theta)
 
 
 def simulate(

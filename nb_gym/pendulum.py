@@ -167,6 +167,7 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self._return = 0.0
         if self._drive is None or not self._drive.holds_for(self._context):
             self._drive = DriveSchedule(self._context, self.episode_steps)
+        self._context_info = self._context._asdict()
         self._max_torque = float(self._context.max_torque)
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
@@ -208,7 +209,7 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         return np.array([CHANNELS[name](*state) for name in self.observe], dtype=np.float32)
 
     def _info(self) -> dict[str, Any]:
-        return {"context": self._context._asdict()}
+        return {"context": self._context_info.copy()}
 
     def render(self) -> Any:
         """Draw the pendulum.

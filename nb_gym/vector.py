@@ -134,7 +134,7 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
         elif None not in seeds:
             self.np_random = np.random.default_rng(cast("list[int]", seeds))
         self._begin(mask, settings, seeds)
-        return self._observations(), self._info(mask)
+        return self._observations(), {"context": self._mask_context(mask), "_context": mask}
 
     def step(
         self, actions: NDArray[np.float32]
@@ -174,14 +174,14 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
             final = self._final_info(truncations)
             self._begin(truncations, self._settings)
         terminations = np.zeros(self.num_envs, dtype=np.bool_)
-        return self._observations(), rewards, terminations, truncations, self._info(self._everywhere) | final
+        return self._observations(), rewards, terminations, truncations, self._info() | final
 
     def _parse_actions(self, actions: Any) -> FloatArray:
         torques = np.array(actions, dtype=np.float64)  # a copy, clipped in place
         if torques.shape != (self.num_envs, 1) or not np.isfinite(torques).all():
             raise ValueError(f"actions must be finite torques, an array of shape ({self.num_envs}, 1), got {actions!r}")
         torque, limit = torques[:, 0], self._batch.context.max_torque
-        return np.minimum(np.maximum(torque, np.negative(limit), out=torque), limit, out=torque)
+        return np.minimum(np.maximum(torque, -limit, out=torque), limit, out=torque)
 
     def _begin(self, mask: BoolArray, settings: Mapping[str, Setting], seeds: list[int | None] | None = None) -> None:
         """Begin new episodes where `mask` is True."""
@@ -191,8 +191,7 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
         else:
             theta, theta_dot, context = self._draw_seeded(settings, seeds, index)
         self._batch.begin(index, theta, theta_dot, context)
-        in_force = self._batch.context._asdict()
-        self._context_info = {name: np.broadcast_to(value, self.num_envs) for name, value in in_force.items()}
+        self._context_info = self._mask_context(self._everywhere)
         self._torque[index] = self._returns[index] = 0.0
 
     def _draw_seeded(
@@ -213,17 +212,22 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
             observations[:, column] = CHANNELS[name](batch.theta, batch.theta_dot, batch.steps, batch.context)
         return observations
 
-    def _info(self, mask: BoolArray) -> dict[str, Any]:
-        """The info with Gymnasium's masks; the values are those in force in every environment, masked or not."""
-        masks = {f"_{name}": mask for name in Context._fields}
-        return {"context": self._context_info | masks, "_context": mask}
+    def _mask_context(self, mask: BoolArray) -> dict[str, Any]:
+        """The context as Gymnasium's vector info has it; the values are those in force, masked or not."""
+        in_force = self._batch.context._asdict()
+        values = {name: np.broadcast_to(value, self.num_envs) for name, value in in_force.items()}
+        return values | {f"_{name}": mask for name in in_force}
+
+    def _info(self) -> dict[str, Any]:
+        return {"context": self._context_info.copy(), "_context": self._everywhere}
 
     def _final_info(self, over: BoolArray) -> dict[str, Any]:
         """What SAME_STEP adds: the last observation and info of the episodes that are over."""
         final_obs = np.full(self.num_envs, None, dtype=object)
         last = self._observations()[over]
         final_obs[over] = np.fromiter(last, dtype=object, count=len(last))
-        return {"final_obs": final_obs, "_final_obs": over, "final_info": self._info(over), "_final_info": over}
+        info = {"context": self._mask_context(over), "_context": over}
+        return {"final_obs": final_obs, "_final_obs": over, "final_info": info, "_final_info": over}
 
     def render(self) -> Frame | None:  # type: ignore[override]  # one picture of all, where the base class has one of each
         """Draw the pendulums, at most the first 64, as tiles of one picture.
