@@ -53,6 +53,8 @@ class KGatedCrossQPolicy(ActorAndCriticsGates, CrossQPolicy):
 class QuantileNetworkGates(KGatedMixin):
     """Gates for QR-DQN: its quantile network is the policy, so it is gated whatever ``gate_critic`` says."""
 
+    head_part = "quantile_net.quantile_net"
+
     def make_quantile_net(self) -> QuantileNetwork:
         """sb3-contrib's quantile network with its hidden layers gated."""
         network: QuantileNetwork = super().make_quantile_net()  # type: ignore[misc]

@@ -88,13 +88,16 @@ class KGate(nn.Module):
         self.register_buffer("membership", membership, persistent=False)
         self.k = nn.Parameter(torch.full((1 + n_blocks,), float(k_init)))
 
-    def gate(self) -> torch.Tensor:
+    def gate(self, k: torch.Tensor | None = None) -> torch.Tensor:
         """The gate g.
+
+        Args:
+            k: Taken instead of the module's own; shape ``(1 + n_blocks,)``.
 
         Returns:
             Shape ``(n_units,)``, or ``(1,)`` where one number serves all units, followed by ``spatial_dims`` ones.
         """
-        g = torch.sigmoid(self._parameters["k"])  # type: ignore[arg-type]
+        g = torch.sigmoid(self._parameters["k"] if k is None else k)  # type: ignore[arg-type]
         if self.block_size is not None:
             g = self._buffers["membership"] @ g  # type: ignore[operator]
         return g[(..., *(None,) * self.spatial_dims)] if self.spatial_dims else g
@@ -125,11 +128,17 @@ class KGate(nn.Module):
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if name == "k" and isinstance(value, nn.Parameter):
-            value.register_post_accumulate_grad_hook(self._add_regularizer_gradient)  # type: ignore[no-untyped-call]
+            self._hook(value)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self.k.register_post_accumulate_grad_hook(self._add_regularizer_gradient)  # type: ignore[no-untyped-call]
+        self._hook(self.k)
+
+    def _hook(self, k: nn.Parameter) -> None:
+        trains = k.requires_grad
+        k.requires_grad_(True)  # PyTorch hooks only what trains; the hook stays while k is frozen
+        k.register_post_accumulate_grad_hook(self._add_regularizer_gradient)  # type: ignore[no-untyped-call]
+        k.requires_grad_(trains)
 
 
 def check_gate_arguments(block_size: Any, block_weight: Any, k_init: Any) -> None:
@@ -185,10 +194,11 @@ def _gate_places(
             n_units, spatial_dims = layer.out_channels, len(layer.kernel_size)
         elif i > linear[0] and isinstance(layer, activations) and (gate_last or i < linear[-1]):
             behind = layers[i + 1 : i + 2]
-            yield behind[0][0] if behind and _is_normalization(behind[0][1]) else name, n_units, spatial_dims
+            yield behind[0][0] if behind and is_normalization(behind[0][1]) else name, n_units, spatial_dims
 
 
-def _is_normalization(layer: nn.Module) -> bool:
+def is_normalization(layer: nn.Module) -> bool:
+    """Whether ``layer`` rescales activations, see `NORMALIZATIONS`."""
     return isinstance(layer, NORMALIZATIONS) or hasattr(layer, "running_mean")  # the latter: BatchRenorm and its like
 
 

@@ -21,13 +21,14 @@ from stable_baselines3.td3.policies import MultiInputPolicy as TD3MultiInputPoli
 from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
+from nb_agents.adaptation import AdaptationMixin
 from nb_agents.gates import ACTIVATIONS, KGate, check_gate_arguments, gate_sequential, named_gates
 from nb_agents.k_target import KTarget
 from nb_agents.optim import two_rates
 from nb_agents.validation import check_number
 
 
-class KGatedMixin:
+class KGatedMixin(AdaptationMixin):
     """Gives an SB3 policy k-gates, the k-target regulariser and a second learning rate; put it first in the bases.
 
     SB3 builds its networks in overridable hooks, before it makes the optimizers. The mixin gates what those hooks
@@ -128,6 +129,9 @@ class KGatedMixin:
 class ActorCriticGates(KGatedMixin):
     """Gates for policies with SB3's `MlpExtractor`: PPO, A2C, and sb3-contrib's on-policy algorithms."""
 
+    critic_parts = ("critic", "lstm_critic", "mlp_extractor.value_net", "value_net", "vf_features_extractor")
+    head_part = "action_net"
+
     def _build_mlp_extractor(self) -> None:
         super()._build_mlp_extractor()  # type: ignore[misc]
         self._gate(self.pi_features_extractor, gate_last=True)  # type: ignore[attr-defined]
@@ -142,6 +146,9 @@ class ActorAndCriticsGates(KGatedMixin):
 
     Target networks get the gates of the networks they follow.
     """
+
+    critic_parts = ("critic",)
+    head_part = "actor.mu"
 
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> Any:
         """SB3's actor with its hidden layers gated, those of its features extractor included."""
@@ -207,6 +214,8 @@ class KGatedTD3MultiInputPolicy(ActorAndCriticsGates, TD3MultiInputPolicy):
 
 class QNetworkGates(KGatedMixin):
     """Gates for DQN: its Q-network is the policy, so it and its target are gated whatever ``gate_critic`` says."""
+
+    head_part = "q_net.q_net"
 
     def make_q_net(self) -> QNetwork:
         """SB3's Q-network with its hidden layers gated."""

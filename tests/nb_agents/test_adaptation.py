@@ -1,0 +1,245 @@
+"""What `adapt` lets move and what it keeps still, in the algorithms' unmodified training loops."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from stable_baselines3 import PPO, SAC, TD3
+from stable_baselines3.common.envs import FakeImageEnv
+from stable_baselines3.common.utils import polyak_update
+from torch import nn
+
+from nb_agents import KGatedCnnPolicy, KGatedPolicy, KGatedSACCnnPolicy, KGatedSACPolicy, KGatedTD3Policy
+from nb_agents.contrib import KGatedARSPolicy
+
+LINEAR = ("weight", "bias")
+HEADS = {
+    "PPO": {"log_std", *(f"action_net.{name}" for name in LINEAR)},
+    "A2C": {f"action_net.{name}" for name in LINEAR},
+    "SAC": {f"actor.{layer}.{name}" for layer in ("mu", "log_std") for name in LINEAR},
+    "TD3": {f"actor.mu.4.{name}" for name in LINEAR},
+    "DDPG": {f"actor.mu.4.{name}" for name in LINEAR},
+    "DQN": {f"q_net.q_net.4.{name}" for name in LINEAR},
+    "TQC": {f"actor.{layer}.{name}" for layer in ("mu", "log_std") for name in LINEAR},
+    "CrossQ": {f"actor.{layer}.{name}" for layer in ("mu", "log_std") for name in LINEAR},
+    "QRDQN": {f"quantile_net.quantile_net.4.{name}" for name in LINEAR},
+    "RecurrentPPO": {"log_std", *(f"action_net.{name}" for name in LINEAR)},
+    "MaskablePPO": {f"action_net.{name}" for name in LINEAR},
+}
+every_algorithm = pytest.mark.parametrize("algorithm", HEADS, indirect=True)
+"""All but TRPO and ARS, which move parameters without an optimizer."""
+
+CRITICS = ("critic", "lstm_critic", "mlp_extractor.value_net", "value_net", "_extra_state")
+
+
+def trained(algorithm: Any, **policy_kwargs: Any) -> Any:
+    """A model whose optimizers would move weights by decay and by momentum, if they reached them."""
+    kwargs = {"optimizer_class": torch.optim.AdamW, "optimizer_kwargs": {"weight_decay": 0.1}, **policy_kwargs}
+    return algorithm.make(policy_kwargs=kwargs).learn(64)
+
+
+def snapshot(policy: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in policy.state_dict().items()}
+
+
+def moved(policy: nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
+    return {name for name, value in policy.state_dict().items() if not torch.equal(before[name], value)}
+
+
+def of_actor(names: set[str]) -> set[str]:
+    return {name for name in names if not name.startswith(CRITICS) and "_target." not in name}
+
+
+def of_targets(names: set[str]) -> set[str]:
+    return {name.replace("_target.", ".") for name in names if "_target." in name and not name.startswith("critic")}
+
+
+@pytest.mark.parametrize("what", ["gates", "head"])
+@every_algorithm
+def test_only_what_adapts_moves(algorithm: Any, what: str) -> None:
+    model = trained(algorithm, gate_critic=True)
+    policy = model.policy
+    gates = {f"{name}.k" for name in policy.gates if not name.startswith(CRITICS)}
+    expected = gates if what == "gates" else HEADS[algorithm.cls.__name__]
+    policy.adapt(what, reset_optimizer=False)
+    before = snapshot(policy)
+    model.learn(64, reset_num_timesteps=False)
+    now = moved(policy, before)
+    assert of_actor(now) == expected
+    assert of_targets(now) <= expected, "target networks hold what their source holds"
+    critics = {name for name, _ in policy.named_parameters() if name.startswith(CRITICS)}
+    assert critics - now == set(), "critics learn the new task"
+
+
+@every_algorithm
+def test_everything_moves_again(algorithm: Any) -> None:
+    model = trained(algorithm)
+    model.policy.adapt("head")
+    model.policy.adapt("all")
+    before = snapshot(model.policy)
+    model.learn(64, reset_num_timesteps=False)
+    assert {name for name, _ in model.policy.named_parameters() if "_target." not in name} <= moved(
+        model.policy, before
+    )
+    assert all(type(p) is nn.Parameter for p in model.policy.parameters())
+
+
+@every_algorithm
+def test_saved_and_loaded_with_model_and_policy(algorithm: Any, tmp_path: Path) -> None:
+    model = algorithm.make()
+    model.policy.adapt("gates")
+    model.save(tmp_path / "model")
+    model.policy.save(tmp_path / "policy")
+    loaded = algorithm.cls.load(tmp_path / "model", env=model.get_env())
+    for policy in (loaded.policy, algorithm.policy.load(tmp_path / "policy")):
+        assert policy.adaptation == "gates"
+        frozen = [name for name, p in model.policy.named_parameters() if not p.requires_grad]
+        assert frozen
+        assert [name for name, p in policy.named_parameters() if not p.requires_grad] == frozen
+    before = snapshot(loaded.policy)
+    loaded.learn(64, reset_num_timesteps=False)
+    assert of_actor(moved(loaded.policy, before)) == {
+        f"{name}.k" for name in loaded.policy.gates if not name.startswith(CRITICS)
+    }
+
+
+def test_optimizers_start_afresh_unless_asked_otherwise() -> None:
+    model = SAC(KGatedSACPolicy, "Pendulum-v1", learning_starts=8, train_freq=4, batch_size=8, seed=0, device="cpu")
+    optimizers = (model.policy.actor.optimizer, model.policy.critic.optimizer)
+    model.learn(16)
+    moments = [len(optimizer.state) for optimizer in optimizers]
+    model.policy.adapt("gates", reset_optimizer=False)
+    assert [len(optimizer.state) for optimizer in optimizers] == moments
+    model.policy.adapt("gates")
+    assert [len(optimizer.state) for optimizer in optimizers] == [0, 0]
+    model.learn(8, reset_num_timesteps=False)
+    assert len(optimizers[0].state) == 2, "the k's of two layers"
+
+
+@pytest.mark.parametrize("what", ["gates", "head", "all"])
+@pytest.mark.parametrize("log_std", [None, True, False])
+def test_log_std(what: str, log_std: bool | None) -> None:
+    model = PPO(KGatedPolicy, "Pendulum-v1", n_steps=16, batch_size=16, n_epochs=1, seed=0, device="cpu")
+    model.policy.adapt(what, log_std=log_std)
+    before = snapshot(model.policy)
+    model.learn(16)
+    trains = what != "gates" if log_std is None else log_std
+    assert ("log_std" in moved(model.policy, before)) == trains
+    copied = KGatedPolicy(**model.policy._get_constructor_parameters())
+    copied.load_state_dict(model.policy.state_dict())
+    assert copied.log_std.requires_grad == trains
+
+
+@pytest.mark.parametrize(
+    ("algorithm_class", "policy_class"), [(PPO, KGatedCnnPolicy), (SAC, KGatedSACCnnPolicy)], ids=["PPO", "SAC"]
+)
+@pytest.mark.parametrize("share", [True, False])
+def test_an_extractor_shared_with_a_critic_is_the_actors(algorithm_class: Any, policy_class: Any, share: bool) -> None:
+    env = FakeImageEnv(screen_height=36, screen_width=36, n_channels=1, discrete=False)
+    settings = {"n_steps": 8} if algorithm_class is PPO else {"learning_starts": 4, "buffer_size": 16}
+    kwargs = {"share_features_extractor": share, "net_arch": [8], "features_extractor_kwargs": {"features_dim": 8}}
+    model = algorithm_class(policy_class, env, batch_size=4, policy_kwargs=kwargs, device="cpu", seed=0, **settings)
+    model.policy.adapt("gates")
+    before = snapshot(model.policy)
+    actor = model.policy.pi_features_extractor if algorithm_class is PPO else model.policy.actor.features_extractor
+    critic = model.policy.vf_features_extractor if algorithm_class is PPO else model.policy.critic.features_extractor
+    assert (actor is critic) == share
+    model.learn(8)
+    now = moved(model.policy, before)
+    convolutions = {name for name in now if "cnn" in name and not name.endswith(".k")}
+    own = "vf_features_extractor" if algorithm_class is PPO else "critic"
+    if share:
+        assert convolutions == set(), "the actor sees through it"
+    else:
+        assert convolutions
+        assert all(name.startswith(own) for name in convolutions)
+    assert {name for name in now if "cnn" in name and name.endswith(".k")}, "its channels' gates train"
+
+
+def test_one_gate_per_unit() -> None:
+    model = PPO(
+        KGatedPolicy, "Pendulum-v1", n_steps=16, batch_size=16, policy_kwargs={"block_size": 1}, seed=0, device="cpu"
+    )
+    model.policy.adapt("gates")
+    assert sum(p.numel() for name, p in model.policy.named_parameters() if name.endswith(".k")) == 2 * (1 + 64)
+    start = snapshot(model.policy)
+    model.learn(16)
+    for name, gate in model.policy.gates.items():
+        assert (gate.k != start[f"{name}.k"]).float().mean() > 0.9
+
+
+def test_held_targets_outlast_polyak_updates() -> None:
+    model = TD3(KGatedTD3Policy, "Pendulum-v1", seed=0, device="cpu")
+    actor, target = model.policy.actor, model.policy.actor_target
+    with torch.no_grad():
+        target.mu[0].weight.add_(1.0)  # lags behind its source, as in training
+    model.policy.adapt("gates")
+    for _ in range(100):
+        polyak_update(actor.parameters(), target.parameters(), 0.005)
+    assert torch.equal(actor.mu[0].weight, target.mu[0].weight)
+    model.policy.adapt("all")
+    with torch.no_grad():
+        actor.mu[0].weight.add_(1.0)
+    polyak_update(actor.parameters(), target.parameters(), 0.5)
+    torch.testing.assert_close(actor.mu[0].weight - target.mu[0].weight, torch.full_like(actor.mu[0].weight, 0.5))
+
+
+@pytest.mark.parametrize("what", ["gates", "head"])
+def test_a_copy_adapts_like_the_original_and_apart_from_it(what: str) -> None:
+    policy = TD3(KGatedTD3Policy, "Pendulum-v1", seed=0, device="cpu").policy
+    policy.adapt(what)
+    twin = copy.deepcopy(policy)
+    assert [p.requires_grad for p in twin.parameters()] == [p.requires_grad for p in policy.parameters()]
+    policy.adapt("all")
+    assert twin.adaptation == what
+    assert not all(p.requires_grad for p in twin.parameters())
+    twin.adapt("all")
+    assert all(p.requires_grad for p in twin.parameters())
+    for gate in (*policy.gates.values(), *twin.gates.values()):
+        gate(torch.zeros(1, gate.n_units)).sum().backward()
+        assert gate.k.grad[0] != 0, "the k-target's gradient has outlived freezing, copying and thawing"
+
+
+def test_what_the_user_froze_stays_frozen() -> None:
+    policy = PPO(KGatedPolicy, "Pendulum-v1", device="cpu").policy
+    policy.action_net.requires_grad_(False)
+    policy.adapt("gates")
+    policy.adapt("all")
+    assert [name for name, p in policy.named_parameters() if not p.requires_grad] == [
+        "action_net.weight",
+        "action_net.bias",
+    ]
+
+
+class Headless(KGatedPolicy):
+    head_part = None
+
+
+@pytest.mark.parametrize(
+    ("policy_class", "what", "kwargs", "error", "message"),
+    [
+        (KGatedPolicy, "k", {}, ValueError, r"what must be one of .* got 'k'"),
+        (KGatedPolicy, None, {}, ValueError, r"what must be one of"),
+        (KGatedPolicy, "gates", {"log_std": 1}, TypeError, r"log_std must be one of .* got 1"),
+        (KGatedPolicy, "gates", {"reset_optimizer": "no"}, TypeError, r"reset_optimizer must be one of .* got 'no'"),
+        (KGatedTD3Policy, "gates", {"log_std": True}, ValueError, r"no log_std"),
+        (Headless, "head", {}, ValueError, r"Headless has nothing that adapt\('head'\) could train"),
+        (KGatedARSPolicy, "gates", {}, ValueError, r"without an optimizer"),
+    ],
+)
+def test_bad_input_changes_nothing(
+    policy_class: Any, what: Any, kwargs: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    space = PPO("MlpPolicy", "Pendulum-v1", device="cpu").policy
+    schedule = {} if policy_class is KGatedARSPolicy else {"lr_schedule": lambda _: 1e-3}
+    policy = policy_class(space.observation_space, space.action_space, net_arch=[8], **schedule)
+    before = snapshot(policy)
+    with pytest.raises(error, match=message):
+        policy.adapt(what, **kwargs)
+    assert policy.adaptation == "all"
+    assert moved(policy, before) == set()
+    assert all(p.requires_grad for name, p in policy.named_parameters() if "_target" not in name)
