@@ -198,7 +198,7 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     def _parse_action(self, action: Any) -> float:
         array = np.asarray(action)
-        torque = float(array[0]) if array.shape == (1,) else math.nan
+        torque = float(array[0]) if array.shape == (1,) and array.dtype.kind in "fiu" else math.nan
         if not math.isfinite(torque):
             raise ValueError(f"action must be one finite torque, an array of shape (1,), got {action!r}")
         limit = self._max_torque

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -126,11 +127,12 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
         options = dict(options or {})
         mask = parse_reset_mask(options.pop("reset_mask", None), self.num_envs)
         settings = parse_options(options, self._settings, self.num_envs)
-        seeds = None if seed is None or isinstance(seed, (int, np.integer)) else parse_seeds(seed, self.num_envs)
+        one_seed = seed is None or isinstance(seed, (int, np.integer))
+        seeds = None if one_seed else parse_seeds(seed, self.num_envs)
         if self._batch.empty and not mask.all():
             raise ResetNeeded("the first reset must begin an episode in every environment: leave reset_mask out")
         if seeds is None:
-            super().reset(seed=cast("int | None", seed))
+            super().reset(seed=None if seed is None else int(cast(int, seed)))
         elif None not in seeds:
             self.np_random = np.random.default_rng(cast("list[int]", seeds))
         self._begin(mask, settings, seeds)
@@ -177,7 +179,10 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
         return self._observations(), rewards, terminations, truncations, self._info() | final
 
     def _parse_actions(self, actions: Any) -> FloatArray:
-        torques = np.array(actions, dtype=np.float64)  # a copy, clipped in place
+        try:
+            torques = np.array(actions, dtype=np.float64)  # a copy, clipped in place
+        except (TypeError, ValueError):  # ragged, or no numbers
+            torques = np.array(math.nan)
         if torques.shape != (self.num_envs, 1) or not np.isfinite(torques).all():
             raise ValueError(f"actions must be finite torques, an array of shape ({self.num_envs}, 1), got {actions!r}")
         torque, limit = torques[:, 0], self._batch.context.max_torque

@@ -237,7 +237,7 @@ def test_bad_options_change_nothing(options: dict[str, Any], message: str) -> No
     assert_array_equal(env.reset()[0], twin.reset()[0])
 
 
-@pytest.mark.parametrize("action", [0.5, [[0.5]], [0.5, 0.5], [], [math.nan], [math.inf], [-math.inf]])
+@pytest.mark.parametrize("action", [0.5, [[0.5]], [0.5, 0.5], [], [math.nan], [math.inf], [-math.inf], ["1"], [None]])
 def test_bad_actions_change_nothing(action: Any) -> None:
     env = NBPendulumEnv()
     env.reset(seed=0)

@@ -117,6 +117,7 @@ def test_a_list_of_seeds_starts_each_environment_as_a_single_one() -> None:
     later = envs.reset()[0]
     envs.reset(seed=seeds)
     assert_array_equal(envs.reset()[0], later)
+    assert_array_equal(envs.reset(seed=np.int64(7))[0], envs.reset(seed=7)[0])
     observations, _ = envs.reset(seed=[5, None, 5])
     assert_array_equal(observations[0], observations[2])
     assert not np.array_equal(observations[0], observations[1])
@@ -239,6 +240,7 @@ def test_bad_arguments(kwargs: dict[str, Any], error: type[Exception], message: 
         ({"seed": [1, 2]}, "seed must be an integer or a sequence of 3 integers"),
         ({"seed": [1, 2, -3]}, "seed must be an integer or a sequence of 3 integers"),
         ({"seed": 1.5}, "seed must be an integer"),
+        ({"seed": "abc"}, "seed must be an integer"),
     ],
 )
 def test_bad_resets_change_nothing(arguments: dict[str, Any], message: str) -> None:
@@ -252,7 +254,16 @@ def test_bad_resets_change_nothing(arguments: dict[str, Any], message: str) -> N
 
 
 @pytest.mark.parametrize(
-    "bad", [np.zeros(3), np.zeros((2, 1)), np.zeros((3, 2)), np.full((3, 1), math.nan), [[0], [math.inf], [0]]]
+    "bad",
+    [
+        np.zeros(3),
+        np.zeros((2, 1)),
+        np.zeros((3, 2)),
+        np.full((3, 1), math.nan),
+        [[0], [math.inf], [0]],
+        [[0], [0, 0], [0]],
+        "up",
+    ],
 )
 def test_bad_actions_change_nothing(bad: Any) -> None:
     envs = NBPendulumVectorEnv(3)
