@@ -1,0 +1,154 @@
+"""A pair of tasks that no single policy can serve: the pendulum at A = 1.0 with an actuator of gain +1 or −1.
+
+The observation does not tell the sign, so a policy must find it out by adapting; without that, the best it can do for
+both is next to nothing. MAML is compared with one policy trained on both signs with the same number of environment
+steps but without inner steps (`joint`), and with an untrained network, each before and after the same inner steps.
+
+The score is the deterministic policy's mean return over the fixed starts of every benchmark here; −2372 is what no
+torque at all returns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from stable_baselines3.common.policies import BasePolicy
+
+from benchmarks.environments import NUM_STARTS, STARTS_SEED
+from benchmarks.records import commit, versions, write_atomically
+from benchmarks.statistics import paired_difference
+from nb_agents.maml import MAML, TRPO, JointTraining
+from nb_gym import NBPendulumVectorEnv
+
+GAINS = (1.0, -1.0)
+METHODS: dict[str, type[MAML]] = {"maml": MAML, "joint": JointTraining, "untrained": MAML}
+INNER_STEPS, TEST_STEPS = 3, 5
+ITERATIONS = 120
+
+
+def task(gain: float) -> dict[str, float]:
+    """The environment of one sign: 20 physics steps per decision, 50 decisions per episode."""
+    return {"A": 1.0, "torque_gain": gain, "frame_skip": 20}
+
+
+def make(method: str, seed: int) -> MAML:
+    """An algorithm with the settings that all share; chosen on seed 0."""
+    kwargs: dict[str, Any] = {} if method == "joint" else {"inner_steps": INNER_STEPS}
+    return METHODS[method](
+        "MlpPolicy",
+        "NBPendulum-v0",
+        [task(gain) for gain in GAINS],
+        inner_lr=0.1,
+        episodes_per_task=20,
+        gamma=0.9,
+        gae_lambda=0.95,
+        outer=TRPO(max_kl=0.02),
+        seed=seed,
+        device="cpu",
+        **kwargs,
+    )
+
+
+def deterministic_return(policy: BasePolicy, gain: float) -> float:
+    """Mean return over the fixed starts."""
+    env = NBPendulumVectorEnv(NUM_STARTS, **task(gain))  # type: ignore[arg-type]
+    observation, _ = env.reset(seed=STARTS_SEED)
+    total, over = np.zeros(NUM_STARTS), False
+    while not over:
+        action, _ = policy.predict(observation, deterministic=True)
+        observation, reward, _, truncated, _ = env.step(action)
+        total += reward
+        over = bool(truncated.all())
+    return float(total.mean())
+
+
+def run(method: str, seed: int) -> dict[str, Any]:
+    """Train, then adapt to either sign.
+
+    Returns:
+        ``steps`` and ``training``, environment steps (physics steps) so far and mean returns of the exploring policies
+        before and after each inner step; ``final``, deterministic returns after 0 to 5 inner steps, ``(6, signs)``.
+    """
+    torch.set_num_threads(1)
+    maml = make(method, seed)
+    rollouts = maml.inner_steps + 1
+    steps: list[int] = []
+    training: list[list[float]] = []
+    for _ in range(0 if method == "untrained" else ITERATIONS * (INNER_STEPS + 1) // rollouts):
+        maml.learn(1, log_interval=2, reset_num_timesteps=False)  # one whole meta-iteration
+        steps.append(20 * maml.num_timesteps)
+        training.append([maml.logger.name_to_value[f"rollout/return_step_{k}"] for k in range(rollouts)])
+    final = [
+        [deterministic_return(maml.adapt(task(gain), steps=k, seed=seed).policy, gain) for gain in GAINS]
+        for k in range(TEST_STEPS + 1)
+    ]
+    return {"method": method, "seed": seed, "steps": steps, "training": training, "final": final}
+
+
+def load_or_run(method: str, seed: int, folder: Path) -> dict[str, Any]:
+    """The run's file in ``folder``, made first if it is not there."""
+    path = folder / f"{method}-{seed}.json"
+    if not path.exists():
+        write_atomically(path, json.dumps(run(method, seed)).encode())
+    loaded: dict[str, Any] = json.loads(path.read_text())
+    return loaded
+
+
+def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means over seeds for each method, number of inner steps and sign, and MAML's paired differences."""
+    finals = {method: np.array([r["final"] for r in runs if r["method"] == method]) for method in METHODS}
+    summary: dict[str, Any] = {}
+    for method, final in finals.items():
+        worst = final.min(axis=2)  # the worse sign of each seed, (seeds, steps)
+        summary[method] = {
+            "mean": final.mean(axis=0).tolist(),
+            "worse_sign": worst.mean(axis=0).tolist(),
+            "worst_seed_and_sign": worst.min(axis=0).tolist(),
+        }
+        if method != "maml":
+            gain = paired_difference(finals["maml"][:, INNER_STEPS], final[:, INNER_STEPS], np.random.default_rng(0))
+            summary[method]["maml_minus_this"] = {"point": gain.point, "low": gain.low, "high": gain.high}
+    return summary
+
+
+def show(summary: dict[str, Any]) -> None:
+    """Print the table."""
+    table = Table(title="Torque gain +1 / −1, deterministic return after k inner steps (no torque: −2372)")
+    table.add_column("method")
+    for k in range(TEST_STEPS + 1):
+        table.add_column(f"k = {k}", justify="right")
+    table.add_column(f"worst seed and sign, k = {INNER_STEPS}", justify="right")
+    for method, row in summary.items():
+        cells = [f"{plus:.0f} / {minus:.0f}" for plus, minus in row["mean"]]
+        table.add_row(method, *cells, f"{row['worst_seed_and_sign'][INNER_STEPS]:.0f}")
+    Console(width=140).print(table)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what is missing, then write the results."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(range(100, 105)))
+    parser.add_argument("--runs", type=Path, default=Path("benchmarks/out/sign_flip"), help="folder of the run files")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/sign_flip.json"))
+    options = parser.parse_args(arguments)
+    options.runs.mkdir(parents=True, exist_ok=True)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    todo = [(method, seed) for seed in options.seeds for method in METHODS]
+    runs = [load_or_run(method, seed, options.runs) for method, seed in track(todo, description="Sign flip")]
+    summary = summarise(runs)
+    show(summary)
+    report = {"summary": summary, "runs": runs, "versions": versions(), "commit": commit()}
+    write_atomically(options.out, json.dumps(report).encode())
+
+
+if __name__ == "__main__":
+    main()
