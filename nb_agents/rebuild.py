@@ -1,0 +1,63 @@
+"""An SB3 model with another policy class: what folding and retrofitting have in common."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.save_util import recursive_getattr
+
+
+def rebuild(
+    model: Any,
+    policy_class: type[BasePolicy],
+    policy_kwargs: Mapping[str, Any],
+    fill: Callable[[Any], object],
+) -> Any:
+    """A model of the same algorithm in the same state of training, with another policy; as `BaseAlgorithm.load` does.
+
+    Settings, schedules, counters, entropy coefficient and its optimizer are copied. Environment (with its
+    `VecNormalize`), replay buffer and a logger set by the user are shared with ``model``: they may be large, and belong
+    to the task. The optimizers of the policy start afresh. No random number generator is moved or seeded.
+
+    Args:
+        model: Any SB3 model; it is not changed.
+        policy_class: Class of the new policy.
+        policy_kwargs: Its arguments, kept for `save` and `load`.
+        fill: Called with the new policy to give it its parameters.
+    """
+    state_dicts, variables = model._get_torch_save_params()
+    excluded = {*model._excluded_save_params(), *(name.split(".")[0] for name in (*state_dicts, *variables))}
+    data = {name: value for name, value in model.__dict__.items() if name not in excluded}
+    kept = {"observation_space", "action_space", "tensorboard_log"}
+    shared = {name: data.pop(name) for name in kept & data.keys()}
+    with torch.random.fork_rng(devices=_cuda_devices(model)):
+        new = type(model)(policy=policy_class, env=model.env, device=model.device, _init_setup_model=False)
+        new.__dict__.update(copy.deepcopy(data) | shared)
+        new.policy_class, new.policy_kwargs = policy_class, dict(copy.deepcopy(dict(policy_kwargs)))
+        if hasattr(model, "replay_buffer"):
+            new.replay_buffer = model.replay_buffer
+        if model._custom_logger:
+            new.set_logger(model.logger)
+        new.seed = None  # the seed has been used: setting the model up must not start anything over
+        new._setup_model()
+        new.seed = model.seed
+        fill(new.policy)
+        if model.use_sde:
+            new.policy.reset_noise()
+    for name in state_dicts:
+        owner = name.split(".")[0]
+        if owner not in ("policy", "actor", "critic"):
+            recursive_getattr(new, name).load_state_dict(copy.deepcopy(recursive_getattr(model, name).state_dict()))
+    for name in variables:
+        # The data alone: the optimizer of the entropy coefficient holds the tensor itself.
+        recursive_getattr(new, name).data.copy_(recursive_getattr(model, name).data)
+    new.policy.set_training_mode(model.policy.training)
+    return new
+
+
+def _cuda_devices(model: Any) -> list[Any]:
+    return [model.device] if model.device.type == "cuda" else []

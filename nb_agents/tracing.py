@@ -1,0 +1,138 @@
+"""A network as the graph that `torch.fx` traces, and what its nodes are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
+
+from nb_agents.gates import ACTIVATIONS, KGate, is_normalization
+
+Modules = dict[str, nn.Module]
+Leaves = tuple[type[nn.Module], ...]
+
+# fmt: off
+ACTIVATION_FUNCTIONS = frozenset((
+    "celu", "celu_", "elu", "elu_", "gelu", "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "leaky_relu",
+    "leaky_relu_", "logsigmoid", "mish", "prelu", "relu", "relu6", "relu_", "rrelu", "rrelu_", "selu", "selu_",
+    "sigmoid", "sigmoid_", "silu", "softplus", "softsign", "tanh", "tanh_", "tanhshrink",
+))
+"""`gates.ACTIVATIONS` as functions and methods, by name."""
+
+COMMUTING_FUNCTIONS = frozenset((
+    "relu", "relu_", "leaky_relu", "leaky_relu_", "prelu", "dropout", "dropout1d", "dropout2d", "dropout3d",
+    "max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
+    "interpolate", "contiguous", "clone", "detach", "float", "double", "to",
+))
+COMMUTING_MODULES: Leaves = (
+    nn.Identity, nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Upsample,
+    nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d,
+    nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d,
+)
+"""Operations that commute with a positive factor per unit."""
+
+SUMS = frozenset(("add", "add_", "iadd", "sub", "sub_", "isub"))
+PRODUCTS = frozenset(("mul", "mul_", "imul"))
+QUOTIENTS = frozenset(("div", "div_", "truediv", "itruediv"))
+
+_LINEAR_FUNCTIONS = frozenset((
+    "linear", "bilinear", "matmul", "addmm", "bmm", "einsum", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
+    "conv_transpose2d", "conv_transpose3d",
+))
+# fmt: on
+
+
+class TraceError(ValueError):
+    """A ``forward`` that `torch.fx` cannot follow."""
+
+
+class ScaleSink(nn.Module):
+    """Hands its input on, and says what else reads it besides layers: something that can take up a factor by itself."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``x``."""
+        return x
+
+    def absorb(self, factor: torch.Tensor) -> None:
+        """Act from now on as if ``x`` came multiplied by ``factor``, shape ``(n_units,)``."""
+        raise NotImplementedError
+
+
+class _Tracer(fx.Tracer):
+    def __init__(self, leaves: Leaves) -> None:
+        super().__init__()
+        self.leaves = (KGate, ScaleSink, *leaves)
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        is_leaf = isinstance(m, self.leaves) or is_normalization(m)
+        return is_leaf or super().is_leaf_module(m, module_qualified_name)
+
+
+def trace(root: nn.Module, leaves: Leaves = (), example_inputs: tuple[Any, ...] | None = None) -> fx.Graph:
+    """The graph of ``root.forward``; torch's own layers, normalizations, gates and ``leaves`` are its nodes.
+
+    Args:
+        root: Any module; it is left as it is.
+        leaves: Further classes of modules not to look into.
+        example_inputs: If given, the shape of every node's value is noted, see `shape_of`.
+
+    Raises:
+        TraceError: If `torch.fx` cannot follow the code.
+    """
+    try:
+        graph = _Tracer(leaves).trace(root)
+    except Exception as error:  # fx runs the user's code on proxies, which may fail in any way
+        raise TraceError(f"torch.fx cannot trace {type(root).__name__}.forward: {error}") from error
+    if example_inputs is not None:
+        training = [(module, module.training) for module in root.modules()]
+        root.eval()  # normalizations must not learn from the example
+        with torch.no_grad():
+            ShapeProp(fx.GraphModule(root, graph)).propagate(*example_inputs)
+        for module, mode in training:
+            module.training = mode
+    return graph
+
+
+def shape_of(node: fx.Node) -> torch.Size | None:
+    """Shape of the node's value, None if it was traced without an example."""
+    return getattr(node.meta.get("tensor_meta"), "shape", None)
+
+
+def name_of(node: fx.Node) -> str:
+    """Name of the function or method that a node calls."""
+    return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
+
+
+def argument(node: fx.Node, position: int, name: str, default: Any) -> Any:
+    """What a function is called with, by position or by name."""
+    return node.args[position] if len(node.args) > position else node.kwargs.get(name, default)
+
+
+def is_activation(node: fx.Node, modules: Modules, more: Leaves = ()) -> bool:
+    """Whether the node is an element-wise activation: a module (torch's, or one of ``more``) or a function."""
+    if node.op == "call_module":
+        return isinstance(modules[str(node.target)], (*ACTIVATIONS, *more))
+    return node.op in ("call_function", "call_method") and name_of(node) in ACTIVATION_FUNCTIONS
+
+
+def is_linear(node: fx.Node, modules: Modules) -> bool:
+    """Whether the node is a parametrised map that mixes units."""
+    if node.op == "call_module":
+        module = modules[str(node.target)]
+        return not is_normalization(module) and any(parameter.dim() > 1 for parameter in module.parameters())
+    return node.op == "call_function" and name_of(node) in _LINEAR_FUNCTIONS
+
+
+def walk(node: fx.Node, neighbours: Callable[[fx.Node], Iterable[fx.Node]]) -> Iterator[fx.Node]:
+    """All nodes that can be reached from ``node``, without itself."""
+    seen, queue = {node}, [node]
+    while queue:
+        for other in neighbours(queue.pop()):
+            if other not in seen:
+                seen.add(other)
+                queue.append(other)
+                yield other
