@@ -186,7 +186,7 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
         if torques.shape != (self.num_envs, 1) or not np.isfinite(torques).all():
             raise ValueError(f"actions must be finite torques, an array of shape ({self.num_envs}, 1), got {actions!r}")
         torque, limit = torques[:, 0], self._batch.context.max_torque
-        return np.minimum(np.maximum(torque, -limit, out=torque), limit, out=torque)
+        return np.clip(torque, -limit, limit, out=torque)
 
     def _begin(self, mask: BoolArray, settings: Mapping[str, Setting], seeds: list[int | None] | None = None) -> None:
         """Begin new episodes where `mask` is True."""
