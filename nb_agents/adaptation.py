@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from nb_agents.gates import KGate
+from nb_agents.k_target import KTarget
 
 ADAPTATIONS = ("all", "gates", "head")
 """What `AdaptationMixin.adapt` can set to train."""
@@ -166,13 +167,15 @@ class HeldParameter(nn.Parameter):
 def acting_modules(network: Any) -> Iterator[tuple[str, nn.Module]]:
     """The modules that a deterministic action depends on, each once, with its first path.
 
-    In a policy with `AdaptationMixin`: all but those of critics, of target networks, and of what sets only the spread
-    of actions. In any other module: all.
+    In a policy with `AdaptationMixin`: all but critics, target networks, and what sets only the spread of actions. In
+    any other module: all. A regulariser acts nowhere.
     """
     left_out, seen = _left_out(network), set()
     # With duplicates: a features extractor that a critic shares is the actor's, whichever path comes first.
     for path, module in network.named_modules(remove_duplicate=False):
-        if id(module) not in seen and not any(f"{path}.".startswith(f"{part}.") for part in left_out):
+        if id(module) in seen or isinstance(module, KTarget):
+            continue
+        if not any(f"{path}.".startswith(f"{part}.") for part in left_out):
             seen.add(id(module))
             yield path, module
 
