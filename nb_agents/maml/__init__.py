@@ -3,7 +3,20 @@
 from nb_agents.maml.algorithm import MAML
 from nb_agents.maml.ppo_clip import PPOClip
 from nb_agents.maml.reptile import ReptileStep
+from nb_agents.maml.tasks import Environments
 from nb_agents.maml.trpo import TRPO
 from nb_agents.maml.variants import ANIL, FOMAML, JointTraining, MetaSGD, ProMP, Reptile
 
-__all__ = ["ANIL", "FOMAML", "MAML", "TRPO", "JointTraining", "MetaSGD", "PPOClip", "ProMP", "Reptile", "ReptileStep"]
+__all__ = [
+    "ANIL",
+    "FOMAML",
+    "MAML",
+    "TRPO",
+    "Environments",
+    "JointTraining",
+    "MetaSGD",
+    "PPOClip",
+    "ProMP",
+    "Reptile",
+    "ReptileStep",
+]

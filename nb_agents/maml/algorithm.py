@@ -20,6 +20,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 
 from nb_agents.maml.actor import StackedActor
+from nb_agents.maml.critic import fit_critic
 from nb_agents.maml.inner import Adaptation, Batch
 from nb_agents.maml.outer import MetaData, MetaParameters, OuterUpdate
 from nb_agents.maml.ppo_clip import PPOClip
@@ -45,7 +46,8 @@ class MAML(BaseAlgorithm):
 
     Args:
         policy: "MlpPolicy" or an `ActorCriticPolicy` class.
-        env: An id for `gymnasium.make`, or a callable that takes a task's keywords and returns an environment.
+        env: An id for `gymnasium.make`, a callable that takes a task's keywords and returns an environment, or
+            `Environments`, which can also make many at once.
         tasks: A list of environment keyword dicts, or a sampler ``(rng, n) -> list of n of them``.
         inner_steps: Gradient steps K of an adaptation, >= 1.
         inner_lr: Their step size α, > 0.
@@ -292,6 +294,7 @@ class MAML(BaseAlgorithm):
         *,
         episodes: int | None = None,
         env: GymEnv | None = None,
+        reward_scale: float = 1.0,
         seed: int | None = None,
         **ppo_kwargs: Any,
     ) -> PPO:
@@ -302,6 +305,8 @@ class MAML(BaseAlgorithm):
             steps: Gradient steps, >= 0; those of the training by default. 0 gives the initialisation itself.
             episodes: Episodes per step; those of the training by default.
             env: The environment to give to the model; one made of the task by default.
+            reward_scale: Factor between the tasks' rewards and those of ``env``; the critic, which the inner loop does
+                without, is fitted to the latter on the same episodes (`fit_critic`), so that PPO can go on from here.
             seed: Of the rollouts and the model; the algorithm's own by default.
             **ppo_kwargs: Further arguments of `PPO`, for those who go on training with `PPO.learn`.
 
@@ -313,6 +318,7 @@ class MAML(BaseAlgorithm):
             ValueError: If an argument is out of its range, or the environment does not accept the task.
             FloatingPointError: If a rollout is not finite.
         """
+        check_positive("reward_scale", reward_scale)
         single = make_env(self.env_factory, task) if env is None else env
         params, rollouts = self._run([task], steps, episodes, seed, evaluate=False)
         settings: dict[str, Any] = {"gamma": self.gamma, "gae_lambda": self.gae_lambda, "device": self.device}
@@ -323,6 +329,8 @@ class MAML(BaseAlgorithm):
             model.set_random_seed(self.seed if seed is None else seed)
         model.policy.load_state_dict(self.policy.state_dict())
         StackedActor(model.policy).set_vector(params[-1][0])
+        if rollouts:
+            fit_critic(model.policy, rollouts, self._actor.names, gamma=self.gamma, reward_scale=reward_scale)
         model.num_timesteps = int(sum(rollout.lengths.sum() for rollout in rollouts))
         return model
 

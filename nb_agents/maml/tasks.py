@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -12,11 +13,44 @@ from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 
 EnvFactory: TypeAlias = str | Callable[..., gym.Env[Any, Any]]
-"""An id for `gymnasium.make`, or a callable that takes a task's keywords and returns an environment."""
+"""An id for `gymnasium.make`, or a callable that takes a task's keywords (`Environments` is one)."""
 Task: TypeAlias = Mapping[str, Any]
 """Keyword arguments of an environment."""
 TaskSampler: TypeAlias = Callable[[np.random.Generator, int], Sequence[Task]]
 """Draws the given number of tasks with the given generator."""
+
+
+@dataclass(frozen=True)
+class Environments:
+    """How to make environments that are not registered, or are wrapped: one, or natively many at once.
+
+    Attributes:
+        make: From a task's keywords to an environment.
+        make_vec: From ``num_envs`` and keywords to a vector environment.
+        per_env_kwargs: The keywords that may differ between its environments, with the shape of one value;
+            ``make_vec`` gets an array ``(num_envs, *shape)`` for each, and the common value for any other keyword.
+    """
+
+    make: Callable[..., gym.Env[Any, Any]]
+    make_vec: Callable[..., VectorEnv[Any, Any, Any]]
+    per_env_kwargs: Mapping[str, tuple[int, ...]]
+
+    def __call__(self, **task: Any) -> gym.Env[Any, Any]:
+        """One environment of a task."""
+        return self.make(**task)
+
+    @classmethod
+    def registered(cls, env_id: str) -> Environments | None:
+        """Those of a registered id that has a vector class of its own."""
+        entry_point = gym.spec(env_id).vector_entry_point
+        if entry_point is None:
+            return None
+        vector_class = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+        return cls(
+            make=partial(gym.make, env_id),
+            make_vec=partial(gym.make_vec, env_id, vectorization_mode="vector_entry_point"),
+            per_env_kwargs=getattr(vector_class, "metadata", {}).get("per_env_kwargs", {}),
+        )
 
 
 class TaskSource:
@@ -112,22 +146,21 @@ def make_task_envs(env: EnvFactory, tasks: Sequence[Task], episodes: int) -> Vec
         tasks: The tasks.
         episodes: Environments per task.
     """
-    arrays = _per_env_arrays(env, tasks, episodes)
-    if arrays is not None and isinstance(env, str):
-        return gym.make_vec(env, num_envs=len(tasks) * episodes, vectorization_mode="vector_entry_point", **arrays)
+    native = Environments.registered(env) if isinstance(env, str) else env
+    if isinstance(native, Environments):
+        kwargs = _vector_kwargs(native.per_env_kwargs, tasks, episodes)
+        if kwargs is not None:
+            return native.make_vec(num_envs=len(tasks) * episodes, **kwargs)
     makers = [partial(make_env, env, task) for task in tasks for _ in range(episodes)]
     return SyncVectorEnv(makers)
 
 
-def _per_env_arrays(env: EnvFactory, tasks: Sequence[Task], episodes: int) -> dict[str, Any] | None:
-    """The tasks as keywords of the environment's own vector class, None where it has none that could hold them."""
-    if not isinstance(env, str):
+def _vector_kwargs(
+    shapes: Mapping[str, tuple[int, ...]], tasks: Sequence[Task], episodes: int
+) -> dict[str, Any] | None:
+    """The tasks as keywords of one vector environment, None where it could not hold them."""
+    if any(task.keys() != tasks[0].keys() for task in tasks):
         return None
-    entry_point = gym.spec(env).vector_entry_point
-    if entry_point is None or any(task.keys() != tasks[0].keys() for task in tasks):
-        return None
-    vector_class = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
-    shapes: Mapping[str, tuple[int, ...]] = getattr(vector_class, "metadata", {}).get("per_env_kwargs", {})
     kwargs: dict[str, Any] = {}
     for key in tasks[0]:
         values = [task[key] for task in tasks]

@@ -1,0 +1,64 @@
+"""A value network for those who go on with PPO from an adapted policy.
+
+MAML's own advantages come from a linear baseline, so its policy's value network is as it was initialised. PPO would
+spend its first updates on advantages of a critic that knows nothing, at the adapted policy's expense.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+from nb_agents.maml.baseline import bootstrap_values, discounted_sums
+from nb_agents.maml.rollout import Rollout
+
+
+def fit_critic(
+    policy: ActorCriticPolicy,
+    rollouts: Sequence[Rollout],
+    actor_parameters: Sequence[str],
+    *,
+    gamma: float,
+    reward_scale: float = 1.0,
+    steps: int = 200,
+    learning_rate: float = 1e-3,
+) -> None:
+    """Regress the value network on discounted returns, bootstrapped at truncations; the actor does not move.
+
+    Args:
+        policy: The policy, changed in place.
+        rollouts: The data.
+        actor_parameters: Names of parameters that must stay, though the critic may share them.
+        gamma: Discount factor.
+        reward_scale: Factor between these rewards and those the critic is to predict.
+        steps: Steps of Adam on all data.
+        learning_rate: Its rate.
+    """
+    observations = torch.cat([rollout.observations[rollout.mask.bool()] for rollout in rollouts])
+    targets = torch.cat([_returns(rollout, gamma)[rollout.mask.bool()] for rollout in rollouts]) * reward_scale
+    kept = set(actor_parameters)
+    critic = [p for name, p in policy.named_parameters() if name not in kept and p.requires_grad]
+    optimizer = torch.optim.Adam(critic, lr=learning_rate)
+    # The output layer is shifted and scaled to the targets first: what is left to learn is of order 1.
+    with torch.no_grad():
+        policy.value_net.weight.mul_(targets.std(unbiased=False) + 1e-8)
+        policy.value_net.bias.fill_(float(targets.mean()))
+    scale = targets.var(unbiased=False) + 1e-8
+    for _ in range(steps):
+        features = policy.vf_features_extractor(observations)
+        values = policy.value_net(policy.mlp_extractor.forward_critic(features)).squeeze(-1)
+        loss = ((values - targets) ** 2).mean() / scale
+        gradients = torch.autograd.grad(loss, critic, allow_unused=True)
+        for parameter, gradient in zip(critic, gradients, strict=True):
+            parameter.grad = gradient
+        optimizer.step()
+    policy.zero_grad(set_to_none=True)
+
+
+def _returns(rollout: Rollout, gamma: float) -> torch.Tensor:
+    mask = rollout.mask.double()
+    tail = bootstrap_values(rollout, gamma)[:, :, None]
+    returns = discounted_sums(rollout.rewards.double(), gamma) + gamma ** discounted_sums(mask, 1.0) * tail
+    return returns.to(rollout.rewards.dtype)
