@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 
 def _observe() -> dict[str, float]:
-    return {"theta": 0.3, "theta_dot": 0.5, "sin_drive": 1.0, "cos_drive": 1.0}
+    return {"theta": 0.3, "theta_dot": 1.0, "sin_drive": 1.0, "cos_drive": 1.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,15 +39,15 @@ class PPOSettings:
         net_arch: hidden units of actor and critic, layer by layer.
     """
 
-    frame_skip: int = 10
+    frame_skip: int = 20
     observe: Mapping[str, float] = field(default_factory=_observe)
-    num_envs: int = 5
-    n_steps: int = 100
+    num_envs: int = 2
+    n_steps: int = 50
     batch_size: int = 50
-    n_epochs: int = 10
-    learning_rate: float = 1e-3
-    gamma: float = 0.9
-    gae_lambda: float = 0.95
+    n_epochs: int = 20
+    learning_rate: float = 1.1e-3
+    gamma: float = 0.8
+    gae_lambda: float = 0.8
     clip_range: float = 0.2
     ent_coef: float = 0.0
     max_grad_norm: float = 1.0
