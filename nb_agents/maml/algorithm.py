@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import copy
-import io
-import os
-import pathlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from stable_baselines3 import PPO
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 
 from nb_agents.maml.actor import StackedActor
-from nb_agents.maml.critic import fit_critic
+from nb_agents.maml.adaptable import Adaptable
+from nb_agents.maml.arguments import check_count, check_positive
 from nb_agents.maml.inner import Adaptation, Batch
 from nb_agents.maml.outer import MetaData, MetaParameters, OuterUpdate
 from nb_agents.maml.ppo_clip import PPOClip
-from nb_agents.maml.rates import check_positive, inner_rates
+from nb_agents.maml.rates import inner_rates
 from nb_agents.maml.reptile import ReptileStep
 from nb_agents.maml.rollout import Rollout, Stopped, collect
 from nb_agents.maml.scaling import ScaledExtractor
-from nb_agents.maml.tasks import EnvFactory, Task, TaskSampler, TaskSource, check_tasks, make_env, make_task_envs
+from nb_agents.maml.tasks import EnvFactory, Task, TaskSampler, TaskSource, make_task_envs
 from nb_agents.maml.trpo import TRPO
 from nb_agents.vec_env import VectorEnvAdapter
 
@@ -37,7 +32,7 @@ OUTER_UPDATES: dict[str, type[TRPO | PPOClip | ReptileStep]] = {"trpo": TRPO, "p
 SelfMAML = TypeVar("SelfMAML", bound="MAML")
 
 
-class MAML(BaseAlgorithm):
+class MAML(Adaptable):
     """Model-agnostic meta-learning of an SB3 policy (Finn et al. 2017, https://arxiv.org/abs/1703.03400).
 
     `learn` looks for an initialisation from which ``inner_steps`` policy-gradient steps reach a good policy on any of
@@ -76,8 +71,6 @@ class MAML(BaseAlgorithm):
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": ActorCriticPolicy}
-    policy: ActorCriticPolicy
-    policy_class: type[ActorCriticPolicy]
     _tasks: list[Task]
     _min_inner_steps: ClassVar[int] = 1
 
@@ -271,9 +264,6 @@ class MAML(BaseAlgorithm):
         if self.learn_inner_lr:
             self.logger.record("train/inner_lr_mean", float(new.rates[new.rates != 0].mean()))
 
-    def _meta_parameters(self) -> MetaParameters:
-        return MetaParameters(self._actor.get_vector(), self.inner_rates.detach().clone(), self.learn_inner_lr)
-
     def _write(self, meta: MetaParameters) -> None:
         self._actor.set_vector(meta.theta)
         self.inner_rates.copy_(meta.rates)
@@ -286,132 +276,6 @@ class MAML(BaseAlgorithm):
             self.inner_rates.grad = rates_gradient.clone()
             self.rates_optimizer.step()
         return self._meta_parameters()
-
-    def adapt(
-        self,
-        task: Task,
-        steps: int | None = None,
-        *,
-        episodes: int | None = None,
-        env: GymEnv | None = None,
-        reward_scale: float = 1.0,
-        seed: int | None = None,
-        **ppo_kwargs: Any,
-    ) -> PPO:
-        """Take inner steps on a task. The meta-parameters and the training's random numbers are untouched.
-
-        Args:
-            task: Keywords of the environment.
-            steps: Gradient steps, >= 0; those of the training by default. 0 gives the initialisation itself.
-            episodes: Episodes per step; those of the training by default.
-            env: The environment to give to the model; one made of the task by default.
-            reward_scale: Factor between the tasks' rewards and those of ``env``; the critic, which the inner loop does
-                without, is fitted to the latter on the same episodes (`fit_critic`), so that PPO can go on from here.
-            seed: Of the rollouts and the model; the algorithm's own by default.
-            **ppo_kwargs: Further arguments of `PPO`, for those who go on training with `PPO.learn`.
-
-        Returns:
-            A `PPO` model with the adapted policy; its ``num_timesteps`` are the environment steps spent on adapting.
-
-        Raises:
-            TypeError: If the task is not a dict of keywords.
-            ValueError: If an argument is out of its range, or the environment does not accept the task.
-            FloatingPointError: If a rollout is not finite.
-        """
-        check_positive("reward_scale", reward_scale)
-        single = make_env(self.env_factory, task) if env is None else env
-        params, rollouts = self._run([task], steps, episodes, seed, evaluate=False)
-        settings: dict[str, Any] = {"gamma": self.gamma, "gae_lambda": self.gae_lambda, "device": self.device}
-        with torch.random.fork_rng(devices=[]):
-            model = PPO(
-                self.policy_class, single, policy_kwargs=copy.deepcopy(self.policy_kwargs), **settings | ppo_kwargs
-            )
-            model.set_random_seed(self.seed if seed is None else seed)
-        model.policy.load_state_dict(self.policy.state_dict())
-        StackedActor(model.policy).set_vector(params[-1][0])
-        if rollouts:
-            fit_critic(model.policy, rollouts, self._actor.names, gamma=self.gamma, reward_scale=reward_scale)
-        model.num_timesteps = int(sum(rollout.lengths.sum() for rollout in rollouts))
-        return model
-
-    def evaluate(
-        self, tasks: Sequence[Task], steps: int | None = None, *, episodes: int | None = None, seed: int | None = None
-    ) -> NDArray[np.float64]:
-        """Returns before and after each inner step, of the stochastic policies that act in the inner loop.
-
-        Args:
-            tasks: The tasks, all adapted to at once.
-            steps: As for `adapt`.
-            episodes: As for `adapt`.
-            seed: As for `adapt`.
-
-        Returns:
-            Undiscounted returns, shape ``(steps + 1, tasks, episodes)``.
-        """
-        check_tasks(self.env_factory, tasks)
-        _, rollouts = self._run(tasks, steps, episodes, seed, evaluate=True)
-        return np.stack([rollout.returns for rollout in rollouts])
-
-    def _run(
-        self, tasks: Sequence[Task], steps: int | None, episodes: int | None, seed: int | None, *, evaluate: bool
-    ) -> tuple[list[torch.Tensor], list[Rollout]]:
-        """Adapt to tasks: parameters after each step, and the rollouts before each (`evaluate`: and after the last)."""
-        steps = self.inner_steps if steps is None else check_count("steps", steps, 0)
-        episodes = self.episodes_per_task if episodes is None else check_count("episodes", episodes)
-        seed = self.seed if seed is None else seed
-        meta = self._meta_parameters()
-        adaptation = Adaptation(self._actor, meta.theta, meta.rates, len(tasks), second_order=False)
-        rollouts: list[Rollout] = []
-        if steps == 0 and not evaluate:
-            return adaptation.params, rollouts
-        envs = make_task_envs(self.env_factory, tasks, episodes)
-        try:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(np.random.SeedSequence(seed).generate_state(1)[0])
-                for k in range(steps + evaluate):
-                    rollouts.append(collect(envs, self._actor, adaptation.params[-1], seed=seed if k == 0 else None))
-                    if k < steps:
-                        adaptation.step(Batch.from_rollout(self._actor, rollouts[-1], self.gamma, self.gae_lambda))
-        finally:
-            envs.close()
-        return adaptation.params, rollouts
-
-    def save(
-        self,
-        path: str | pathlib.Path | io.BufferedIOBase,
-        exclude: Iterable[str] | None = None,
-        include: Iterable[str] | None = None,
-    ) -> None:
-        """Write the model as SB3 does; a file that is already there is replaced only by a complete one."""
-        if not isinstance(path, (str, pathlib.Path)):
-            super().save(path, exclude, include)
-            return
-        target = pathlib.Path(path)
-        target = target if target.suffix else target.with_suffix(".zip")
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                super().save(file, exclude, include)
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_actor", "_task_envs", "_tasks", "_env_seed"]
-
-    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        return ["policy", "policy.optimizer", "rates_optimizer"], ["inner_rates"]
-
-
-def check_count(name: str, value: Any, low: int = 1) -> int:
-    """A number of steps, tasks or episodes.
-
-    Raises:
-        ValueError: If it is not an integer of at least ``low``.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
-        raise ValueError(f"{name} must be an integer >= {low}, got {value!r}")
-    return int(value)
 
 
 def _parse_outer(outer: str | OuterUpdate) -> OuterUpdate:

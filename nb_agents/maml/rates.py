@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from nb_agents.gates import named_gates
 from nb_agents.maml.actor import StackedActor
-from nb_agents.validation import check_number
 
 ADAPT = ("all", "head", "gates")
 
@@ -38,16 +35,3 @@ def inner_rates(actor: StackedActor, inner_lr: float, adapt: str) -> torch.Tenso
     if not rates.any():
         raise ValueError(f"adapt={adapt!r} needs a policy that has {adapt}, got {type(actor.policy).__name__}")
     return rates
-
-
-def check_positive(name: str, value: object, high: float = math.inf) -> float:
-    """A finite number in (0, ``high``].
-
-    Raises:
-        TypeError: If it is not a number.
-        ValueError: If it is out of range.
-    """
-    number = check_number(name, value, high=high)
-    if number <= 0.0:
-        raise ValueError(f"{name} must be > 0, got {value!r}")
-    return number
