@@ -49,6 +49,7 @@ def measure(model: BaseAlgorithm, *, batch: int = 256, rounds: int = 50, repeats
         ``enter``: opening `Battery.per_row` for the batch, once for as many passes as wanted. ``shared``: the
         deterministic forward pass with one k-set. ``rows``: with a k-set per row. ``ratio``: the latter two's.
     """
+    policy: Any = model.policy
     battery = Battery(model)
     names = [f"task {i}" for i in range(N_SETS)]
     generator = torch.Generator().manual_seed(0)
@@ -67,16 +68,17 @@ def measure(model: BaseAlgorithm, *, batch: int = 256, rounds: int = 50, repeats
             pass
 
     def forward() -> torch.Tensor:
-        return model.policy._predict(observation, deterministic=True)
+        action: torch.Tensor = policy._predict(observation, deterministic=True)
+        return action
 
     times: dict[str, list[float]] = {name: [] for name in ("apply", "apply_frozen", "enter", "shared", "rows")}
-    model.policy.set_training_mode(False)
+    policy.set_training_mode(False)
     with torch.no_grad():
         forward()
         for _ in range(rounds):
-            model.policy.adapt("all")
+            policy.adapt("all")
             times["apply"].append(microseconds(swap, repeats))
-            model.policy.adapt("gates")
+            policy.adapt("gates")
             times["apply_frozen"].append(microseconds(swap, repeats))
             times["enter"].append(microseconds(enter, repeats // 10))
             times["shared"].append(microseconds(forward, repeats))
