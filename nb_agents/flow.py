@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import torch
@@ -79,16 +80,18 @@ class Flow:
                     self._block(use.gates, f"the weights of {use.reader} are used several times, not always behind it")
 
     def _layout(self, node: fx.Node) -> Layout | None:
-        inputs = [layout for n in node.all_input_nodes if (layout := self.layouts[n]) is not None]
+        inputs = [self.layouts[n] for n in node.all_input_nodes]
         if node.op == "call_module":
             return self._module(node, self.root.get_submodule(str(node.target)), inputs)
         if node.op in ("call_function", "call_method"):
             return self._function(node, name_of(node), inputs)
+        if node.op == "get_attr":  # a weight that a function reads
+            self._reads_alone(reduce(getattr, str(node.target).split("."), self.root), node)
         if node.op == "output":
             self._lose(inputs, "its values leave the network with no linear map behind it")
         return None
 
-    def _module(self, node: fx.Node, module: nn.Module, inputs: list[Layout]) -> Layout | None:
+    def _module(self, node: fx.Node, module: nn.Module, inputs: Sequence[Layout | None]) -> Layout | None:
         layout = inputs[0] if inputs else None
         if isinstance(module, KGate):
             return self._gate(str(node.target), module, layout)
@@ -96,9 +99,10 @@ class Flow:
             self._read(node, id(module), layout, -1, None if layout is None else layout.width, module.absorb)
             return layout
         if isinstance(module, (nn.Linear, *CONVOLUTIONS, nn.RNNBase)):
+            self._lose(inputs[1:], f"as a second input of {node.target} it comes before a linear map")
             return self._linear(node, module, layout)
-        for parameter in module.parameters():  # a weight that is read here cannot be scaled for another reader
-            self.uses.setdefault(id(parameter), []).append(Use(str(node.target)))
+        for parameter in module.parameters():
+            self._reads_alone(parameter, node)
         if isinstance(module, nn.Flatten):
             return self._flatten(node, layout, module.start_dim, module.end_dim)
         if isinstance(module, COMMUTING_MODULES):
@@ -106,6 +110,10 @@ class Flow:
         self._lose(inputs, f"{node.target} ({type(module).__name__}) comes before a linear map")
         keeps_units = isinstance(module, (*ACTIVATIONS, *self.activations)) or is_normalization(module)
         return layout.without_gates() if layout is not None and keeps_units else None
+
+    def _reads_alone(self, weight: Any, node: fx.Node) -> None:
+        """Note that ``weight`` is read in a way that no gate can be multiplied into, so that others cannot scale it."""
+        self.uses.setdefault(id(weight), []).append(Use(str(node.target)))
 
     def _gate(self, name: str, gate: KGate, layout: Layout | None) -> Layout:
         passed: tuple[str, ...] = ()
@@ -154,7 +162,7 @@ class Flow:
         else:
             use.features, use.multiply = features, multiply
 
-    def _function(self, node: fx.Node, name: str, inputs: list[Layout]) -> Layout | None:
+    def _function(self, node: fx.Node, name: str, inputs: Sequence[Layout | None]) -> Layout | None:
         layout = inputs[0] if inputs else None
         tensors = [arg for arg in node.args if isinstance(arg, fx.Node)]
         if name in _QUERIES or (name == "getattr" and node.args[1] in _ATTRIBUTES):
@@ -175,17 +183,19 @@ class Flow:
         what = "a sum with other values (a residual skip)" if name in SUMS else f"{name}()"
         self._lose(inputs, f"{what} comes before a linear map")
         keeps_units = name in ACTIVATION_FUNCTIONS | SUMS | PRODUCTS | QUOTIENTS
-        return layout.without_gates() if layout is not None and keeps_units else None
+        first = next((layout for layout in inputs if layout is not None), None)
+        return first.without_gates() if first is not None and keeps_units else None
 
     def _reshape(self, node: fx.Node, name: str, layout: Layout | None) -> Layout | None:
         if name == "flatten":
             start = argument(node, 1, "start_dim", 0)
             return self._flatten(node, layout, start, argument(node, 2, "end_dim", -1))
         sizes: Any = node.args[1] if len(node.args) == 2 and isinstance(node.args[1], tuple) else node.args[1:]
-        # view(-1, n) may mix samples and channels, unless the number of rows is seen to stay.
-        keeps_rows = layout is None or layout.axis == -1 or sizes[0] != -1 or _same_rows(node)
-        if len(sizes) == 2 and isinstance(sizes[1], int) and keeps_rows:
-            return self._flatten(node, layout, 1, -1)
+        if len(sizes) == 2:
+            # view(-1, n) may mix samples with channels, unless it is seen that the number of rows stays.
+            rows_stay = _same_rows(node) if shape_of(node) else isinstance(sizes[0], fx.Node) and sizes[1] == -1
+            if rows_stay or (layout is not None and layout.axis == -1):
+                return self._flatten(node, layout, 1, -1)
         return self._lose([layout], f"{name}() comes before a linear map (example_inputs may tell its sizes)")
 
     def _flatten(self, node: fx.Node, layout: Layout | None, start: Any, end: Any) -> Layout | None:

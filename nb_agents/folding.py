@@ -18,7 +18,7 @@ from nb_agents.networks import absorb_in_policy
 from nb_agents.policies import KGatedMixin
 from nb_agents.rebuild import rebuild
 from nb_agents.surgery import check_module
-from nb_agents.tracing import TraceError, trace
+from nb_agents.tracing import TraceError, separate_children, trace
 from nb_agents.weights import FoldError
 
 Foldable = TypeVar("Foldable", bound=nn.Module | BaseAlgorithm)
@@ -81,7 +81,7 @@ def _absorb(root: nn.Module, example_inputs: tuple[Any, ...] | None) -> None:
     try:
         graph = trace(root, (), example_inputs)
     except TraceError as error:
-        for name, child in root.named_children():
+        for name, child in separate_children(root):
             if any(named_gates(child)):
                 try:
                     _absorb(child, None)

@@ -199,7 +199,8 @@ def _gate_places(
 
 def is_normalization(layer: nn.Module) -> bool:
     """Whether ``layer`` rescales activations, see `NORMALIZATIONS`."""
-    return isinstance(layer, NORMALIZATIONS) or hasattr(layer, "running_mean")  # the latter: BatchRenorm and its like
+    # By their running means: other libraries' batch normalizations, and sb3-contrib's BatchRenorm.
+    return isinstance(layer, NORMALIZATIONS) or hasattr(layer, "running_mean") or hasattr(layer, "ra_mean")
 
 
 def named_gates(module: nn.Module) -> Iterator[tuple[str, KGate]]:

@@ -73,7 +73,7 @@ class Layout:
         """Runs of features, ``width`` in all; None if that leaves the size of a piece open."""
         unknown = [piece for piece in self.pieces if piece.width is None]
         rest = width - sum(piece.width or 0 for piece in self.pieces)
-        if len(unknown) > 1 or rest < 0 or (not unknown and rest):
+        if len(unknown) > 1 or (rest <= 0 if unknown else rest != 0):
             return None
         runs: list[tuple[int, tuple[str, ...]]] = []
         for piece in self.pieces:

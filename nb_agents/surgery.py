@@ -13,7 +13,7 @@ from torch import fx, nn
 
 from nb_agents.flow import Flow
 from nb_agents.gates import ACTIVATIONS, KGate, check_gate_arguments, is_normalization, named_gates
-from nb_agents.tracing import TraceError, is_activation, is_linear, trace, walk
+from nb_agents.tracing import TraceError, in_mode, is_activation, is_linear, separate_children, trace, walk
 from nb_agents.weights import FoldError
 
 K_INIT = 0.25
@@ -125,7 +125,7 @@ class _Surgeon:
             gated = root if all(place.in_place for place in places) else _as_graph_module(root, graph, self.activations)
         except TraceError as error:
             self.untraced.append(f"{prefix}{error}" if prefix else str(error))
-            for name, child in root.named_children():
+            for name, child in separate_children(root):
                 if any(True for _ in child.children()):
                     root._modules[name] = self.operate(child, None, f"{prefix}{name}.")
             return root
@@ -223,16 +223,15 @@ def _as_graph_module(root: nn.Module, graph: fx.Graph, leaves: tuple[type[nn.Mod
         TraceError: If ``forward`` asks which mode it is in for more than a functional dropout.
     """
     # Tracing wrote the value of `training` into the graph; where the other mode's differs, a module must ask anew.
-    training = root.training
-    other = trace(root.train(not training), leaves)
-    root.train(training)
+    with in_mode(root, training=not root.training):
+        other = trace(root, leaves)
     for number, (here, there) in enumerate(itertools.zip_longest(graph.nodes, other.nodes)):
-        if here is not None and there is not None and _call(here) == _call(there):
+        if None not in (here, there) and _call(here) == _call(there):
             continue
-        if here is None or here.target is not nn.functional.dropout or there.target is not here.target:
+        if None in (here, there) or not here.target is there.target is nn.functional.dropout:
             raise TraceError(f"{type(root).__name__}.forward does something else in train() than in eval() mode")
         p = here.args[1] if len(here.args) > 1 else here.kwargs.get("p", 0.5)
-        root.add_module(f"dropout_{number}", nn.Dropout(float(p)).train(training))
+        root.add_module(f"dropout_{number}", nn.Dropout(float(p)).train(root.training))
         here.op, here.target, here.args, here.kwargs = "call_module", f"dropout_{number}", here.args[:1], {}
     return fx.GraphModule(root, graph, type(root).__name__)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -88,13 +89,35 @@ def trace(root: nn.Module, leaves: Leaves = (), example_inputs: tuple[Any, ...] 
     except Exception as error:  # fx runs the user's code on proxies, which may fail in any way
         raise TraceError(f"torch.fx cannot trace {type(root).__name__}.forward: {error}") from error
     if example_inputs is not None:
-        training = [(module, module.training) for module in root.modules()]
-        root.eval()  # normalizations must not learn from the example
-        with torch.no_grad():
+        with in_mode(root, training=False), torch.no_grad():  # normalizations must not learn from the example
             ShapeProp(fx.GraphModule(root, graph)).propagate(*example_inputs)
-        for module, mode in training:
-            module.training = mode
     return graph
+
+
+@contextmanager
+def in_mode(root: nn.Module, *, training: bool) -> Iterator[None]:
+    """``root`` in training or evaluation mode, and every part of it back in its own afterwards."""
+    before = [(module, module.training) for module in root.modules()]
+    root.train(training)
+    try:
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode
+
+
+def separate_children(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The children of a module that cannot be traced, each to be treated as a network of its own.
+
+    Raises:
+        TraceError: If two of them share a parameter, so that what is done to one would be done to the other.
+    """
+    owner: dict[int, str] = {}
+    for name, child in root._modules.items():
+        for parameter in child.parameters() if child is not None else ():
+            if owner.setdefault(id(parameter), name) != name:
+                raise TraceError(f"its children {owner[id(parameter)]!r} and {name!r} share parameters")
+    yield from root.named_children()
 
 
 def shape_of(node: fx.Node) -> torch.Size | None:

@@ -313,3 +313,17 @@ def test_a_batch_of_k_sets_does_not_fold() -> None:
     k_sets = [[gate.k.detach() + i for gate in gates] for i in range(2)]
     with gates_per_row(gates, k_sets, torch.tensor([0, 1])), pytest.raises(FoldError, match="a k-set for each row"):
         fold_gates(model)
+
+
+def test_policies_of_every_algorithm_fold(algorithm: Any) -> None:
+    model = algorithm.make(policy_kwargs={"gate_critic": True}).learn(32)
+    with torch.no_grad():
+        for _, gate in named_gates(model.policy):
+            gate.k.normal_()
+    folded, policy = fold_gates(model), fold_gates(model.policy)
+    for result in (folded.policy, policy):
+        assert not any(named_gates(result))
+        assert not isinstance(result, KGatedMixin)
+        np.testing.assert_allclose(actions(result), actions(model), atol=2e-5)
+    back = retrofit(folded, policy_class=algorithm.policy, gate_critic=True)
+    assert np.array_equal(actions(back), actions(folded))

@@ -258,9 +258,27 @@ class Tied(nn.Module):
         return self.shared(self.act(self.shared(x)))
 
 
+class TiedFunction(Tied):
+    """The same through a function."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.shared(self.act(F.linear(x, self.shared.weight)))
+
+
+class TiedChildren(Untraceable):
+    """Two children of an untraceable module that share a layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.other = nn.Sequential(self.body[0])
+
+
 def test_a_weight_that_is_also_used_elsewhere_is_not_scaled() -> None:
-    with pytest.raises(FoldError, match=r"gate 'act'.*shared are used several times"):
-        fold_gates(Tied())
+    for network in (Tied(), TiedFunction()):
+        with pytest.raises(FoldError, match=r"gate 'act'.*shared are used several times"):
+            fold_gates(network)
+    with pytest.raises(ValueError, match="its children 'body' and 'other' share parameters"):
+        insert_gates(TiedChildren())
 
 
 def test_gates_in_a_row_and_recurrent_layers_fold() -> None:
@@ -327,6 +345,62 @@ def test_untraceable_module_has_its_children_gated() -> None:
     gated.body.append(KGate(8))
     with pytest.raises(FoldError, match=r"in 'body', gate '4': its values leave.*cannot trace Untraceable"):
         fold_gates(gated)
+
+
+class TwoModes(Functional):
+    """Something else in training than in evaluation."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x + 1 if self.training else x)
+
+
+def test_other_uses_of_the_mode_are_not_frozen_in() -> None:
+    with pytest.raises(ValueError, match=r"TwoModes has no hidden.*something else in train\(\) than in eval\(\) mode"):
+        insert_gates(TwoModes())
+
+
+def test_modes_of_parts_stay() -> None:
+    network = Residual()
+    network.stem[1].eval()
+    gated = insert_gates(network)
+    assert [network.stem[1].training, network.head.training] == [False, True]
+    assert [gated.get_submodule("stem.1").training, gated.get_submodule("head").training] == [False, True]
+
+
+class TimeAxis(nn.Module):
+    """Concatenates along another axis than that of the units."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.out = nn.Linear(4, 8), nn.Linear(8, 2)
+
+    def forward(self, x: torch.Tensor, more: torch.Tensor) -> torch.Tensor:
+        return self.out(torch.cat([torch.tanh(self.inner(x)), more], dim=1))
+
+
+def test_concatenation_in_time_is_not_mistaken_for_units() -> None:
+    with pytest.raises(FoldError, match="unknown without example_inputs"):
+        fold_gates(insert_gates(TimeAxis()))
+
+
+class Batched(nn.Module):
+    """``view(-1, n)``, which only an example shows to keep the rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.out = nn.Conv2d(3, 4, 3), nn.Linear(4 * 18 * 18, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(F.relu(self.conv(x)).view(-1, 4 * 18 * 18))
+
+
+@torch.no_grad()
+def test_view_with_unknown_rows_needs_an_example() -> None:
+    gated, x = insert_gates(Batched(), block_size=1), torch.randn(IMAGE)
+    shuffle_ks(gated)
+    with pytest.raises(FoldError, match="example_inputs may tell"):
+        fold_gates(gated)
+    assert close(fold_gates(gated, example_inputs=(x,))(x), gated(x))
 
 
 def test_custom_activation() -> None:
