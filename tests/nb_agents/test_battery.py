@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -400,6 +401,14 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         battery.save(tmp_path / "k")
     assert [path.name for path in tmp_path.iterdir()] == ["k"]
     assert (tmp_path / "k").read_bytes() == content
+
+
+def test_without_safetensors_everything_but_files_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    battery = shaken(Residual(), "a")
+    battery.apply("a")
+    with pytest.raises(ImportError, match=r"pip install \"neural-battery\[battery\]\""):
+        battery.save(tmp_path / "k")
 
 
 K = torch.zeros(6)
