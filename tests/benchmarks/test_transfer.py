@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.transfer import main
 
-TINY = ["--seeds", "1", "--pretrain-episodes", "10", "--transfer-episodes", "10", "--workers", "1"]
+TINY = ["--seeds", "1", "--pretrain-episodes", "2", "--transfer-episodes", "4", "--workers", "1"]
 
 
 def job(folder, *options):
