@@ -2,6 +2,8 @@
 
 from nb_agents.battery import Battery, FingerprintError
 from nb_agents.callbacks import KGateCallback
+from nb_agents.export import DeterministicPolicy, export_onnx
+from nb_agents.folding import fold_gates
 from nb_agents.gates import KGate
 from nb_agents.k_target import KTarget
 from nb_agents.policies import (
@@ -22,13 +24,18 @@ from nb_agents.policies import (
     KGatedTD3Policy,
     QNetworkGates,
 )
+from nb_agents.retrofit import retrofit
+from nb_agents.surgery import insert_gates
 from nb_agents.vec_env import VectorEnvAdapter
+from nb_agents.weights import FoldError
 
 __all__ = [
     "ActorAndCriticsGates",
     "ActorCriticGates",
     "Battery",
+    "DeterministicPolicy",
     "FingerprintError",
+    "FoldError",
     "KGate",
     "KGateCallback",
     "KGatedCnnPolicy",
@@ -47,4 +54,8 @@ __all__ = [
     "KTarget",
     "QNetworkGates",
     "VectorEnvAdapter",
+    "export_onnx",
+    "fold_gates",
+    "insert_gates",
+    "retrofit",
 ]
