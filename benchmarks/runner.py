@@ -47,7 +47,8 @@ def run_all(
     while batches:
         waiting = {spec.name: spec for spec in batches.pop(0)}
         alone = len(waiting) == 1
-        parallel = joblib.Parallel(n_jobs=workers, batch_size=1, return_as="generator_unordered")
+        # Nothing is handed out ahead: if this process is killed, its workers finish what they are at and no more.
+        parallel = joblib.Parallel(n_jobs=workers, batch_size=1, pre_dispatch="n_jobs", return_as="generator_unordered")
         try:
             for outcome in parallel(
                 [joblib.delayed(_run)(spec, folder, experiment, code) for spec in waiting.values()]
