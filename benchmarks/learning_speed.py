@@ -53,7 +53,7 @@ def paired_ratios(name: str, pairs: int) -> dict[str, np.ndarray]:
         for variant, (policy, kwargs) in variants.items():
             runs: dict[str, Any] = {"variant": (policy, kwargs), "plain": ("MlpPolicy", {})}
             order = list(runs) if pair % 2 else list(runs)[::-1]
-            times = {each: seconds(cls, *runs[each], steps, settings) for each in order}
+            times = {each: seconds(cls, runs[each][0], runs[each][1], steps, settings) for each in order}
             ratios[variant].append(times["variant"] / times["plain"])
     return {variant: np.array(values) for variant, values in ratios.items()}
 

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 import nb_gym
 from benchmarks.spec import Context, RunSpec
-from nb_agents import KGatedMixin, KGatedPolicy
-from nb_agents.gates import named_gates
+from nb_agents import KGatedMixin, KGatedPolicy, KGatedSACPolicy
 from nb_gym import Context as PendulumContext
 
-PLAIN: dict[str, str] = {"ppo": "MlpPolicy"}
-GATED: dict[str, type[BasePolicy]] = {"ppo": KGatedPolicy}
+PLAIN: dict[str, str] = {"ppo": "MlpPolicy", "sac": "MlpPolicy"}
+GATED: dict[str, type[BasePolicy]] = {"ppo": KGatedPolicy, "sac": KGatedSACPolicy}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +47,22 @@ class Method:
         return spec.settings.build(GATED[spec.algo], env, policy_kwargs, spec.seed)
 
     def begin_transfer(self, spec: RunSpec, model: BaseAlgorithm, env: VecEnv) -> None:
-        """Move a pretrained model to the target: new environment, fresh optimizer, the new task's difficulty."""
+        """Move a pretrained model to the target: a fresh environment, optimizer and buffer, the new task's difficulty.
+
+        With `gates_only` nothing that decides the deterministic action trains, except the k's. Critics and the spread
+        of the exploration train on: the algorithms need them to learn, and no deployed policy contains them.
+        """
         model.set_env(env)
         env.seed(spec.seed)
-        model.policy.optimizer.state.clear()
+        if isinstance(model, OffPolicyAlgorithm) and model.replay_buffer is not None:
+            model.replay_buffer.reset()  # what it holds is not how the new task behaves
+        for owner in (model.policy, getattr(model.policy, "actor", None), getattr(model.policy, "critic", None)):
+            if hasattr(owner, "optimizer"):
+                owner.optimizer.state.clear()  # type: ignore[union-attr]
         if isinstance(model.policy, KGatedMixin):
             model.policy.task_difficulty = task_difficulty(spec.target)
-        if self.gates_only:
-            freeze_all_but_gates(model.policy)
+            if self.gates_only:
+                model.policy.adapt("gates", log_std=True)
 
 
 METHODS: dict[str, Method] = {
@@ -85,25 +93,11 @@ def task_difficulty(context: Context) -> float:
     return float(nb_gym.difficulty(PendulumContext(**context).A))
 
 
-def freeze_all_but_gates(policy: BasePolicy) -> None:
-    """Let nothing that decides the deterministic action train, except the k's.
-
-    The critic and the exploration's log-std train on: PPO needs them to learn, and no deployed policy contains them.
-    """
-    gates = {id(gate.k) for _, gate in named_gates(policy)}
-    for parameter in acting_parameters(policy):
-        parameter.requires_grad_(id(parameter) in gates)
-
-
-def acting_parameters(policy: BasePolicy) -> list[torch.nn.Parameter]:
-    """The trainable parameters that the deterministic action depends on: those with a gradient."""
+def count_adapted(policy: BasePolicy) -> int:
+    """How many numbers the transfer may change of those that the deterministic action depends on."""
     trainable = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     observation, _ = policy.obs_to_tensor(np.ones(policy.observation_space.shape or (), dtype=np.float32))
     action = policy._predict(observation, deterministic=True)
     gradients = torch.autograd.grad(action.sum(), trainable, allow_unused=True)
-    return [parameter for parameter, gradient in zip(trainable, gradients, strict=True) if gradient is not None]
-
-
-def count_adapted(policy: BasePolicy) -> int:
-    """How many numbers of the deployed policy the transfer may change."""
-    return sum(parameter.numel() for parameter in acting_parameters(policy))
+    moved = (parameter for parameter, gradient in zip(trainable, gradients, strict=True) if gradient is not None)
+    return sum(parameter.numel() for parameter in moved)

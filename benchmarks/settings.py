@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
-from stable_baselines3 import PPO
+from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
@@ -17,8 +17,8 @@ def _observe() -> dict[str, float]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PPOSettings:
-    """PPO's settings, and how it sees the environment; the defaults were chosen by `benchmarks.tune`.
+class Settings:
+    """What the algorithms' settings have in common: how a policy sees the environment.
 
     Attributes:
         frame_skip: physics steps per decision.
@@ -26,71 +26,135 @@ class PPOSettings:
             which control happens: scaled by its running deviation, which is that of the falls at the start of the
             training, θ would be too small to see once the pendulum is held.
         num_envs: environments that collect side by side.
-        n_steps: decisions per environment and rollout.
-        batch_size: transitions per gradient step.
-        n_epochs: passes over a rollout.
-        learning_rate: Adam's, constant.
         gamma: discount per decision.
-        gae_lambda: trade-off of the advantage estimate.
-        clip_range: of the likelihood ratio.
-        ent_coef: weight of the entropy bonus.
-        max_grad_norm: at which the gradient is clipped.
-        log_std_init: logarithm of the exploration's standard deviation in an untrained policy.
+        learning_rate: Adam's, constant.
+        batch_size: transitions per gradient step.
         net_arch: hidden units of actor and critic, layer by layer.
     """
 
     frame_skip: int = 20
     observe: Mapping[str, float] = field(default_factory=_observe)
     num_envs: int = 2
-    n_steps: int = 50
-    batch_size: int = 50
-    n_epochs: int = 20
-    learning_rate: float = 1.1e-3
     gamma: float = 0.8
-    gae_lambda: float = 0.8
-    clip_range: float = 0.2
-    ent_coef: float = 0.0
-    max_grad_norm: float = 1.0
-    log_std_init: float = 0.0
+    learning_rate: float = 1.1e-3
+    batch_size: int = 50
     net_arch: tuple[int, ...] = (64, 64)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "net_arch", tuple(self.net_arch))  # JSON knows lists only
 
+    @property
+    def steps_between_updates(self) -> int:
+        """Physics steps that are collected at a time."""
+        raise NotImplementedError
+
     def check_budget(self, name: str, physics_steps: int) -> None:
-        """Refuse a budget that PPO, which trains on whole rollouts, would overrun.
+        """Refuse a budget that the algorithm, which collects so many steps at a time, would overrun.
 
         Raises:
-            ValueError: `physics_steps` is not a multiple of a rollout's.
+            ValueError: `physics_steps` is not a multiple of `steps_between_updates`.
         """
-        rollout = self.num_envs * self.n_steps * self.frame_skip
-        if physics_steps % rollout:
+        if physics_steps % self.steps_between_updates:
             raise ValueError(
-                f"{name} is a budget of {physics_steps:,} physics steps, but PPO's rollouts take {rollout:,} each:"
-                f" choose a multiple"
+                f"{name} is a budget of {physics_steps:,} physics steps, but {self.steps_between_updates:,} are"
+                f" collected at a time: choose a multiple"
             )
 
     def build(
         self, policy: str | type[BasePolicy], env: VecEnv, policy_kwargs: dict[str, Any], seed: int
     ) -> BaseAlgorithm:
         """The algorithm, ready to learn, on the CPU."""
+        raise NotImplementedError
+
+    def _shared(self, seed: int) -> dict[str, Any]:
+        names = ("gamma", "learning_rate", "batch_size")
+        return {name: getattr(self, name) for name in names} | {"seed": seed, "device": "cpu"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOSettings(Settings):
+    """PPO's settings; the defaults were chosen by `benchmarks.tune`.
+
+    Attributes:
+        n_steps: decisions per environment and rollout.
+        n_epochs: passes over a rollout.
+        gae_lambda: trade-off of the advantage estimate.
+        clip_range: of the likelihood ratio.
+        ent_coef: weight of the entropy bonus.
+        max_grad_norm: at which the gradient is clipped.
+        log_std_init: logarithm of the exploration's standard deviation in an untrained policy.
+    """
+
+    n_steps: int = 50
+    n_epochs: int = 20
+    gae_lambda: float = 0.8
+    clip_range: float = 0.2
+    ent_coef: float = 0.0
+    max_grad_norm: float = 1.0
+    log_std_init: float = 0.0
+
+    @property
+    def steps_between_updates(self) -> int:
+        """Physics steps of a rollout."""
+        return self.num_envs * self.n_steps * self.frame_skip
+
+    def build(
+        self, policy: str | type[BasePolicy], env: VecEnv, policy_kwargs: dict[str, Any], seed: int
+    ) -> BaseAlgorithm:
+        """The algorithm, ready to learn, on the CPU."""
+        own = ("n_steps", "n_epochs", "gae_lambda", "clip_range", "ent_coef", "max_grad_norm")
         return PPO(
             policy,  # type: ignore[arg-type]
             env,
-            n_steps=self.n_steps,
-            batch_size=self.batch_size,
-            n_epochs=self.n_epochs,
-            learning_rate=self.learning_rate,
-            gamma=self.gamma,
-            gae_lambda=self.gae_lambda,
-            clip_range=self.clip_range,
-            ent_coef=self.ent_coef,
-            max_grad_norm=self.max_grad_norm,
+            **{name: getattr(self, name) for name in own},
             policy_kwargs={"net_arch": list(self.net_arch), "log_std_init": self.log_std_init} | policy_kwargs,
-            seed=seed,
-            device="cpu",
+            **self._shared(seed),
         )
 
 
-AlgorithmSettings = PPOSettings  # a union, once another algorithm joins
-ALGORITHMS: dict[str, type[AlgorithmSettings]] = {"ppo": PPOSettings}
+@dataclass(frozen=True, kw_only=True)
+class SACSettings(Settings):
+    """SAC's settings.
+
+    Attributes:
+        frame_skip: see `Settings`.
+        gamma: see `Settings`.
+        learning_rate: see `Settings`.
+        batch_size: see `Settings`.
+        train_freq: decisions per environment between updates.
+        gradient_steps: updates after each.
+        learning_starts: decisions with random actions at the very beginning.
+        tau: rate at which the target networks follow.
+    """
+
+    frame_skip: int = 10
+    gamma: float = 0.9
+    learning_rate: float = 1e-3
+    batch_size: int = 128
+    train_freq: int = 4
+    gradient_steps: int = 4
+    learning_starts: int = 200
+    tau: float = 0.01
+
+    @property
+    def steps_between_updates(self) -> int:
+        """Physics steps between updates."""
+        return self.num_envs * self.train_freq * self.frame_skip
+
+    def build(
+        self, policy: str | type[BasePolicy], env: VecEnv, policy_kwargs: dict[str, Any], seed: int
+    ) -> BaseAlgorithm:
+        """The algorithm, ready to learn, on the CPU; its buffer holds every transition of a published budget."""
+        own = ("train_freq", "gradient_steps", "learning_starts", "tau")
+        return SAC(
+            policy,  # type: ignore[arg-type]
+            env,
+            **{name: getattr(self, name) for name in own},
+            buffer_size=50_000,
+            policy_kwargs={"net_arch": list(self.net_arch)} | policy_kwargs,
+            **self._shared(seed),
+        )
+
+
+AlgorithmSettings: TypeAlias = PPOSettings | SACSettings
+ALGORITHMS: dict[str, type[PPOSettings] | type[SACSettings]] = {"ppo": PPOSettings, "sac": SACSettings}

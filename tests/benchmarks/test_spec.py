@@ -78,7 +78,7 @@ def test_every_field_counts(change):
     [
         ({"pretrain_episodes": 0}, "pretrain_episodes must be at least 1, got 0"),
         ({"transfer_episodes": -2}, "transfer_episodes must be at least 1, got -2"),
-        ({"transfer_episodes": 3}, "transfer_episodes is a budget of 3,000 physics steps, but .* 2,000 each"),
+        ({"transfer_episodes": 3}, "transfer_episodes is a budget of 3,000 physics steps, but 2,000 are collected"),
         ({"eval_every": 0}, "eval_every must be at least 1"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
         ({"algo": "dqn"}, "algo must be one of ppo.*got 'dqn'"),
