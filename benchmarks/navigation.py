@@ -89,7 +89,7 @@ def run(method: str, seed: int, iterations: int = ITERATIONS) -> dict[str, Any]:
     """
     torch.set_num_threads(1)
     maml = make(method, seed)
-    rollouts = maml.inner_steps + maml.outer.needs_outer_data
+    rollouts = maml.rollouts_per_iteration
     curve: dict[str, list[Any]] = {"steps": [], "training": [], "held_out": []}
     for _ in range(0 if method == "untrained" else iterations * 2 // rollouts):
         maml.learn(1, log_interval=2, reset_num_timesteps=False)  # one whole meta-iteration

@@ -80,7 +80,7 @@ def run(method: str, seed: int) -> dict[str, Any]:
     """
     torch.set_num_threads(1)
     maml = make(method, seed)
-    rollouts = maml.inner_steps + 1
+    rollouts = maml.rollouts_per_iteration
     steps: list[int] = []
     training: list[list[float]] = []
     for _ in range(0 if method == "untrained" else ITERATIONS * (INNER_STEPS + 1) // rollouts):

@@ -162,6 +162,11 @@ class MAML(Adaptable):
         self.env = VectorEnvAdapter(self._task_envs)  # for callbacks; rollouts need no dict per environment
         self.n_envs = self.env.num_envs
 
+    @property
+    def rollouts_per_iteration(self) -> int:
+        """Rounds of ``episodes_per_task`` episodes that every task plays in a meta-iteration."""
+        return self.inner_steps + self.outer.needs_outer_data
+
     def learn(
         self: SelfMAML,
         total_timesteps: int,
@@ -226,7 +231,7 @@ class MAML(Adaptable):
         rollouts: list[Rollout] = []
         batches: list[Batch] = []
         callback.on_rollout_start()
-        for k in range(self.inner_steps + self.outer.needs_outer_data):
+        for k in range(self.rollouts_per_iteration):
             if k > 0:
                 adaptation.step(batches[-1])
             params = adaptation.params[-1]
