@@ -25,6 +25,7 @@ type: $(VENV)/.test $(VENV)/.dev ## mypy --strict
 
 throughput: $(VENV)/.bench $(VENV)/.peers ## environment and training speed beside EnvPool, gymnax and Gymnasium
 	$(BIN)/python -m benchmarks.throughput $(ARGS)
+	$(BIN)/python -m benchmarks.learning_speed
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -13,6 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from benchmarks.environments import Evaluation, Evaluator, make_training_env
 from benchmarks.methods import count_adapted, find_method
 from benchmarks.spec import EPISODE_STEPS, RunSpec
+from nb_agents import Battery
 
 
 @dataclass
@@ -41,6 +42,8 @@ class RunResult:
         torques_before: the deterministic policy's torques from the first fixed start, as the transfer begins.
         torques_after: the same when the transfer has ended.
         numbers_adapted: how many numbers of the deployed policy the transfer could change.
+        source_restored: deterministic return in the source context with the k's from before the transfer put back;
+            None where the transfer has moved the weights, so that there is no way back.
     """
 
     curve: Curve
@@ -48,6 +51,7 @@ class RunResult:
     torques_before: list[float]
     torques_after: list[float]
     numbers_adapted: int
+    source_restored: float | None
 
 
 def execute(spec: RunSpec) -> RunResult:
@@ -57,6 +61,7 @@ def execute(spec: RunSpec) -> RunResult:
         ValueError: the method or a context parameter does not exist.
     """
     method = find_method(spec.method)
+    k_sets: Battery | None = None
     with one_torch_thread():
         recorder = Recorder(spec)
         target_env = make_training_env(spec, spec.target)
@@ -66,14 +71,27 @@ def execute(spec: RunSpec) -> RunResult:
             recorder.train(model, spec.pretrain_episodes)
             target_env.ret_rms = source_env.ret_rms  # the scale of the rewards goes on from where it is
             method.begin_transfer(spec, model, target_env)
+            if method.gates_only:
+                k_sets = Battery(model.policy)
+                k_sets.capture("source")
         else:
             model = method.build(spec, target_env, spec.target)
         pretrain_episodes, numbers_adapted = len(recorder.episodes), count_adapted(model.policy)
         before = recorder.evaluate(model)
         recorder.train(model, spec.transfer_episodes)
         after = recorder.evaluate(model)
-    transfer_episodes = recorder.episodes[pretrain_episodes:]
-    return RunResult(recorder.curve, transfer_episodes, before.torques, after.torques, numbers_adapted)
+        source_restored = None
+        if k_sets is not None:
+            k_sets.apply("source")
+            source_restored = recorder.evaluator(model.policy).source
+    return RunResult(
+        curve=recorder.curve,
+        transfer_episodes=recorder.episodes[pretrain_episodes:],
+        torques_before=before.torques,
+        torques_after=after.torques,
+        numbers_adapted=numbers_adapted,
+        source_restored=source_restored,
+    )
 
 
 class Recorder(BaseCallback):

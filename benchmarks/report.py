@@ -21,7 +21,9 @@ COLUMNS = (
     "best training episode [95 % CI]",
     "last 10 training episodes",
     "final, normalised",
+    "source task before",
     "source task afterwards [95 % CI]",
+    "old k's put back",
     "numbers adapted",
     "environment steps",
     "wall time per run",
@@ -70,12 +72,25 @@ def results_table(runs: Sequence[Run]) -> Table:
     source_references = reference_returns(spec.source)
     rows = [_method_row(name, group, references) for name, group in by_method(runs).items()]
     rows += [
-        [f"*{name}*", "", number(score), "", "", f"{normalise(score, references):.3f}", number(source), "0", "0", ""]
+        [
+            f"*{name}*",
+            "",
+            number(score),
+            "",
+            "",
+            f"{normalise(score, references):.3f}",
+            "",
+            number(source),
+            "",
+            "0",
+            "0",
+            "",
+        ]
         for (name, score), source in zip(references.items(), source_references.values(), strict=True)
     ]
     if spec.target == PUBLISHED_TARGET:
         rows += [
-            [f"*published: {name}*", "", "", number(row.best), number(row.last), "", "", "", "150,000", ""]
+            [f"*published: {name}*", "", "", number(row.best), number(row.last), "", "", "", "", "", "150,000", ""]
             for name, row in PUBLISHED.items()
         ]
     return Table(f"Return at {describe_context(spec.target)}", COLUMNS, rows)
@@ -93,11 +108,21 @@ def _method_row(name: str, runs: Sequence[Run], references: dict[str, float]) ->
         interval(estimate(lambda run: run.summary.best_episode)),
         number(estimate(lambda run: run.summary.last_episodes).point),
         f"{normalise(final.point, references):.3f}",
+        number(estimate(lambda run: run.summary.source_before).point) if METHODS[name].pretrains else "",
         interval(estimate(lambda run: run.summary.source_after)),
+        _restored(runs),
         f"{runs[0].result.numbers_adapted:,}",
         f"{runs[0].summary.steps:,}",
         f"{np.median([run.wall_seconds for run in runs]):.0f} s",
     ]
+
+
+def _restored(runs: Sequence[Run]) -> str:
+    """Whether the source task's return is what it was once the old k's are back."""
+    if any(run.result.source_restored is None for run in runs):
+        return ""
+    same = sum(run.result.source_restored == run.summary.source_before for run in runs)
+    return f"identical in {same} of {len(runs)}"
 
 
 def comparison_table(runs: Sequence[Run]) -> Table | None:

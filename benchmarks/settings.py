@@ -131,8 +131,8 @@ class SACSettings(Settings):
     gamma: float = 0.9
     learning_rate: float = 1e-3
     batch_size: int = 128
-    train_freq: int = 4
-    gradient_steps: int = 4
+    train_freq: int = 5
+    gradient_steps: int = 10
     learning_starts: int = 200
     tau: float = 0.01
 

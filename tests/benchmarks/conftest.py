@@ -36,6 +36,7 @@ def made_up_run(quick_spec):
             torques_before=[0.0] * 50,
             torques_after=[0.5] * 50,
             numbers_adapted=10,
+            source_restored=-50.0 if spec.method.endswith("-k") else None,
         )
         return Run(spec, result, versions(), "0123456789ab", wall_seconds, 1.0)
 
