@@ -14,12 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import TypeAlias
 
 import torch
 
 from nb_agents.maml.actor import StackedActor, chunks
 from nb_agents.maml.baseline import advantages
 from nb_agents.maml.rollout import Rollout
+
+_KEPT_ROWS = 100_000
+"""Samples up to which a graph is kept: some 300 MB with two layers of 64 units."""
+
+Graph: TypeAlias = tuple[torch.Tensor, torch.Tensor]
+"""Stacked parameters and the surrogate's gradient in them."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,8 @@ def surrogate(actor: StackedActor, outputs: torch.Tensor, batch: Batch) -> torch
 class InnerStep:
     """The surrogate's gradient at stacked parameters, and products with its Hessian.
 
+    The gradient's graph is kept for these products, or built again for each where it would take too much memory.
+
     Args:
         actor: Evaluates the parameters.
         params: Where, shape ``(tasks, n_params)``.
@@ -97,26 +106,32 @@ class InnerStep:
     """
 
     def __init__(self, actor: StackedActor, params: torch.Tensor, batch: Batch, *, second_order: bool) -> None:
-        self._graphs: list[tuple[slice, torch.Tensor, torch.Tensor]] = []
+        self._actor, self._params = actor, params
+        self._chunks = batch.chunks()
+        keep = second_order and batch.weights.numel() <= _KEPT_ROWS
+        self._graphs: list[Graph] | None = [] if keep else None
         parts = []
-        for tasks, part in batch.chunks():
-            leaf = params[tasks].detach().clone().requires_grad_()
-            # The tasks' losses share no parameter, so the gradient of their sum holds each task's own.
-            loss = surrogate(actor, actor.outputs(leaf, part.observations), part).sum()
-            (gradient,) = torch.autograd.grad(loss, leaf, create_graph=second_order)
+        for tasks, part in self._chunks:
+            leaf, gradient = self._differentiate(tasks, part, create_graph=keep)
             parts.append(gradient.detach())
-            if second_order:
-                self._graphs.append((tasks, leaf, gradient))
+            if self._graphs is not None:
+                self._graphs.append((leaf, gradient))
         self.gradient = torch.cat(parts)
+
+    def _differentiate(self, tasks: slice, part: Batch, *, create_graph: bool) -> Graph:
+        leaf = self._params[tasks].detach().clone().requires_grad_()
+        # The tasks' losses share no parameter, so the gradient of their sum holds each task's own.
+        loss = surrogate(self._actor, self._actor.outputs(leaf, part.observations), part).sum()
+        return leaf, torch.autograd.grad(loss, leaf, create_graph=create_graph)[0]
 
     def hessian_product(self, vectors: torch.Tensor) -> torch.Tensor:
         """Each task's Hessian times its vector, shapes ``(tasks, n_params)``."""
-        return torch.cat(
-            [
-                torch.autograd.grad(gradient, leaf, vectors[tasks], retain_graph=True)[0]
-                for tasks, leaf, gradient in self._graphs
-            ]
-        )
+        products = []
+        for i, (tasks, part) in enumerate(self._chunks):
+            kept = self._graphs is not None
+            leaf, gradient = self._graphs[i] if self._graphs else self._differentiate(tasks, part, create_graph=True)
+            products.append(torch.autograd.grad(gradient, leaf, vectors[tasks], retain_graph=kept)[0])
+        return torch.cat(products)
 
 
 class Adaptation:

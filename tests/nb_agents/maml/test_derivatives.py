@@ -8,6 +8,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
+from nb_agents.maml import actor, inner
 from nb_agents.maml.inner import Batch, surrogate
 from nb_agents.maml.outer import join, loss_gradient
 from nb_agents.maml.ppo_clip import PPOClip
@@ -74,6 +75,14 @@ def test_first_order_differs_and_is_the_gradient_at_the_adapted_parameters(inner
     assert relative_error(first, finite_differences(shifted, torch.zeros_like(problem.meta.theta))) < 1e-8
     torch.manual_seed(0)
     assert relative_error(first, meta_gradient(make_problem(inner_steps))) > 0.05
+
+
+def test_graphs_that_are_not_kept_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = make_problem(3)
+    expected = meta_gradient(problem)
+    monkeypatch.setattr(inner, "_KEPT_ROWS", 0)
+    monkeypatch.setattr(actor, "_CHUNK_ROWS", 1)
+    torch.testing.assert_close(meta_gradient(problem), expected)
 
 
 def test_no_inner_step_is_the_policy_itself() -> None:
