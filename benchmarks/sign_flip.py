@@ -1,8 +1,8 @@
-"""A pair of tasks that no single policy can serve: the pendulum at A = 1.0 with an actuator of gain +1 or −1.
+"""A pair of tasks that ask for opposite actions: the pendulum at A = 1.0 with an actuator of gain +1 or −1.
 
-The observation does not tell the sign, so a policy must find it out by adapting; without that, the best it can do for
-both is next to nothing. MAML is compared with one policy trained on both signs with the same number of environment
-steps but without inner steps (`joint`), and with an untrained network, each before and after the same inner steps.
+The observation does not tell the sign, so what serves one actuator drives the other away from rest. MAML is compared
+with one policy trained on both signs with the same number of environment steps but without inner steps (`joint`), and
+with an untrained network, each before and after the same inner steps.
 
 The score is the deterministic policy's mean return over the fixed starts of every benchmark here; −2372 is what no
 torque at all returns.
