@@ -20,8 +20,8 @@ from nb_agents import KGatedPolicy, KGatedSACPolicy, KGatedTD3Policy
 
 ALGORITHMS: dict[str, tuple[type[BaseAlgorithm], Any, int, dict[str, Any]]] = {
     "PPO": (PPO, KGatedPolicy, 4096, {}),
-    "SAC": (SAC, KGatedSACPolicy, 600, {"learning_starts": 100}),
-    "TD3": (TD3, KGatedTD3Policy, 600, {"learning_starts": 100}),
+    "SAC": (SAC, KGatedSACPolicy, 300, {"learning_starts": 100}),
+    "TD3": (TD3, KGatedTD3Policy, 300, {"learning_starts": 100}),
 }
 """Class, gated policy, time steps of one run, and settings that differ from SB3's defaults."""
 
