@@ -1,4 +1,7 @@
-"""What gates cost: wall time of ``learn()`` with a k-gated policy over that with SB3's own, in paired runs."""
+"""What gates cost: the time of ``learn()`` with a k-gated policy, and of ``predict`` once it is folded, over SB3's own.
+
+All figures are ratios of wall times within pairs of runs.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 import nb_gym  # noqa: F401  # registers the environment
-from nb_agents import KGatedPolicy, KGatedSACPolicy, KGatedTD3Policy
+from nb_agents import KGatedPolicy, KGatedSACPolicy, KGatedTD3Policy, fold_gates
 
 ALGORITHMS: dict[str, tuple[type[BaseAlgorithm], Any, int, dict[str, Any]]] = {
     "PPO": (PPO, KGatedPolicy, 4096, {}),
@@ -58,22 +61,47 @@ def paired_ratios(name: str, pairs: int) -> dict[str, np.ndarray]:
     return {variant: np.array(values) for variant, values in ratios.items()}
 
 
+def folded_predict_ratios(name: str, pairs: int, calls: int = 500) -> np.ndarray:
+    """Wall time of ``predict`` of a folded policy over that of SB3's own, one observation, shape ``(pairs,)``."""
+    cls, gated, _, settings = ALGORITHMS[name]
+    env = gym.make("NBPendulum-v0")
+    policies = {
+        "folded": fold_gates(cls(gated, env, seed=0, device="cpu", **settings).policy),
+        "plain": cls("MlpPolicy", env, seed=0, device="cpu", **settings).policy,
+    }
+    observation = np.zeros(env.observation_space.shape or (), dtype=np.float32)
+    ratios = []
+    for pair in range(pairs + 1):  # the first for warming up
+        times = {}
+        for each in list(policies) if pair % 2 else list(policies)[::-1]:
+            start = time.perf_counter()
+            for _ in range(calls):
+                policies[each].predict(observation, deterministic=True)
+            times[each] = time.perf_counter() - start
+        ratios.append(times["folded"] / times["plain"])
+    return np.array(ratios[1:])
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print; see `--help`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.learning_speed", description=__doc__)
-    parser.add_argument("--pairs", type=int, default=9, help="paired runs of each (default: 9)")
+    parser.add_argument(
+        "--pairs", type=int, default=9, help="paired runs of each (default: 9; five times as many of predict)"
+    )
     parser.add_argument("--algorithms", nargs="+", choices=ALGORITHMS, default=list(ALGORITHMS), metavar="NAME")
     options = parser.parse_args(arguments)
     if options.pairs < 1:
         parser.error(f"--pairs must be at least 1, got {options.pairs}")
     torch.set_num_threads(1)
-    table = Table(title=f"wall time of learn() over MlpPolicy's, {options.pairs} pairs")
-    for column in ("algorithm", "policy", "median", "min", "max"):
+    table = Table(title=f"wall time over that of MlpPolicy, {options.pairs} pairs")
+    for column in ("algorithm", "call", "policy", "median", "min", "max"):
         table.add_column(column)
     for name in options.algorithms:
-        for variant, ratios in paired_ratios(name, options.pairs).items():
+        measured = {("learn", variant): ratios for variant, ratios in paired_ratios(name, options.pairs).items()}
+        measured["predict", "NB Pro, folded"] = folded_predict_ratios(name, 5 * options.pairs)
+        for (call, variant), ratios in measured.items():
             figures = (f"{value:.3f}" for value in (np.median(ratios), ratios.min(), ratios.max()))
-            table.add_row(name, variant, *figures)
+            table.add_row(name, call, variant, *figures)
     Console().print(table)
 
 
