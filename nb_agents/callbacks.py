@@ -1,26 +1,121 @@
-"""Gates in SB3's logger."""
+"""Gates in SB3's logger, and k over the course of a training."""
 
 from __future__ import annotations
 
+import os
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 
 from nb_agents.policies import KGatedMixin
 
 
-class KGateCallback(BaseCallback):
-    """Records gate values and the k-target loss after every rollout.
+class GateHistory:
+    """Every k of a network over the time steps, in a bounded number of rows.
 
-    Names: ``gates/layer_0`` is σ(k_layer) of the first gated layer, ``gates/layer_0_block_1`` is σ(k) of its second
-    block (without the block's weight), ``train/k_target_loss`` the unweighted loss, and ``train/k_learning_rate`` the
-    rate that the k's are stepped with. Layers are numbered in the order of `KGatedMixin.gates`.
+    When there are more than `max_rows`, every second one goes and new ones are kept half as densely, so that the rows
+    always span the whole training. The newest row is always there.
+
+    Attributes:
+        names: What each column is: ``layer_0``, ``layer_0_block_0``, ...
+
+    Args:
+        names: See the attribute.
+        max_rows: At least 2.
+
+    Raises:
+        ValueError: If `max_rows` is below 2.
+    """
+
+    def __init__(self, names: tuple[str, ...], max_rows: int = 1000) -> None:
+        if max_rows < 2:
+            raise ValueError(f"max_rows must be >= 2, got {max_rows!r}")
+        self.names = names
+        self._max_rows = max_rows
+        self._spacing = 0.0
+        self._rows: list[tuple[int, NDArray[np.float32]]] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def timesteps(self) -> NDArray[np.int64]:
+        """When the rows were taken, in SB3's ``num_timesteps``, rising; shape ``(num_rows,)``."""
+        return np.array([timesteps for timesteps, _ in self._rows], dtype=np.int64)
+
+    @property
+    def k(self) -> NDArray[np.float32]:
+        """The k's, shape ``(num_rows, len(names))``."""
+        return np.array([k for _, k in self._rows], dtype=np.float32).reshape(len(self), len(self.names))
+
+    def add(self, timesteps: int, k: NDArray[np.float32]) -> None:
+        """Add a row; it takes the place of those that are not before it, as when a new training counts from 0.
+
+        Args:
+            timesteps: When it was taken.
+            k: Shape ``(len(names),)``; kept, not copied.
+        """
+        rows = self._rows
+        while rows and rows[-1][0] >= timesteps:
+            rows.pop()
+        if len(rows) > 1 and rows[-1][0] - rows[-2][0] < self._spacing:
+            rows.pop()
+        rows.append((timesteps, k))
+        if len(rows) > self._max_rows:
+            self._spacing = 2 * (rows[-1][0] - rows[0][0]) / self._max_rows
+            self._rows = [*rows[:-1:2], rows[-1]]
+
+
+class KGateCallback(BaseCallback):
+    """Records gate values, the k-target loss and learning rates after every rollout, and keeps the k's history.
+
+    Names in the logger:
+
+    | Name                                  | Value                                                                   |
+    | ------------------------------------- | ----------------------------------------------------------------------- |
+    | ``gates/layer_0``                     | σ(k_layer) of the first gated layer                                     |
+    | ``gates/layer_0_block_1``             | σ(k) of its second block, without the block's weight                    |
+    | ``train/k_target_loss``               | the k-target loss, unweighted                                           |
+    | ``train/k_learning_rate``             | what the schedule gives the k's                                         |
+    | ``train/learning_rate_actor_gates``   | rate of the k's in the actor's optimizer, as of the last update         |
+    | ``train/learning_rate_actor_weights`` | rate of its weights                                                     |
+
+    Layers are numbered in the order of `KGatedMixin.gates`. An optimizer is named after what it trains: ``policy``
+    (PPO, A2C, DQN and their like), ``actor`` or ``critic``; those that train no gate are left out.
+
+    Attributes:
+        history: The k's over the time steps; it goes on over several calls of ``learn`` on one network, as before and
+            after a transfer with ``reset_num_timesteps=False``. None before the first.
+
+    Args:
+        verbose: SB3's.
+        max_rows: Rows of the history, at least 2.
 
     Raises:
         TypeError: When training starts, if the model's policy has no k-gates.
+        ValueError: If `max_rows` is below 2.
     """
+
+    history: GateHistory | None = None
+
+    def __init__(self, verbose: int = 0, max_rows: int = 1000) -> None:
+        super().__init__(verbose)
+        GateHistory((), max_rows)  # refuses what it does not accept, now and not when training starts
+        self.max_rows = max_rows
 
     def _init_callback(self) -> None:
         if not isinstance(self.model.policy, KGatedMixin):
             raise TypeError(f"KGateCallback needs a k-gated policy, got {type(self.model.policy).__name__}")
+        names: list[str] = []
+        for i, gate in enumerate(self.model.policy.gates.values()):
+            names += [f"layer_{i}", *(f"layer_{i}_block_{j}" for j in range(len(gate.k) - 1))]
+        if self.history is None or self.history.names != tuple(names):
+            self.history = GateHistory(tuple(names), self.max_rows)
+
+    def _on_training_start(self) -> None:
+        self._remember(self._k())
 
     def _on_step(self) -> bool:
         return True
@@ -28,11 +123,49 @@ class KGateCallback(BaseCallback):
     def _on_rollout_end(self) -> None:
         policy = self.model.policy
         assert isinstance(policy, KGatedMixin)
-        for i, gate in enumerate(policy.gates.values()):
-            layer, *blocks = gate.k.detach().sigmoid().tolist()
-            self.logger.record(f"gates/layer_{i}", layer)
-            for j, block in enumerate(blocks):
-                self.logger.record(f"gates/layer_{i}_block_{j}", block)
+        assert self.history is not None
+        k = self._k()
+        self._remember(k)
+        for name, value in zip(self.history.names, k.sigmoid().tolist(), strict=True):
+            self.logger.record(f"gates/{name}", value)
         self.logger.record("train/k_target_loss", policy.regularizer(policy.gates.values()).item())
         rate = self.model.lr_schedule(self.model._current_progress_remaining)
         self.logger.record("train/k_learning_rate", rate * policy.k_lr_ratio)
+        for name, rate in _group_rates(policy).items():
+            self.logger.record(f"train/learning_rate_{name}", rate)
+
+    def _on_training_end(self) -> None:
+        self._remember(self._k())  # PPO's last update comes after the last rollout
+
+    def _k(self) -> torch.Tensor:
+        assert isinstance(self.model.policy, KGatedMixin)
+        return torch.cat([gate.k.detach() for gate in self.model.policy.gates.values()]).cpu()
+
+    def _remember(self, k: torch.Tensor) -> None:
+        assert self.history is not None
+        self.history.add(self.model.num_timesteps, k.numpy())
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw the history, see `nb_agents.plotting.plot_gates`.
+
+        Raises:
+            ImportError: If matplotlib is not installed.
+            RuntimeError: If nothing was trained with this callback.
+        """
+        if self.history is None:
+            raise RuntimeError("there is no history yet: pass this callback to learn() first")
+        from nb_agents.plotting import plot_gates
+
+        plot_gates(self.history, path)
+
+
+def _group_rates(policy: KGatedMixin) -> dict[str, float]:
+    """Rate of each group in each optimizer that trains gates, by ``<owner>_<group>``."""
+    owners = {"policy": policy, "actor": getattr(policy, "actor", None), "critic": getattr(policy, "critic", None)}
+    return {
+        f"{owner}_{group['name']}": group["lr"] * group["lr_ratio"]
+        for owner, module in owners.items()
+        if hasattr(module, "optimizer")
+        for group in module.optimizer.param_groups  # type: ignore[union-attr]
+        if "lr_ratio" in group
+    }
