@@ -125,6 +125,7 @@ class SACSettings(Settings):
         gradient_steps: updates after each.
         learning_starts: decisions with random actions at the very beginning.
         tau: rate at which the target networks follow.
+        ent_coef: the entropy coefficient; SB3's "auto_0.1" is learned from 0.1 on.
     """
 
     frame_skip: int = 10
@@ -135,6 +136,7 @@ class SACSettings(Settings):
     gradient_steps: int = 10
     learning_starts: int = 200
     tau: float = 0.01
+    ent_coef: str = "auto"
 
     @property
     def steps_between_updates(self) -> int:
@@ -145,7 +147,7 @@ class SACSettings(Settings):
         self, policy: str | type[BasePolicy], env: VecEnv, policy_kwargs: dict[str, Any], seed: int
     ) -> BaseAlgorithm:
         """The algorithm, ready to learn, on the CPU; its buffer holds every transition of a published budget."""
-        own = ("train_freq", "gradient_steps", "learning_starts", "tau")
+        own = ("train_freq", "gradient_steps", "learning_starts", "tau", "ent_coef")
         return SAC(
             policy,  # type: ignore[arg-type]
             env,

@@ -8,6 +8,17 @@ from pathlib import Path
 import pytest
 from stable_baselines3 import PPO
 
+from benchmarks.records import Run
+from benchmarks.report import results_table
+
+COLUMNS = (
+    "method",
+    "zero-shot",
+    "final [95 % CI]",
+    "best training episode [95 % CI]",
+    "source task afterwards [95 % CI]",
+    "numbers adapted",
+)
 README = Path(__file__).parents[1] / "README.md"
 
 
@@ -31,3 +42,11 @@ def test_every_linked_file_exists() -> None:
     missing = [link for link in links if not link.startswith("http") and not (README.parent / link).exists()]
     assert links
     assert not missing
+
+
+def test_the_table_is_what_the_committed_runs_give() -> None:
+    folder = README.parent / "benchmarks" / "results" / "transfer-ppo"
+    runs = [Run.read(path) for path in sorted(folder.glob("*.json"))]
+    assert len({run.spec.seed for run in runs}) >= 10
+    assert min(run.spec.seed for run in runs) >= 100, "tuning seeds are not for reporting"
+    assert results_table(runs).select(COLUMNS).markdown() in README.read_text()
