@@ -142,6 +142,23 @@ def comparison_table(runs: Sequence[Run]) -> Table | None:
     return Table(f"Against `{BASELINE}`, seed by seed", columns, rows) if rows else None
 
 
+def gains_table(runs: Sequence[Run]) -> Table:
+    """What the transfer changed, within each run: on the target over zero-shot, and on the source task."""
+    rows = []
+    for name, group in by_method(runs).items():
+        if not METHODS[name].pretrains:
+            continue
+        summaries = [run.summary for run in group]
+        pairs = (
+            ([each.final for each in summaries], [each.zero_shot for each in summaries]),
+            ([each.source_after for each in summaries], [each.source_before for each in summaries]),
+        )
+        changes = [interval(paired_difference(x, y, np.random.default_rng(0)), signed=True) for x, y in pairs]
+        rows.append([f"`{name}`", *changes, str(len(group))])
+    columns = ["method", "final over zero-shot [95 % CI]", "source task, after over before [95 % CI]", "seeds"]
+    return Table("What the transfer changed, run by run", columns, rows)
+
+
 def caption(runs: Sequence[Run], command: str) -> str:
     """What a reader has to know to make the tables and figures again: seeds, budget, command, code."""
     spec = runs[0].spec
@@ -156,15 +173,15 @@ def caption(runs: Sequence[Run], command: str) -> str:
 
 def markdown_page(runs: Sequence[Run], command: str) -> str:
     """The contents of `table.md`."""
-    comparison = comparison_table(runs)
     parts = [
         results_table(runs).markdown(),
         "Deterministic policy over fixed starts, except the training episodes, which explore (the best of them is the"
         " paper's metric). Normalised: 0 is no torque, 1 is the drive cancelled + PD. Numbers adapted: those of the"
         " deployed policy that the transfer may change.\n",
     ]
-    if comparison:
-        parts += [f"{comparison.title}:\n", comparison.markdown()]
+    for table in (comparison_table(runs), gains_table(runs)):
+        if table is not None and table.rows:
+            parts += [f"{table.title}:\n", table.markdown()]
     return "\n".join([*parts, caption(runs, command) + "\n"])
 
 

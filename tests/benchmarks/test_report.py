@@ -10,6 +10,7 @@ from benchmarks.report import (
     comparison_table,
     describe_context,
     describe_seeds,
+    gains_table,
     interval,
     markdown_page,
     number,
@@ -113,3 +114,10 @@ def test_texts():
     assert describe_context({}) == "the defaults"
     assert describe_seeds([100]) == "1 seed (100)"
     assert Table("", ["a", "b"], [["x", "1"]]).markdown() == "| a | b |\n| --- | ---: |\n| x | 1 |\n"
+
+
+def test_gains_are_paired_within_runs(made_up_run):
+    runs = [made_up_run(method=method, seed=seed) for method in ("nb-k", "scratch") for seed in (100, 101)]
+    (row,) = gains_table(runs).rows
+    # zero-shot -900 and final -10 in every run; the source task stays at -50
+    assert row == ["`nb-k`", "+890.0 [+890.0, +890.0]", "+0.0 [+0.0, +0.0]", "2"]
