@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -104,6 +105,7 @@ class Peer:
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+            start_new_session=True,
         )
 
     def __call__(self) -> dict[str, Any]:
@@ -120,7 +122,7 @@ class Peer:
 
     def close(self) -> None:
         """End the peer's processes."""
-        self._process.kill()
+        os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
 

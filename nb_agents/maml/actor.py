@@ -109,6 +109,10 @@ class StackedActor:
     def _distribution(self, outputs: torch.Tensor) -> Distribution:
         # SB3's distributions sum over dimension 1, so tasks and batch are merged.
         flat = outputs.reshape(-1, outputs.shape[-1])
+        if not torch.isfinite(flat).all():
+            raise FloatingPointError(
+                "the action distribution must be finite, got a NaN or infinity (smaller steps may help)"
+            )
         distribution = make_proba_distribution(self.policy.action_space)
         if self._is_gaussian:
             mean, log_std = flat.chunk(2, dim=-1)

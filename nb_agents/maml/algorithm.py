@@ -255,12 +255,15 @@ class MAML(Adaptable):
             self._update_learning_rate([self.policy.optimizer, self.rates_optimizer])
         data = MetaData(self._actor, tuple(batches[: self.inner_steps]), batches[-1], not self.first_order)
         before = copy.deepcopy(self.policy.optimizer.state_dict()) if self.outer.uses_optimizer else None
-        new, logs = self.outer.update(data, meta, adaptation, self._optimize)
-        if not torch.isfinite(new.vector).all():
+        try:
+            new, logs = self.outer.update(data, meta, adaptation, self._optimize)
+            if not torch.isfinite(new.vector).all():
+                raise FloatingPointError("the outer update must be finite, got a NaN or infinity; it is not kept")
+        except FloatingPointError:
             self._write(meta)
             if before is not None:
                 self.policy.optimizer.load_state_dict(before)
-            raise FloatingPointError("the outer update is not finite; the meta-parameters stay as they were before it")
+            raise
         self._write(new)
         self._n_updates += 1
         for name, value in logs.items():

@@ -68,7 +68,10 @@ class TRPO:
         for tries in range(self.line_search_steps):
             vector = meta.vector.double() - self.backtrack**tries * full_step
             candidate = meta.replace(vector.to(meta.theta.dtype))
-            new_loss, divergence = data.evaluate(data.adapt(candidate, differentiable=False).params[-1])
+            try:
+                new_loss, divergence = data.evaluate(data.adapt(candidate, differentiable=False).params[-1])
+            except FloatingPointError:  # too far: the likelihood ratios of the inner steps overflow
+                continue
             if new_loss < loss and divergence <= self.max_kl:
                 return candidate, {"surrogate": new_loss, "kl": divergence, "line_search_tries": tries + 1.0}
         return meta, logs | {"line_search_tries": float(self.line_search_steps)}

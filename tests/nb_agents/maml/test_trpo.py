@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nb_agents.maml.inner import Adaptation
-from nb_agents.maml.outer import MetaParameters
+from nb_agents.maml.outer import MetaData, MetaParameters
 from nb_agents.maml.trpo import TRPO, conjugate_gradient
 from tests.nb_agents.maml.problems import make_problem
 
@@ -45,6 +45,25 @@ def test_an_update_lowers_the_surrogate_within_the_trust_region(learn_rates: boo
     assert logs["surrogate"] == pytest.approx(after)
     assert logs["kl"] == pytest.approx(divergence)
     assert torch.equal(new.rates, problem.meta.rates) is not learn_rates
+
+
+def test_a_candidate_whose_adaptation_overflows_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = make_problem(2)
+    adaptation = _collecting(problem)
+    tried: list[torch.Tensor] = []
+    real = MetaData.adapt
+
+    def overflowing(self: MetaData, meta: MetaParameters, *, differentiable: bool) -> Adaptation:
+        if not differentiable:
+            tried.append(meta.theta)
+            if len(tried) == 1:
+                return real(self, meta.replace(meta.vector * torch.nan), differentiable=False)
+        return real(self, meta, differentiable=differentiable)
+
+    monkeypatch.setattr(MetaData, "adapt", overflowing)
+    new, _ = TRPO(sub_sampling_factor=1).update(problem.data, problem.meta, adaptation, never)
+    assert len(tried) >= 2
+    assert torch.equal(new.theta, tried[-1])
 
 
 def test_without_a_gradient_nothing_moves() -> None:
