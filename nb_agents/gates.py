@@ -8,6 +8,7 @@ Both are one linear map of σ(k), see `KGate`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -124,7 +125,7 @@ class KGate(nn.Module):
 
     # Hooks on a parameter are dropped when it is copied, pickled or replaced, and a regulariser in a dropped hook
     # vanishes silently. So the gate hooks whatever becomes its k: by assignment (construction, `load_state_dict` with
-    # assign=True) and by restored state (deepcopy, pickle).
+    # assign=True), by restored state (deepcopy, pickle), and by conversion (`to_empty` and its like).
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if name == "k" and isinstance(value, nn.Parameter):
@@ -134,7 +135,15 @@ class KGate(nn.Module):
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._hook(self.k)
 
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        converted = super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
+        self._hook(self.k)
+        return converted
+
     def _hook(self, k: nn.Parameter) -> None:
+        hooks = getattr(k, "_post_accumulate_grad_hooks", None) or {}
+        if any(getattr(hook, "__func__", None) is KGate._add_regularizer_gradient for hook in hooks.values()):
+            return  # it has one already, from this gate or from one that shares the parameter
         trains = k.requires_grad
         k.requires_grad_(True)  # PyTorch hooks only what trains; the hook stays while k is frozen
         k.register_post_accumulate_grad_hook(self._add_regularizer_gradient)  # type: ignore[no-untyped-call]
@@ -149,7 +158,7 @@ def check_gate_arguments(block_size: Any, block_weight: Any, k_init: Any) -> Non
         ValueError: If ``block_size < 1``, ``block_weight < 0`` or a value is not finite.
     """
     if block_size is not None:
-        if isinstance(block_size, bool) or not isinstance(block_size, int):
+        if isinstance(block_size, bool) or not isinstance(block_size, Integral):
             raise TypeError(f"block_size must be an integer >= 1 or None, got {block_size!r}")
         if block_size < 1:
             raise ValueError(f"block_size must be an integer >= 1 or None, got {block_size!r}")

@@ -78,5 +78,5 @@ def _safetensors() -> Any:
         import safetensors
         import safetensors.torch
     except ImportError as error:
-        raise ImportError('files of k-sets need safetensors: pip install "neural-battery[battery]"') from error
+        raise ImportError('files of k-sets need safetensors: pip install -e ".[battery]"') from error
     return safetensors

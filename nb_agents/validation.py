@@ -25,6 +25,8 @@ def check_number(name: str, value: Any, *, low: float = -math.inf, high: float =
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, got {value!r}") from None
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number) or not low <= number <= high:
         accepted = {
             (True, True): "any finite number",

@@ -25,13 +25,20 @@ class VectorEnvAdapter(VecEnv):
 
     Raises:
         TypeError: If ``env`` is not a Gymnasium `VectorEnv`.
+        ValueError: If it does not say how it resets itself.
+        RuntimeError: At the end of an episode, if it ignores the reset mask.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
         if not isinstance(env, VectorEnv):
             raise TypeError(f"env must be a gymnasium.vector.VectorEnv, got {type(env).__name__}")
+        mode = env.metadata.get("autoreset_mode")
+        if not isinstance(mode, AutoresetMode):
+            raise ValueError(
+                f"metadata['autoreset_mode'] of env must be a gymnasium.vector.AutoresetMode, got {mode!r}"
+            )
         self.env = env
-        self.same_step = env.metadata.get("autoreset_mode") is AutoresetMode.SAME_STEP
+        self.same_step = mode is AutoresetMode.SAME_STEP
         self._actions: np.ndarray | None = None
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
@@ -67,6 +74,7 @@ class VectorEnvAdapter(VecEnv):
             last_obs, step_infos = obs, split_infos(infos, self.num_envs)
             new_obs, infos = self.env.reset(options={"reset_mask": dones.copy()})
             obs, new_infos = _copy(new_obs), split_infos(infos, self.num_envs)
+            self._check_mask(last_obs, obs, ~dones)
             for i in ended:
                 self.reset_infos[i] = new_infos[i]
         else:
@@ -76,6 +84,15 @@ class VectorEnvAdapter(VecEnv):
             step_infos[i]["terminal_observation"] = _row(last_obs, i)
             step_infos[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
         return obs, rewards.astype(np.float32), dones, step_infos
+
+    def _check_mask(self, before: Any, after: Any, others: np.ndarray) -> None:
+        """Some of Gymnasium's own vector classes reset every environment, whatever the mask: refuse them."""
+        pairs = [(before[key], after[key]) for key in before] if isinstance(before, dict) else [(before, after)]
+        if not all(np.array_equal(old[others], new[others]) for old, new in pairs):
+            raise RuntimeError(
+                f"{type(self.env.unwrapped).__name__} ignores options['reset_mask'], and SB3 needs environments to be"
+                " reset one by one: make it with vectorization_mode='sync' or autoreset_mode=AutoresetMode.SAME_STEP"
+            )
 
     def close(self) -> None:
         """Close the vector environment."""

@@ -407,7 +407,7 @@ def test_without_safetensors_everything_but_files_works(tmp_path: Path, monkeypa
     monkeypatch.setitem(sys.modules, "safetensors", None)
     battery = shaken(Residual(), "a")
     battery.apply("a")
-    with pytest.raises(ImportError, match=r"pip install \"neural-battery\[battery\]\""):
+    with pytest.raises(ImportError, match=r"pip install -e \"\.\[battery\]\""):
         battery.save(tmp_path / "k")
 
 

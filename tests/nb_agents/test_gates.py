@@ -112,10 +112,25 @@ def test_the_regularizer_is_called_once_per_backward_whatever_was_done_to_the_ga
     assert Recorder.calls == 1
 
 
-def test_the_regularizer_survives_a_replaced_parameter() -> None:
+def assign(gate: KGate) -> None:
+    gate.load_state_dict({"k": torch.zeros(2)}, assign=True)
+
+
+def assign_itself(gate: KGate) -> None:
+    gate.k = gate.k
+
+
+def empty(gate: KGate) -> None:
+    gate.to("meta").to_empty(device="cpu")
+    gate.load_state_dict({"k": torch.zeros(2)})
+    gate.membership = KGate(4).membership
+
+
+@pytest.mark.parametrize("replace", [assign, assign_itself, empty, copy.copy])
+def test_the_regularizer_survives_a_replaced_parameter(replace: Any) -> None:
     gate = KGate(4)
     gate.regularizer = (Recorder(),)  # type: ignore[assignment]
-    gate.load_state_dict({"k": torch.zeros(2)}, assign=True)
+    replace(gate)
     Recorder.calls = 0
     gate(torch.ones(1, 4)).sum().backward()
     assert Recorder.calls == 1
@@ -130,6 +145,7 @@ def test_the_regularizer_survives_a_replaced_parameter() -> None:
         ({"block_weight": -0.1}, ValueError, "block_weight must be a finite number >= 0, got -0.1"),
         ({"block_weight": "a"}, TypeError, "block_weight must be a number, got 'a'"),
         ({"k_init": math.nan}, ValueError, "k_init must be any finite number, got nan"),
+        ({"k_init": 10**400}, ValueError, "k_init must be any finite number"),
         ({"n_units": 0}, ValueError, "n_units must be >= 1, got 0"),
     ],
 )

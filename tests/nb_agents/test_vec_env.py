@@ -156,3 +156,24 @@ def test_masked_infos_are_split() -> None:
 def test_only_vector_environments() -> None:
     with pytest.raises(TypeError, match=r"env must be a gymnasium.vector.VectorEnv, got TimeLimit"):
         VectorEnvAdapter(make())  # type: ignore[arg-type]
+
+
+def test_a_vector_class_that_ignores_the_mask_is_refused_before_it_spoils_the_data() -> None:
+    env = VectorEnvAdapter(gym.make_vec("CartPole-v1", num_envs=4, vectorization_mode="vector_entry_point"))
+    env.seed(0)
+    env.reset()
+    rng = np.random.default_rng(0)
+
+    def until_one_ends() -> None:
+        for _ in range(100):
+            env.step(rng.integers(2, size=4))
+
+    with pytest.raises(RuntimeError, match=r"CartPoleVectorEnv ignores options\['reset_mask'\]"):
+        until_one_ends()
+
+
+def test_an_unknown_way_of_resetting_is_refused() -> None:
+    env = vector(2, AutoresetMode.NEXT_STEP)
+    env.metadata = {}
+    with pytest.raises(ValueError, match=r"autoreset_mode.*got None"):
+        VectorEnvAdapter(env)
