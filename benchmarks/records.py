@@ -57,7 +57,7 @@ class Run:
         """Read a run file.
 
         Raises:
-            ValueError: the file is not one, is damaged, or belongs to another specification than it says.
+            ValueError: the file is not one, is damaged, or holds another specification than it or its name says.
         """
         try:
             data = json.loads(path.read_bytes())
@@ -69,6 +69,8 @@ class Run:
             raise ValueError(f"{path} is not a run file, or a damaged one ({error!r}): remove it") from error
         if digest != spec.digest:
             raise ValueError(f"{path} was made by another version of the benchmarks: choose another output folder")
+        if path.stem != spec.name:
+            raise ValueError(f"{path} holds the run {spec.name}: give it the name {spec.name}.json, or remove it")
         return cls(spec=spec, result=result, **rest)
 
 
@@ -112,6 +114,22 @@ def commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return answer.stdout.strip()
+
+
+def machine() -> dict[str, Any]:
+    """The processor's model and the number of cores."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {"cpu": next(iter(models), "") or platform.processor() or platform.machine(), "cores": os.cpu_count()}
+
+
+def write_measurement(path: Path, **figures: Any) -> None:
+    """Write measured speeds, with what they depend on: versions, commit and machine."""
+    report = {"versions": versions(), "commit": commit(), "machine": machine()} | figures
+    write_atomically(path, json.dumps(report, indent=1).encode())
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks import records
-from benchmarks.records import Run, commit, read_runs, versions, write_atomically
+from benchmarks.records import Run, commit, read_runs, versions, write_atomically, write_measurement
 
 
 def test_a_run_file_tells_the_run(made_up_run, tmp_path):
@@ -67,6 +67,21 @@ def test_a_changed_file_is_refused(made_up_run, tmp_path):
     path.write_text(path.read_text().replace('"seed": 3', '"seed": 4'))
     with pytest.raises(ValueError, match="another version of the benchmarks"):
         Run.read(path)
+
+
+def test_a_file_under_another_name_is_refused(made_up_run, tmp_path):
+    run = made_up_run()
+    path = run.write(tmp_path).rename(tmp_path / "copy.json")
+    with pytest.raises(ValueError, match=f"copy.json holds the run {run.spec.name}"):
+        Run.read(path)
+
+
+def test_measurements_tell_what_they_depend_on(tmp_path):
+    write_measurement(tmp_path / "figures.json", speeds=[1.5])
+    report = json.loads((tmp_path / "figures.json").read_text())
+    assert set(report) == {"versions", "commit", "machine", "speeds"}
+    assert report["machine"]["cpu"]
+    assert report["machine"]["cores"] >= 1
 
 
 def test_numbers_that_json_lacks_are_refused(made_up_run, tmp_path):
