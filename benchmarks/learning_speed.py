@@ -19,6 +19,8 @@ from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 import nb_gym  # noqa: F401  # registers the environment
+from benchmarks.arguments import count, output_file
+from benchmarks.records import write_measurement
 from nb_agents import KGatedPolicy, KGatedSACPolicy, KGatedTD3Policy, fold_gates
 
 ALGORITHMS: dict[str, tuple[type[BaseAlgorithm], Any, int, dict[str, Any]]] = {
@@ -86,23 +88,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print; see `--help`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.learning_speed", description=__doc__)
     parser.add_argument(
-        "--pairs", type=int, default=9, help="paired runs of each (default: 9; five times as many of predict)"
+        "--pairs", type=count, default=9, help="paired runs of each (default: 9; five times as many of predict)"
     )
     parser.add_argument("--algorithms", nargs="+", choices=ALGORITHMS, default=list(ALGORITHMS), metavar="NAME")
+    parser.add_argument("--json", type=output_file, metavar="PATH", help="also write the figures to this file")
     options = parser.parse_args(arguments)
-    if options.pairs < 1:
-        parser.error(f"--pairs must be at least 1, got {options.pairs}")
     torch.set_num_threads(1)
     table = Table(title=f"wall time over that of MlpPolicy, {options.pairs} pairs")
     for column in ("algorithm", "call", "policy", "median", "min", "max"):
         table.add_column(column)
+    figures: list[dict[str, Any]] = []
     for name in options.algorithms:
         measured = {("learn", variant): ratios for variant, ratios in paired_ratios(name, options.pairs).items()}
         measured["predict", "NB Pro, folded"] = folded_predict_ratios(name, 5 * options.pairs)
         for (call, variant), ratios in measured.items():
-            figures = (f"{value:.3f}" for value in (np.median(ratios), ratios.min(), ratios.max()))
-            table.add_row(name, call, variant, *figures)
+            summary = {"median": np.median(ratios), "min": ratios.min(), "max": ratios.max()}
+            table.add_row(name, call, variant, *(f"{value:.3f}" for value in summary.values()))
+            row = {"algorithm": name, "call": call, "policy": variant}
+            figures.append(row | {"ratio": summary, "ratios": ratios.tolist()})
     Console().print(table)
+    if options.json is not None:
+        write_measurement(options.json, comparisons=figures)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import os
-import platform
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -25,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 import nb_gym  # noqa: F401  # registers the environment
-from benchmarks.records import commit, versions, write_atomically
+from benchmarks.arguments import output_file
+from benchmarks.records import write_measurement
 
 
 @dataclass(frozen=True)
@@ -218,7 +216,7 @@ def required(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise SystemExit(f'{error}: the peers come with pip install "neural-battery[peers]"') from error
+        raise SystemExit(f'{error}: the peers come with pip install -e ".[peers]"') from error
 
 
 def table(outcomes: Sequence[Outcome]) -> Table:
@@ -245,15 +243,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", choices=COMPARISONS, default=list(COMPARISONS), metavar="NAME",
                         help=f"comparisons to make, of: {', '.join(COMPARISONS)} (default: all)")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="3 rounds instead of 11")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures to this file")
+    parser.add_argument("--json", type=output_file, metavar="PATH", help="also write the figures to this file")
     options = parser.parse_args(arguments)
     outcomes = [measure(COMPARISONS[name](), rounds=3 if options.quick else 11) for name in options.only]
     Console().print(table(outcomes))
     if options.json is not None:
-        machine = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-        report = {"versions": versions(), "commit": commit(), "machine": machine}
-        figures = [outcome.as_json() for outcome in outcomes]
-        write_atomically(options.json, json.dumps(report | {"comparisons": figures}, indent=1).encode())
+        write_measurement(options.json, comparisons=[outcome.as_json() for outcome in outcomes])
 
 
 if __name__ == "__main__":

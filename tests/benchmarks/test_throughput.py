@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
 
-from benchmarks import throughput
+from benchmarks import learning_speed, throughput
 from benchmarks.throughput import Comparison, Contender, measure
 
 
@@ -46,8 +48,33 @@ def test_contenders_make_the_steps_that_are_counted() -> None:
 
 def test_a_missing_peer_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "envpool", None)
-    with pytest.raises(SystemExit, match=r'envpool.*pip install "neural-battery\[peers\]"'):
+    with pytest.raises(SystemExit, match=r'envpool.*pip install -e "\.\[peers\]"'):
         throughput.main(["--only", "envpool"])
+
+
+@pytest.mark.parametrize("module", [throughput, learning_speed])
+def test_a_file_that_cannot_be_written_is_refused_before_measuring(
+    module: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (tmp_path / "missing" / "x.json", tmp_path):
+        with pytest.raises(SystemExit):
+            module.main(["--json", str(path)])
+        assert "--json: must be a file in a folder that exists" in capsys.readouterr().err
+
+
+def test_the_cost_of_gates_is_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(learning_speed, "paired_ratios", lambda name, pairs: {"NB": np.linspace(1.0, 1.2, pairs)})
+    monkeypatch.setattr(learning_speed, "folded_predict_ratios", lambda name, pairs: np.ones(pairs))
+    learning_speed.main(["--pairs", "3", "--algorithms", "PPO", "--json", str(tmp_path / "figures.json")])
+    assert "1.100" in capsys.readouterr().out
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    learn, predict = figures["comparisons"]
+    assert (learn["algorithm"], learn["call"], learn["policy"]) == ("PPO", "learn", "NB")
+    assert learn["ratio"] == {"median": 1.1, "min": 1.0, "max": 1.2}
+    assert len(predict["ratios"]) == 15
+    assert figures["machine"]["cpu"]
 
 
 def test_figures_are_printed_and_written(
