@@ -74,7 +74,10 @@ class RunSpec:
         if EPISODE_STEPS % self.settings.frame_skip:
             raise ValueError(f"frame_skip must divide {EPISODE_STEPS}, got {self.settings.frame_skip}")
         for name in ("pretrain_episodes", "transfer_episodes"):
-            self.settings.check_budget(name, getattr(self, name) * EPISODE_STEPS)
+            episodes, num_envs = getattr(self, name), self.settings.num_envs
+            self.settings.check_budget(name, episodes * EPISODE_STEPS)
+            if episodes % num_envs:  # or else some, or all, would never come to an end
+                raise ValueError(f"{name} is {episodes}, of {num_envs} side by side: choose a multiple of {num_envs}")
 
     def to_json(self) -> dict[str, Any]:
         """The specification as JSON's types, see `from_json`."""

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.settings import PPOSettings
+from benchmarks.settings import PPOSettings, SACSettings
 from benchmarks.spec import RunSpec, parse_assignments
 
 SETTINGS = PPOSettings(
@@ -91,6 +91,12 @@ def test_every_field_counts(change):
 def test_bad_values_are_named(change, message):
     with pytest.raises(ValueError, match=message):
         replace(SPEC, **change)
+
+
+def test_every_environment_finishes_an_episode():
+    """SAC updates within episodes, but without a whole one there is no training episode to report."""
+    with pytest.raises(ValueError, match=r"transfer_episodes is 1, of 2 side by side: choose a multiple of 2"):
+        replace(SPEC, algo="sac", settings=SACSettings(), transfer_episodes=1)
 
 
 def test_unknown_context_parameter_is_named():
