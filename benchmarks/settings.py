@@ -125,7 +125,7 @@ class SACSettings(Settings):
         gradient_steps: updates after each.
         learning_starts: decisions with random actions at the very beginning.
         tau: rate at which the target networks follow.
-        ent_coef: the entropy coefficient; SB3's "auto_0.1" is learned from 0.1 on.
+        ent_coef: the entropy coefficient; SB3's "auto_0.01" is learned from 0.01 on.
     """
 
     frame_skip: int = 10
@@ -136,7 +136,7 @@ class SACSettings(Settings):
     gradient_steps: int = 10
     learning_starts: int = 200
     tau: float = 0.01
-    ent_coef: str = "auto"
+    ent_coef: str = "auto_0.01"
 
     @property
     def steps_between_updates(self) -> int:
