@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,12 @@ import joblib
 import numpy as np
 from rich.console import Console
 
+from benchmarks.arguments import count
+from benchmarks.environments import NUM_STARTS
 from benchmarks.experiment import execute
 from benchmarks.records import write_atomically
 from benchmarks.settings import ALGORITHMS, AlgorithmSettings, PPOSettings, SACSettings
-from benchmarks.spec import EPISODE_STEPS, FIRST_REPORTING_SEED, RunSpec
+from benchmarks.spec import EPISODE_STEPS, FIRST_REPORTING_SEED, PROTOCOL, RunSpec
 from benchmarks.statistics import interquartile_mean
 from benchmarks.summary import summarise
 
@@ -30,6 +32,9 @@ METHODS = ("nb-pro", "fine-tune")
 
 MAX_UPDATES = {"ppo": 6_000, "sac": 15_000}
 """Gradient steps of a run at the published budget, so that the main job takes minutes."""
+
+SCORING = {"num_starts": NUM_STARTS, "protocol": PROTOCOL}
+"""What decides a trial's score beside its settings and seeds; a part of every line."""
 
 DT = 0.01
 """Seconds per physics step."""
@@ -91,6 +96,7 @@ def _draw_sac(rng: np.random.Generator) -> SACSettings:
         learning_rate=float(np.round(10.0 ** rng.uniform(-3.1, -2.6), 4)),
         batch_size=int(rng.choice([128, 256])),
         tau=float(rng.choice([0.01, 0.02])),
+        ent_coef=str(rng.choice(["auto_0.01", "auto_0.1"])),
     )
 
 
@@ -107,7 +113,8 @@ def evaluate(algo: str, trial: int, num_seeds: int, parallel: joblib.Parallel) -
         parallel: where the runs go.
 
     Returns:
-        A line of the output file: trial, settings, final returns by method, and the objective (higher is better).
+        A line of the output file: trial, settings, final returns by method, the objective (higher is better) and
+        `SCORING`.
     """
     settings = sample(algo, trial)
     specs = [
@@ -123,6 +130,7 @@ def evaluate(algo: str, trial: int, num_seeds: int, parallel: joblib.Parallel) -
         "objective": float(interquartile_mean(by_method, axis=1).mean()),
         "final": dict(zip(METHODS, by_method.tolist(), strict=True)),
         "settings": asdict(settings),
+        **SCORING,
     }
 
 
@@ -133,7 +141,8 @@ def search(path: Path, algo: str, trials: int, num_seeds: int, workers: int) -> 
         All trials, those from the file first.
 
     Raises:
-        ValueError: the seeds would reach into those for reporting, or the file is damaged or of other seeds or space.
+        ValueError: the seeds would reach into those for reporting, or the file is damaged or of other seeds, space or
+            scoring.
     """
     if not 1 <= num_seeds <= FIRST_REPORTING_SEED:
         raise ValueError(f"seeds must be 1 to {FIRST_REPORTING_SEED}: those from there on are for reporting")
@@ -152,23 +161,26 @@ def _check(line: str, path: Path, algo: str, num_seeds: int) -> dict[str, Any]:
     try:
         entry: dict[str, Any] = json.loads(line)
         same = ALGORITHMS[algo](**entry["settings"]) == sample(algo, entry["trial"])
+        scored_alike = all(entry.get(name) == value for name, value in SCORING.items())
         same &= all(len(entry["final"][method]) == num_seeds for method in METHODS)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a file of tuning trials, or a damaged one: {error!r}") from error
     if not same:
         raise ValueError(f"{path} holds trials of another search: choose another file")
+    if not scored_alike:
+        raise ValueError(f"{path} holds trials that were not scored with {SCORING}: choose another file")
     return entry
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the search; see `--help`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tune", description=__doc__)
     parser.add_argument("--algo", choices=ALGORITHMS, default="ppo", help="SB3 algorithm (default: ppo)")
-    parser.add_argument("--trials", type=int, default=24, help="settings to try (default: 24)")
-    parser.add_argument("--seeds", type=int, default=4, help="tuning seeds per method, from 0 up (default: 4)")
-    parser.add_argument("--workers", type=int, default=2, help="runs at a time (default: 2)")
+    parser.add_argument("--trials", type=count, default=24, help="settings to try (default: 24)")
+    parser.add_argument("--seeds", type=count, default=4, help="tuning seeds per method, from 0 up (default: 4)")
+    parser.add_argument("--workers", type=count, default=2, help="runs at a time (default: 2)")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/tune.jsonl"), help="output file")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     console = Console()
     done = []
     try:

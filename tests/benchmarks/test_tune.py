@@ -66,6 +66,23 @@ def test_damaged_files_are_refused(tmp_path, line):
     assert path.read_text() == line + "\n"
 
 
+@pytest.mark.parametrize("name", ["num_starts", "protocol"])
+def test_trials_that_were_scored_otherwise_are_refused(tmp_path, name):
+    path = tmp_path / "tune.jsonl"
+    (entry,) = tune.search(path, "ppo", trials=1, num_seeds=2, workers=1)
+    for other in (entry | {name: -1}, {key: value for key, value in entry.items() if key != name}):
+        path.write_text(json.dumps(other) + "\n")
+        with pytest.raises(ValueError, match=f"not scored with .*{name}"):
+            list(tune.search(path, "ppo", trials=1, num_seeds=2, workers=1))
+
+
+@pytest.mark.parametrize("option", ["--trials", "--seeds", "--workers"])
+def test_counts_are_at_least_1(option, capsys):
+    with pytest.raises(SystemExit):
+        tune.main([option, "0"])
+    assert f"{option}: must be a whole number of at least 1, got '0'" in capsys.readouterr().err
+
+
 def test_trials_of_another_search_are_refused(tmp_path):
     path = tmp_path / "tune.jsonl"
     (entry,) = tune.search(path, "ppo", trials=1, num_seeds=2, workers=1)
