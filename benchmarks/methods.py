@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +48,9 @@ class Method:
         return spec.settings.build(GATED[spec.algo], env, policy_kwargs, spec.seed)
 
     def begin_transfer(self, spec: RunSpec, model: BaseAlgorithm, env: VecEnv) -> None:
-        """Move a pretrained model to the target: a fresh environment, optimizer and buffer, the new task's difficulty.
+        """Move a pretrained model to the target: a fresh environment and buffer, the new task's difficulty.
+
+        All optimizers forget their moments; SAC's entropy coefficient goes on from the value that it has.
 
         With `gates_only` nothing that decides the deterministic action trains, except the k's. Critics and the spread
         of the exploration train on: the algorithms need them to learn, and no deployed policy contains them.
@@ -56,9 +59,8 @@ class Method:
         env.seed(spec.seed)
         if isinstance(model, OffPolicyAlgorithm) and model.replay_buffer is not None:
             model.replay_buffer.reset()  # what it holds is not how the new task behaves
-        for owner in (model.policy, getattr(model.policy, "actor", None), getattr(model.policy, "critic", None)):
-            if hasattr(owner, "optimizer"):
-                owner.optimizer.state.clear()  # type: ignore[union-attr]
+        for optimizer in _optimizers(model):
+            optimizer.state.clear()
         if isinstance(model.policy, KGatedMixin):
             model.policy.task_difficulty = task_difficulty(spec.target)
             if self.gates_only:
@@ -75,6 +77,15 @@ METHODS: dict[str, Method] = {
     "fine-tune": Method(summary="SB3's MlpPolicy; everything adapts"),
     "scratch": Method(summary="SB3's MlpPolicy, trained on the target alone", pretrains=False),
 }
+
+
+def _optimizers(model: BaseAlgorithm) -> Iterator[torch.optim.Optimizer]:
+    """All of a model's: the policy's or those of its parts, and SAC's of the entropy coefficient."""
+    owners: tuple[Any, ...] = (model.policy, *model.policy.children(), model)
+    for owner in owners:
+        for name in ("optimizer", "ent_coef_optimizer"):
+            if getattr(owner, name, None) is not None:
+                yield getattr(owner, name)
 
 
 def find_method(name: str) -> Method:

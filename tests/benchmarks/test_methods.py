@@ -4,6 +4,7 @@ import torch
 
 from benchmarks.environments import make_training_env
 from benchmarks.methods import METHODS, count_adapted, find_method
+from benchmarks.settings import SACSettings
 from nb_agents.gates import named_gates
 
 
@@ -68,6 +69,20 @@ def test_gated_policies_are_told_the_difficulty(quick_spec):
 def test_the_optimizer_starts_afresh(quick_spec):
     model, _ = transferred(quick_spec())
     assert not model.policy.optimizer.state
+
+
+@pytest.mark.parametrize("method", ["nb-pro-k", "fine-tune"])
+def test_the_optimizers_of_sac_start_afresh_and_its_coefficient_goes_on(quick_spec, method):
+    settings = SACSettings(frame_skip=20, learning_starts=10, gradient_steps=1, batch_size=8, net_arch=(8, 8))
+    spec = quick_spec(method=method, algo="sac", settings=settings)
+    model = METHODS[method].build(spec, make_training_env(spec, spec.source), spec.source)
+    model.learn(50)
+    optimizers = (model.actor.optimizer, model.critic.optimizer, model.ent_coef_optimizer)
+    coefficient = model.log_ent_coef.detach().clone()
+    assert all(optimizer.state for optimizer in optimizers)
+    METHODS[method].begin_transfer(spec, model, make_training_env(spec, spec.target))
+    assert not any(optimizer.state for optimizer in optimizers)
+    assert torch.equal(model.log_ent_coef.detach(), coefficient)
 
 
 def test_unknown_method():
