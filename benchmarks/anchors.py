@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from benchmarks.environments import reference_return
@@ -40,7 +41,11 @@ PUBLISHED_TARGET: Context = {"A": 1.8}
 
 
 def reference_returns(context: Context) -> dict[str, float]:
-    """Mean return of each of `CONTROLLERS` over the fixed starts."""
+    """Mean return of each of `CONTROLLERS` over the fixed starts.
+
+    Raises:
+        ValueError: a controller cannot be had in this context.
+    """
     return {name: reference_return(controller, context) for name, controller in CONTROLLERS.items()}
 
 
@@ -50,5 +55,9 @@ def normalise(score: float, references: dict[str, float]) -> float:
     Args:
         score: a return.
         references: `reference_returns` of the same context.
+
+    Returns:
+        The normalised score; NaN where both ends of the scale are the same return.
     """
-    return (score - references[WORST]) / (references[BEST] - references[WORST])
+    span = references[BEST] - references[WORST]
+    return (score - references[WORST]) / span if span else math.nan

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table as ScreenTable
 
+from benchmarks.anchors import reference_returns
+from benchmarks.arguments import count
 from benchmarks.figures import save_before_and_after, save_curves
 from benchmarks.methods import METHODS
 from benchmarks.records import Run, read_runs, write_atomically
@@ -55,10 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     try:
         specs = _specifications(options)
+        for context in (specs[0].source, specs[0].target):
+            reference_returns(context)  # the report will need them: better known now than after hours of training
         finished = read_runs(options.out, specs[0].shared)
+        options.out.mkdir(parents=True, exist_ok=True)
     except (TypeError, ValueError) as error:
         parser.error(str(error))
-    options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--out {options.out} cannot be a folder: {error.strerror}")
     wanted = {spec.name: finished.get(spec.name) for spec in specs}
     waiting = [spec for spec in specs if wanted[spec.name] is None]
     try:
@@ -88,28 +94,18 @@ def _parser() -> argparse.ArgumentParser:
     add("--methods", nargs="+", choices=METHODS, default=DEFAULT_METHODS, metavar="METHOD",
         help=f"what to compare (default: {' '.join(DEFAULT_METHODS)})")  # fmt: skip
     add("--algo", choices=ALGORITHMS, default="ppo", help="SB3 algorithm that trains (default: ppo)")
-    add("--seeds", type=_count, default=5, metavar="N",
+    add("--seeds", type=count, default=5, metavar="N",
         help=f"number of seeds, from {FIRST_REPORTING_SEED} up; those below are for tuning (default: 5)")  # fmt: skip
-    add("--pretrain-episodes", type=_count, default=50, metavar="N",
+    add("--pretrain-episodes", type=count, default=50, metavar="N",
         help="budget on the source, in episodes of 1,000 physics steps (default: 50)")  # fmt: skip
-    add("--transfer-episodes", type=_count, default=100, metavar="N", help="budget on the target (default: 100)")
+    add("--transfer-episodes", type=count, default=100, metavar="N", help="budget on the target (default: 100)")
     add("--source", nargs="+", default=["A=1.0"], metavar="NAME=VALUE",
         help="parameters of the source pendulum (default: A=1.0)")  # fmt: skip
     add("--target", nargs="+", default=["A=1.8"], metavar="NAME=VALUE",
         help="parameters of the target pendulum, as in A=1.8 torque_gain=0.5 (default: A=1.8)")  # fmt: skip
-    add("--workers", type=_count, default=2, metavar="N", help="runs at a time, one core each (default: 2)")
+    add("--workers", type=count, default=2, metavar="N", help="runs at a time, one core each (default: 2)")
     add("--out", type=Path, default=DEFAULT_OUT, metavar="FOLDER", help=f"output folder (default: {DEFAULT_OUT})")
     return parser
-
-
-def _count(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
-    return value
 
 
 def _specifications(options: argparse.Namespace) -> list[RunSpec]:

@@ -101,6 +101,8 @@ def test_a_folder_with_runs_of_another_specification(tmp_path, capsys, made_up_r
         (["--target", "A"], "a context is written NAME=NUMBER, as in A=1.8; got 'A'"),
         (["--target", "gravity=9.81"], "'gravity'"),
         (["--source", "b=-1"], "b must be at least 0, got -1.0"),
+        (["--target", "A=1.8", "torque_gain=0"], "torque_gain must not be 0"),
+        (["--algo", "sac", "--pretrain-episodes", "1"], "pretrain_episodes is 1, of 2 side by side"),
     ],
 )
 def test_bad_options_are_named_and_nothing_is_made(tmp_path, capsys, options, message):
@@ -109,6 +111,15 @@ def test_bad_options_are_named_and_nothing_is_made(tmp_path, capsys, options, me
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path, capsys):
+    (tmp_path / "out").write_text("mine")
+    for folder in (tmp_path / "out", tmp_path / "out" / "deeper"):
+        with pytest.raises(SystemExit):
+            main(job(folder))
+        assert "cannot be a folder" in capsys.readouterr().err
+    assert (tmp_path / "out").read_text() == "mine"
 
 
 def test_help_names_every_method_and_default(capsys):
