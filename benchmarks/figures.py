@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from benchmarks.anchors import BEST, PUBLISHED, PUBLISHED_TARGET, WORST, reference_returns
 from benchmarks.environments import fixed_starts
 from benchmarks.records import Run, write_atomically
-from benchmarks.report import by_method, caption, describe_context, number
+from benchmarks.report import FEWEST_SEEDS, by_method, caption, conditions, describe_context, number
 from benchmarks.spec import EPISODE_STEPS, RunSpec
 from benchmarks.statistics import interquartile_mean, iqm
 from nb_gym import NBPendulumVectorEnv
@@ -31,7 +31,6 @@ STYLES: dict[str, tuple[str, str]] = {
 }
 """Colour and line of each method: Okabe and Ito's palette, which the colour-blind can tell apart; lines for print."""
 
-TICKS = (-10_000, -3_000, -1_000, -300, -100, -30, -10, -3)
 LABEL_GAP = 0.13
 """Decades between labels of neighbouring lines."""
 
@@ -54,10 +53,7 @@ def save_curves(runs: Sequence[Run], path: Path, command: str) -> None:
     if any(run.summary.steps > spec.transfer_episodes * EPISODE_STEPS for run in runs):
         _mark_transfer(axes, spec)
     _draw_anchors(axes, spec)
-    axes.set_yscale("symlog", linthresh=1.0)
-    axes.set_ylim(1.6 * TICKS[0], TICKS[-1] / 1.6)
-    axes.set_yticks(TICKS, [number(tick, digits=0) for tick in TICKS])
-    axes.minorticks_off()
+    _scale_returns(axes)
     axes.set_xlim(0, max(run.summary.steps for run in runs))
     axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k")
     axes.set_xlabel("environment steps (physics steps, pretraining included)")
@@ -66,7 +62,8 @@ def save_curves(runs: Sequence[Run], path: Path, command: str) -> None:
     axes.grid(axis="y", color="0.92")
     axes.set_axisbelow(True)
     axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=len(STYLES), borderaxespad=0.2)
-    figure.text(0.01, -0.01, f"{caption(runs, command)} {LEGEND}", fontsize=7.5, color="0.35", va="top", wrap=True)
+    text = f"{caption(runs, command)} {conditions(runs)} {LEGEND}"
+    figure.text(0.01, -0.01, text, fontsize=7.5, color="0.35", va="top", wrap=True)
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=150, bbox_inches="tight", pad_inches=0.1)
     write_atomically(path, buffer.getvalue())
@@ -77,10 +74,23 @@ def _draw_method(axes: Axes, name: str, runs: Sequence[Run]) -> None:
     scores = np.array([run.result.curve.target for run in runs])  # (num_runs, num_evaluations)
     colour, line = STYLES[name]
     axes.plot(steps, interquartile_mean(scores, axis=0), color=colour, linestyle=line, label=name, linewidth=1.8)
+    if len(runs) < FEWEST_SEEDS:
+        return
     rng = np.random.default_rng(0)
     band = [iqm(column, rng, num_resamples=500) for column in scores.T]
     low, high = ([getattr(point, end) for point in band] for end in ("low", "high"))
     axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _scale_returns(axes: Axes) -> None:
+    """A logarithmic axis that holds everything drawn; ticks at 1 and 3 times the powers of ten."""
+    low, high = axes.dataLim.intervaly
+    axes.set_yscale("symlog", linthresh=1.0)
+    axes.set_ylim(1.6 * low, high / 1.6)
+    ticks = [-factor * 10.0**power for power in range(int(np.log10(-low)) + 2) for factor in (1, 3)]
+    shown = [tick for tick in sorted(ticks) if 1.6 * low <= tick <= high / 1.6]
+    axes.set_yticks(shown, [number(tick, digits=0) for tick in shown])
+    axes.minorticks_off()
 
 
 def _mark_transfer(axes: Axes, spec: RunSpec) -> None:

@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
-from benchmarks.figures import STYLES, _spread, save_before_and_after, save_curves
+from benchmarks.figures import STYLES, _scale_returns, _spread, save_before_and_after, save_curves
 from benchmarks.methods import METHODS
 
 
@@ -23,6 +25,19 @@ def test_curves(made_up_run, tmp_path):
 def test_one_run_makes_a_figure(made_up_run, tmp_path):
     save_curves([made_up_run(method="scratch", target={"A": 1.5})], tmp_path / "curves.png", "command")
     assert (tmp_path / "curves.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(("low", "high"), [(-18_150.0, -2.5), (-40.0, -0.4)])
+def test_the_axis_holds_everything_drawn(low, high):
+    axes = Figure().subplots()
+    axes.plot([0, 1], [-20.0, high])
+    axes.axhline(low)
+    _scale_returns(axes)
+    bottom, top = axes.get_ylim()
+    assert bottom < low < high < top
+    ticks = axes.get_yticks()
+    assert bottom <= min(ticks) <= 0.3 * low
+    assert -3.0 <= max(ticks) <= top
 
 
 def test_before_and_after(made_up_run, tmp_path):

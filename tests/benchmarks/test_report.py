@@ -1,3 +1,6 @@
+import math
+import re
+
 import pytest
 
 from benchmarks.anchors import CONTROLLERS, normalise, reference_returns
@@ -21,10 +24,13 @@ from benchmarks.statistics import Estimate
 
 @pytest.fixture
 def runs(made_up_run):
-    """Two methods, three seeds; nb-pro is better than fine-tune by 4, 5 and 6."""
-    finals = {("nb-pro", 100): -10.0, ("nb-pro", 101): -11.0, ("nb-pro", 102): -12.0}
-    finals |= {("fine-tune", 100): -14.0, ("fine-tune", 101): -16.0, ("fine-tune", 102): -18.0}
-    return [made_up_run(method=method, seed=seed, final=final) for (method, seed), final in finals.items()]
+    """Two methods, five seeds; nb-pro is better than fine-tune by 3 to 7."""
+    finals = {"nb-pro": (-9.0, -10.0, -11.0, -12.0, -13.0), "fine-tune": (-12.0, -14.0, -16.0, -18.0, -20.0)}
+    return [
+        made_up_run(method=method, seed=seed, final=final)
+        for method, each in finals.items()
+        for seed, final in enumerate(each, start=100)
+    ]
 
 
 def row_of(table, name):
@@ -37,7 +43,9 @@ def test_results(runs):
     assert table.title == "Return at A = 1.8"
     row = row_of(table, "nb-pro")
     assert row["zero-shot"] == "−900.0"
-    assert row["final [95 % CI]"] == "−11.0 [−12.0, −10.0]"
+    assert re.fullmatch(r"−11\.0 \[−1[12]\.\d, −(9|10)\.\d\]", row["final [95 % CI]"])
+    assert row["last 10 evaluations"] == "−155.5"  # of -300 and each seed's final
+    assert row["seeds"] == "5"
     assert row["best training episode [95 % CI]"] == "−80.0 [−80.0, −80.0]"
     assert row["last 10 training episodes"] == "−367.5"
     assert row["source task afterwards [95 % CI]"] == "−50.0 [−50.0, −50.0]"
@@ -68,9 +76,12 @@ def test_references_are_those_of_the_design_page():
 
 
 def test_comparison_is_paired_by_seed(runs, made_up_run):
-    runs = [*runs, made_up_run(method="nb-pro", seed=103, final=-9999.0)]  # a seed that fine-tune did not run
+    runs = [*runs, made_up_run(method="nb-pro", seed=105, final=-9999.0)]  # a seed that fine-tune did not run
     (row,) = comparison_table(runs).rows
-    assert row == ["`nb-pro`", "+5.0 [+4.0, +6.0]", "1.00 [1.00, 1.00]", "3"]
+    assert row[0] == "`nb-pro`"
+    assert re.fullmatch(r"\+5\.0 \[\+[34]\.\d, \+[567]\.\d\]", row[1])
+    assert row[2].startswith("0.94 [")  # of 25 pairs -12 and -12 count half, -13 and -12 nothing
+    assert row[3] == "5"
 
 
 def test_no_comparison_without_the_baseline(runs):
@@ -78,14 +89,37 @@ def test_no_comparison_without_the_baseline(runs):
     assert comparison_table([run for run in runs if run.spec.method == "fine-tune"]) is None
 
 
-def test_one_seed_has_no_interval(runs):
-    assert row_of(results_table(runs[:1]), "nb-pro")["final [95 % CI]"] == "−10.0"
+@pytest.mark.parametrize("num_seeds", [1, 4])
+def test_few_seeds_have_no_interval(runs, num_seeds):
+    """Their bootstrap intervals would cover a half (2 seeds) to 87 % (4 seeds)."""
+    few = [run for run in runs if run.spec.seed < 100 + num_seeds]
+    assert "[" not in row_of(results_table(few), "nb-pro")["final [95 % CI]"]
+    for table in (comparison_table(few), gains_table(few)):
+        assert not any("[" in cell for row in table.rows for cell in row)
+
+
+def test_a_method_that_lacks_a_run_shows_how_many_it_has(runs):
+    table = results_table(runs[1:])
+    assert (row_of(table, "nb-pro")["seeds"], row_of(table, "fine-tune")["seeds"]) == ("4", "5")
+
+
+def test_the_page_says_what_policies_and_controllers_see(runs, made_up_run):
+    text = "Policies observe theta, theta_dot, sin_drive, cos_drive and decide once per 20 physics steps"
+    page = markdown_page(runs, "command")
+    assert text in page
+    assert "nominal 95 %" in page
+    assert "In the `-k` rows" not in page
+    assert "In the `-k` rows" in markdown_page([made_up_run(method="nb-k")], "command")
+
+
+def test_a_scale_without_length_normalises_nothing():
+    assert math.isnan(normalise(-1.0, {"no torque": -2.0, "drive cancelled + PD": -2.0}))
 
 
 def test_groups_are_in_the_order_of_the_methods_and_seeds(runs):
     groups = by_method(reversed(runs))
     assert list(groups) == ["nb-pro", "fine-tune"]
-    assert [run.spec.seed for run in groups["nb-pro"]] == [100, 101, 102]
+    assert [run.spec.seed for run in groups["nb-pro"]] == [100, 101, 102, 103, 104]
 
 
 def test_page_is_markdown_that_says_how_it_was_made(runs):
@@ -94,14 +128,14 @@ def test_page_is_markdown_that_says_how_it_was_made(runs):
     assert lines[0] == "| " + " | ".join(COLUMNS) + " |"
     assert len({line.count("|") for line in lines[: 2 + 9]}) == 1
     assert lines[-1] == caption(runs, "python -m benchmarks.transfer --seeds 3")
-    assert "3 seeds (100 to 102); PPO; 2 + 4 episodes of 1,000 physics steps; A = 1 → A = 1.8" in lines[-1]
+    assert "5 seeds (100 to 104); PPO; 2 + 4 episodes of 1,000 physics steps; A = 1 → A = 1.8" in lines[-1]
     assert "`python -m benchmarks.transfer --seeds 3` at 0123456789ab" in lines[-1]
 
 
 def test_table_with_fewer_columns(runs):
     table = results_table(runs).select(MAIN_COLUMNS)
     assert tuple(table.columns) == MAIN_COLUMNS
-    assert table.rows[0] == ["`nb-pro`", "−11.0 [−12.0, −10.0]", "−80.0 [−80.0, −80.0]", "10"]
+    assert [table.rows[0][i] for i in (0, 2, 3)] == ["`nb-pro`", "−80.0 [−80.0, −80.0]", "10"]
 
 
 def test_texts():
@@ -109,7 +143,7 @@ def test_texts():
     assert number(-999.94) == "−999.9"
     assert number(5.0, signed=True) == "+5.0"
     assert number(float("nan")) == ""
-    assert interval(Estimate(-1.0, -2.0, -0.5)) == "−1.0 [−2.0, −0.5]"
+    assert interval(Estimate(-1.0, -2.0, -0.5), 5) == "−1.0 [−2.0, −0.5]"
     assert describe_context({"A": 1.8, "torque_gain": -1.0}) == "A = 1.8, torque_gain = −1"
     assert describe_context({}) == "the defaults"
     assert describe_seeds([100]) == "1 seed (100)"
@@ -117,7 +151,7 @@ def test_texts():
 
 
 def test_gains_are_paired_within_runs(made_up_run):
-    runs = [made_up_run(method=method, seed=seed) for method in ("nb-k", "scratch") for seed in (100, 101)]
+    runs = [made_up_run(method=method, seed=seed) for method in ("nb-k", "scratch") for seed in range(100, 105)]
     (row,) = gains_table(runs).rows
     # zero-shot -900 and final -10 in every run; the source task stays at -50
-    assert row == ["`nb-k`", "+890.0 [+890.0, +890.0]", "+0.0 [+0.0, +0.0]", "2"]
+    assert row == ["`nb-k`", "+890.0 [+890.0, +890.0]", "+0.0 [+0.0, +0.0]", "5"]
