@@ -174,8 +174,9 @@ def caption(runs: Sequence[Run], command: str) -> str:
     spec = runs[0].spec
     seeds = sorted({run.spec.seed for run in runs})
     commits = sorted({run.commit or "no commit" for run in runs})
+    intervals = " and 95 % bootstrap intervals" if len(seeds) >= FEWEST_SEEDS else ""
     return (
-        f"Interquartile means and 95 % bootstrap intervals over {describe_seeds(seeds)}; {spec.algo.upper()};"
+        f"Interquartile means{intervals} over {describe_seeds(seeds)}; {spec.algo.upper()};"
         f" {describe_budget(spec)}; {describe_context(spec.source)} → {describe_context(spec.target)}."
         f" Made by `{command}` at {', '.join(commits)}."
     )
@@ -190,8 +191,7 @@ def conditions(runs: Sequence[Run]) -> str:
     ]
     if any(METHODS[run.spec.method].gates_only for run in runs):
         sentences.append(
-            "In the `-k` rows the critic and the spread of the exploration train as well; no deployed policy contains"
-            " them."
+            "With `-k` the critic and the spread of the exploration train as well; no deployed policy contains them."
         )
     return " ".join(sentences)
 

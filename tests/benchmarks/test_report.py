@@ -96,6 +96,7 @@ def test_few_seeds_have_no_interval(runs, num_seeds):
     assert "[" not in row_of(results_table(few), "nb-pro")["final [95 % CI]"]
     for table in (comparison_table(few), gains_table(few)):
         assert not any("[" in cell for row in table.rows for cell in row)
+    assert "intervals" not in caption(few, "command")
 
 
 def test_a_method_that_lacks_a_run_shows_how_many_it_has(runs):
@@ -108,8 +109,8 @@ def test_the_page_says_what_policies_and_controllers_see(runs, made_up_run):
     page = markdown_page(runs, "command")
     assert text in page
     assert "nominal 95 %" in page
-    assert "In the `-k` rows" not in page
-    assert "In the `-k` rows" in markdown_page([made_up_run(method="nb-k")], "command")
+    assert "With `-k`" not in page
+    assert "With `-k`" in markdown_page([made_up_run(method="nb-k")], "command")
 
 
 def test_a_scale_without_length_normalises_nothing():
