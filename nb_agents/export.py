@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +25,7 @@ from stable_baselines3.common.vec_env import (
 from torch import nn
 from torch.distributions import Distribution
 
+from nb_agents.files import write_atomically
 from nb_agents.folding import copy_policy, fold_gates
 from nb_agents.gates import named_gates
 from nb_agents.weights import FoldError
@@ -140,7 +139,7 @@ def export_onnx(model: BaseAlgorithm, path: str | os.PathLike[str], normalize: V
             verbose=False,
         )
     assert program is not None
-    _write(program.model_proto.SerializeToString(), Path(path))
+    write_atomically(path, program.model_proto.SerializeToString())
 
 
 @contextlib.contextmanager
@@ -229,15 +228,3 @@ def _ungated(policy: BasePolicy) -> BasePolicy:
         if any(named_gates(policy)):
             return fold_gates(policy)
     return copy_policy(policy)
-
-
-def _write(data: bytes, path: Path) -> None:
-    """Write a file whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

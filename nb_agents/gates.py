@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from nb_agents.validation import check_number
-
-if TYPE_CHECKING:
-    from nb_agents.k_target import KTarget
 
 ACTIVATIONS: tuple[type[nn.Module], ...] = (
     nn.CELU, nn.ELU, nn.GELU, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.LeakyReLU, nn.LogSigmoid, nn.Mish, nn.PReLU,
@@ -32,6 +29,13 @@ NORMALIZATIONS: tuple[type[nn.Module], ...] = (
 """Layers that rescale activations; right behind an activation one would undo a gate, so the gate goes behind it."""
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+class Regularizer(Protocol):
+    """What can be added to the gradient of a gate's k; `nb_agents.k_target.KTarget` is one."""
+
+    def add_gradient(self, k: torch.Tensor) -> None:
+        """Add a gradient to ``k.grad``, shape ``(1 + n_blocks,)``."""
 
 
 class KGate(nn.Module):
@@ -80,7 +84,7 @@ class KGate(nn.Module):
         self.block_size = block_size
         self.spatial_dims = spatial_dims
         self.activation = nn.Identity() if activation is None else activation
-        self.regularizer: tuple[KTarget, ...] = ()  # a tuple hides it from nn.Module: the policy owns it, saves it once
+        self.regularizer: tuple[Regularizer, ...] = ()  # a tuple hides it from nn.Module: the policy owns it
         n_blocks = 0 if block_size is None else -(-n_units // block_size)
         membership = torch.ones(n_units, 1 + n_blocks)
         if block_size is not None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from nb_agents.files import write_atomically
 from nb_agents.fingerprint import Fingerprint
 
 FORMAT = "nb_agents.Battery 1"
@@ -37,13 +37,7 @@ def write(
         "metadata": json.dumps(notes),  # in the order of capture, which safetensors does not keep
     }
     content = safetensors.torch.save({name: tensor.cpu() for name, tensor in k.items()}, header)
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, content)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Fingerprint, dict[str, tuple[torch.Tensor, dict[str, Any]]]]:

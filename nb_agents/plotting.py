@@ -5,16 +5,14 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
 from nb_agents.files import write_atomically
-
-if TYPE_CHECKING:
-    from nb_agents.callbacks import GateHistory
+from nb_agents.history import GateHistory
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette, which the colour-blind can tell apart; yellow, too pale for lines, is left out."""

@@ -12,7 +12,7 @@ from stable_baselines3.common.logger import configure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nb_agents import KGateCallback
-from nb_agents.callbacks import GateHistory
+from nb_agents.history import GateHistory
 from nb_agents.plotting import plot_gates
 
 START = 1 / (1 + math.exp(-0.25))

@@ -104,7 +104,7 @@ class Recorder:
 )
 def test_the_regularizer_is_called_once_per_backward_whatever_was_done_to_the_gate(copied: Any) -> None:
     gate = KGate(4)
-    gate.regularizer = (Recorder(),)  # type: ignore[assignment]
+    gate.regularizer = (Recorder(),)
     gate = copied(gate)
     Recorder.calls = 0
     x = torch.ones(2, 4, dtype=gate.k.dtype)
@@ -129,7 +129,7 @@ def empty(gate: KGate) -> None:
 @pytest.mark.parametrize("replace", [assign, assign_itself, empty, copy.copy])
 def test_the_regularizer_survives_a_replaced_parameter(replace: Any) -> None:
     gate = KGate(4)
-    gate.regularizer = (Recorder(),)  # type: ignore[assignment]
+    gate.regularizer = (Recorder(),)
     replace(gate)
     Recorder.calls = 0
     gate(torch.ones(1, 4)).sum().backward()
