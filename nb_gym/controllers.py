@@ -60,12 +60,15 @@ def bang_bang(
 def feed_forward(kp: float = 100.0, kd: float = 20.0) -> Controller:
     """The drive cancelled and a PD controller on top: u = (−A·sin(ω·t + φ) − kp·θ − kd·θ̇) / c.
 
-    It knows the context and the time, and is the reference that a normalised score of 1 stands for.
+    It knows the context and the time, and is the reference that a normalised score of 1 stands for. The controller
+    raises ValueError where c = `torque_gain` is 0 and no torque cancels anything.
     """
 
     def controller(
         theta: FloatArray, theta_dot: FloatArray, t: FloatArray, context: Context, rng: np.random.Generator
     ) -> FloatArray:
+        if np.any(context.torque_gain == 0):
+            raise ValueError(f"torque_gain must not be 0 for feed_forward, got {context.torque_gain!r}")
         drive = context.A * np.sin(context.omega * t + context.phase)
         torque: FloatArray = (-drive - kp * theta - kd * theta_dot) / context.torque_gain
         return torque

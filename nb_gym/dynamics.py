@@ -154,9 +154,13 @@ def difficulty(A: Value) -> Value:
         A float for a number, an array for an array.
 
     Raises:
-        ValueError: If `A` is not finite.
+        ValueError: If `A` is not finite, or no number.
     """
-    if not np.all(np.isfinite(A)):
-        raise ValueError(f"A must be finite, got {A!r}")
+    try:
+        finite = bool(np.all(np.isfinite(A)))
+    except (TypeError, ValueError):  # no numbers, or ragged
+        finite = False
+    if not finite:
+        raise ValueError(f"A must be a finite number or an array of them, got {A!r}")
     tau = np.clip((np.asarray(A, dtype=np.float64) - 1.0) / 0.8, 0.0, 1.0)
     return float(tau) if tau.ndim == 0 else tau

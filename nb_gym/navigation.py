@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias, cast
 
@@ -15,7 +14,14 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from nb_gym.settings import parse_autoreset_mode, parse_count, parse_reset_mask, parse_seeds
+from nb_gym.settings import (
+    parse_autoreset_mode,
+    parse_count,
+    parse_mapping,
+    parse_reset_mask,
+    parse_seeds,
+    real_array,
+)
 
 FloatArray: TypeAlias = NDArray[np.float64]
 BoolArray: TypeAlias = NDArray[np.bool_]
@@ -194,7 +200,7 @@ class Navigation2DVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], 
             ResetNeeded: If the mask leaves out environments that never began an episode.
             ValueError: If an option is unknown or not accepted; nothing has changed then.
         """
-        options = dict(options or {})
+        options = parse_mapping(options)
         mask = parse_reset_mask(options.pop("reset_mask", None), self.num_envs)
         goal = _parse_options(options, self.num_envs)
         seeds = None if seed is None or isinstance(seed, (int, np.integer)) else parse_seeds(seed, self.num_envs)
@@ -281,24 +287,22 @@ def _parse_goal(goal: Any, num_envs: int | None = None) -> FloatArray | None:
     if goal is None:
         return None
     shapes = [(2,)] if num_envs is None else [(2,), (num_envs, 2)]
-    try:
-        array = np.array(goal, dtype=np.float64)
-    except (TypeError, ValueError):  # not numbers, or a ragged sequence
-        array = np.array(math.nan)
+    array = real_array(goal)
     if array.shape not in shapes or not np.isfinite(array).all():
         raise ValueError(f"goal must be finite and of shape {' or '.join(map(str, shapes))}, or None, got {goal!r}")
-    return array
+    return array.astype(np.float64)
 
 
 def _parse_options(options: dict[str, Any] | None, num_envs: int | None = None) -> FloatArray | None:
-    for name in options or {}:
+    options = parse_mapping(options)
+    for name in options:
         if name != "goal":
             raise ValueError(f"unknown reset option {name!r}; accepted is 'goal'")
-    return _parse_goal((options or {}).get("goal"), num_envs)
+    return _parse_goal(options.get("goal"), num_envs)
 
 
 def _parse_moves(actions: Any, shape: tuple[int, ...]) -> FloatArray:
-    moves = np.asarray(actions, dtype=np.float64)
+    moves = real_array(actions)
     if moves.shape != shape or not np.isfinite(moves).all():
         raise ValueError(f"action must be finite moves, an array of shape {shape}, got {actions!r}")
-    return moves
+    return moves.astype(np.float64, copy=False)

@@ -15,6 +15,7 @@ from nb_gym import dynamics
 from nb_gym.dynamics import CHANNELS, Context, DriveSchedule
 from nb_gym.rendering import Renderer, Scene
 from nb_gym.settings import (
+    NoEpisodeError,
     Setting,
     draw_episode,
     make_spaces,
@@ -23,6 +24,7 @@ from nb_gym.settings import (
     parse_observe,
     parse_options,
     parse_render_mode,
+    real_array,
     real_time_fps,
 )
 
@@ -126,16 +128,16 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         render_mode: str | None = None,
         **context: Any,
     ) -> None:
-        self.frame_skip = parse_count("frame_skip", frame_skip)
-        self.episode_steps = parse_count("episode_steps", episode_steps)
+        self._frame_skip = parse_count("frame_skip", frame_skip)
+        self._episode_steps = parse_count("episode_steps", episode_steps)
         self.observe = parse_observe(observe)
         self.render_mode = parse_render_mode(render_mode, self.metadata["render_modes"])
         self._settings = parse_context(context)
-        self.metadata = self.metadata | {"render_fps": real_time_fps(self._settings, self.frame_skip)}
+        self.metadata = self.metadata | {"render_fps": real_time_fps(self._settings, self._frame_skip)}
         self.observation_space, self.action_space = make_spaces(self._settings, self.observe)
         self._renderer: Renderer | None = None
         self._drive: DriveSchedule | None = None
-        self._steps = self.episode_steps  # as after an episode: a step needs a reset first
+        self._steps = self._episode_steps  # as after an episode: a step needs a reset first
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -166,7 +168,7 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self._torque = 0.0
         self._return = 0.0
         if self._drive is None or not self._drive.holds_for(self._context):
-            self._drive = DriveSchedule(self._context, self.episode_steps)
+            self._drive = DriveSchedule(self._context, self._episode_steps)
         self._context_info = self._context._asdict()
         self._max_torque = float(self._context.max_torque)
 
@@ -184,21 +186,21 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             ResetNeeded: If no episode is running.
             ValueError: If the action has another shape or is not finite; the state stays as it was.
         """
-        if self._drive is None or self._steps >= self.episode_steps:
+        if self._drive is None or self._steps >= self._episode_steps:
             raise ResetNeeded("no episode is running: call reset() before step()")
         torque = self._torque = self._parse_action(action)
-        drives = self._drive(self._steps, min(self.frame_skip, self.episode_steps - self._steps))
+        drives = self._drive(self._steps, min(self._frame_skip, self._episode_steps - self._steps))
         theta, theta_dot, reward = dynamics.simulate(self._theta, self._theta_dot, torque, drives, self._context)
         self._theta, self._theta_dot, reward = float(theta), float(theta_dot), float(reward)
         self._steps += len(drives)
         self._return += reward
         if self.render_mode == "human":
             self.render()
-        return self._observation(), reward, False, self._steps >= self.episode_steps, self._info()
+        return self._observation(), reward, False, self._steps >= self._episode_steps, self._info()
 
     def _parse_action(self, action: Any) -> float:
-        array = np.asarray(action)
-        torque = float(array[0]) if array.shape == (1,) and array.dtype.kind in "fiu" else math.nan
+        array = real_array(action)
+        torque = float(array[0]) if array.shape == (1,) else math.nan
         if not math.isfinite(torque):
             raise ValueError(f"action must be one finite torque, an array of shape (1,), got {action!r}")
         limit = self._max_torque
@@ -252,16 +254,33 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         return self.__dict__ | {"_renderer": None}
 
     @property
+    def frame_skip(self) -> int:
+        """Physics steps per decision; set when the environment is made."""
+        return self._frame_skip
+
+    @property
+    def episode_steps(self) -> int:
+        """Physics steps per episode; set when the environment is made."""
+        return self._episode_steps
+
+    @property
     def state(self) -> tuple[float, float]:
-        """Angle θ (rad) and angular velocity θ̇ (rad/s) in full precision."""
+        """Angle θ (rad) and angular velocity θ̇ (rad/s) in full precision; `ResetNeeded` before the first reset."""
+        self._check_begun("state")
         return self._theta, self._theta_dot
 
     @property
     def time(self) -> float:
-        """Time since the start of the episode, s."""
+        """Time since the start of the episode, s; `ResetNeeded` before the first reset."""
+        self._check_begun("time")
         return self._steps * cast(float, self._context.dt)
 
     @property
     def context(self) -> Context:
-        """The context parameters in force."""
+        """The context parameters in force; `ResetNeeded` before the first reset."""
+        self._check_begun("context")
         return self._context
+
+    def _check_begun(self, name: str) -> None:
+        if self._drive is None:
+            raise NoEpisodeError(f"there is no {name} before the first episode: call reset() first")

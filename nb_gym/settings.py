@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from gymnasium import spaces
+from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
@@ -20,9 +21,19 @@ Setting: TypeAlias = float | Range | FloatArray
 LIMIT = 1e6
 """Largest absolute value of a setting, and the observation space's bound where nothing physical gives one."""
 
+
+class NoEpisodeError(ResetNeeded, AttributeError):
+    """Something was asked of an environment before its first reset.
+
+    It is an AttributeError, too, so that `hasattr`, and with it what looks through an environment's attributes, finds
+    the attribute missing instead of failing.
+    """
+
+
 _NOT_NEGATIVE = frozenset({"b"})
 _POSITIVE = frozenset({"dt", "max_torque"})
 _STATE = ("theta", "theta_dot")
+_NOT_REAL = np.array(np.nan)
 
 
 def parse_setting(name: str, value: Any, num_envs: int | None = None) -> Setting:
@@ -102,10 +113,11 @@ def parse_options(
         ValueError: If a name is unknown or a value not accepted.
     """
     accepted = (*Context._fields, *_STATE)
-    for name in options or {}:
+    given = parse_mapping(options)
+    for name in given:
         if name not in accepted:
             raise ValueError(f"unknown reset option {name!r}; accepted are {list(accepted)}")
-    merged = {**settings, **{name: parse_setting(name, value, num_envs) for name, value in (options or {}).items()}}
+    merged = {**settings, **{name: parse_setting(name, value, num_envs) for name, value in given.items()}}
     if np.max(merged["max_torque"]) > np.max(settings["max_torque"]):
         raise ValueError(
             f"max_torque of an episode must be within the action space, at most {np.max(settings['max_torque'])}, "
@@ -113,6 +125,13 @@ def parse_options(
         )
     _check_stable(merged)
     return merged
+
+
+def parse_mapping(options: Any) -> dict[str, Any]:
+    """Check that the options of a reset are a mapping, or None; the dictionary is a new one."""
+    if options is not None and not isinstance(options, Mapping):
+        raise ValueError(f"options must be a mapping of names to values, or None, got {options!r}")
+    return dict(options or {})
 
 
 def _check_stable(settings: Mapping[str, Setting]) -> None:
@@ -169,10 +188,20 @@ def parse_observe(observe: Iterable[str]) -> tuple[str, ...]:
     Raises:
         ValueError: If there are none, or a name is unknown or given twice.
     """
-    names = (observe,) if isinstance(observe, str) else tuple(observe)
-    if not names or len(set(names)) < len(names) or not set(names) <= CHANNELS.keys():
+    listed = [observe] if isinstance(observe, str) else list(observe) if isinstance(observe, Iterable) else []
+    names = tuple(name for name in listed if isinstance(name, str) and name in CHANNELS)
+    if not names or len(names) < len(listed) or len(set(names)) < len(names):
         raise ValueError(f"observe must name one or more of {list(CHANNELS)}, each once, got {observe!r}")
     return names
+
+
+def real_array(value: Any) -> NDArray[Any]:
+    """An action as an array of real numbers, not copied where it is one; anything else becomes one NaN, no action."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # a ragged sequence
+        return _NOT_REAL
+    return array if array.dtype.kind in "fiu" else _NOT_REAL
 
 
 def parse_render_mode(render_mode: str | None, accepted: Iterable[str]) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -18,17 +17,20 @@ from nb_gym.batch import BoolArray, PendulumBatch
 from nb_gym.dynamics import CHANNELS, Context, FloatArray, Value
 from nb_gym.rendering import MAX_TILES, Frame, Renderer, Scene
 from nb_gym.settings import (
+    NoEpisodeError,
     Setting,
     draw_episode,
     make_spaces,
     parse_autoreset_mode,
     parse_context,
     parse_count,
+    parse_mapping,
     parse_observe,
     parse_options,
     parse_render_mode,
     parse_reset_mask,
     parse_seeds,
+    real_array,
     real_time_fps,
 )
 
@@ -86,21 +88,21 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
         **context: Any,
     ) -> None:
         self.num_envs = parse_count("num_envs", num_envs)
-        self.frame_skip = parse_count("frame_skip", frame_skip)
-        self.episode_steps = parse_count("episode_steps", episode_steps)
+        frame_skip = parse_count("frame_skip", frame_skip)
+        episode_steps = parse_count("episode_steps", episode_steps)
         if max_episode_steps is not None:
             decisions = parse_count("max_episode_steps", max_episode_steps)
-            self.episode_steps = min(self.episode_steps, decisions * self.frame_skip)
+            episode_steps = min(episode_steps, decisions * frame_skip)
         self.observe = parse_observe(observe)
         self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
         self.render_mode = parse_render_mode(render_mode, self.metadata["render_modes"])
         self._settings = parse_context(context, self.num_envs)
-        fps = real_time_fps(self._settings, self.frame_skip)
+        fps = real_time_fps(self._settings, frame_skip)
         self.metadata = self.metadata | {"autoreset_mode": self.autoreset_mode, "render_fps": fps}
         self.single_observation_space, self.single_action_space = make_spaces(self._settings, self.observe)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._batch = PendulumBatch(self.num_envs, self.frame_skip, self.episode_steps)
+        self._batch = PendulumBatch(self.num_envs, frame_skip, episode_steps)
         self._everywhere = np.ones(self.num_envs, dtype=np.bool_)
         self._everywhere.flags.writeable = False
         self._renderer: Renderer | None = None
@@ -124,7 +126,7 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
             ResetNeeded: If the mask leaves out environments that never began an episode.
             ValueError: If a seed or an option is not accepted; nothing has changed then.
         """
-        options = dict(options or {})
+        options = parse_mapping(options)
         mask = parse_reset_mask(options.pop("reset_mask", None), self.num_envs)
         settings = parse_options(options, self._settings, self.num_envs)
         one_seed = seed is None or isinstance(seed, (int, np.integer))
@@ -179,13 +181,11 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
         return self._observations(), rewards, terminations, truncations, self._info() | final
 
     def _parse_actions(self, actions: Any) -> FloatArray:
-        try:
-            torques = np.array(actions, dtype=np.float64)  # a copy, clipped in place
-        except (TypeError, ValueError):  # ragged, or no numbers
-            torques = np.array(math.nan)
+        torques = real_array(actions)
         if torques.shape != (self.num_envs, 1) or not np.isfinite(torques).all():
             raise ValueError(f"actions must be finite torques, an array of shape ({self.num_envs}, 1), got {actions!r}")
-        torque, limit = torques[:, 0], self._batch.context.max_torque
+        torque = torques[:, 0].astype(np.float64)  # a copy, clipped in place
+        limit = self._batch.context.max_torque
         return np.clip(torque, -limit, limit, out=torque)
 
     def _begin(self, mask: BoolArray, settings: Mapping[str, Setting], seeds: list[int | None] | None = None) -> None:
@@ -268,16 +268,40 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
         return self.__dict__ | {"_renderer": None}
 
     @property
+    def frame_skip(self) -> int:
+        """Physics steps per decision; set when the environments are made."""
+        return self._batch.frame_skip
+
+    @property
+    def episode_steps(self) -> int:
+        """Physics steps per episode; set when the environments are made."""
+        return self._batch.episode_steps
+
+    @property
     def state(self) -> tuple[FloatArray, FloatArray]:
-        """Angles θ (rad) and angular velocities θ̇ (rad/s) in full precision, each of shape `(num_envs,)`."""
+        """Angles θ (rad) and angular velocities θ̇ (rad/s) in full precision, each of shape `(num_envs,)`.
+
+        As `time` and `context`, it raises `ResetNeeded` before the first reset.
+        """
+        self._check_begun("state")
         return self._batch.theta.copy(), self._batch.theta_dot.copy()
 
     @property
     def time(self) -> FloatArray:
         """Time since the start of each episode, s, shape `(num_envs,)`."""
+        self._check_begun("time")
         return np.full(self.num_envs, self._batch.steps * self._batch.context.dt)
 
     @property
     def context(self) -> Context:
-        """The context parameters in force, each a number where all environments share it, else `(num_envs,)`."""
-        return self._batch.context
+        """The context parameters in force, each a number where all environments share it, else `(num_envs,)`.
+
+        The arrays are read-only views.
+        """
+        self._check_begun("context")
+        values = self._batch.context
+        return Context(*(v if isinstance(v, float) else np.broadcast_to(v, self.num_envs) for v in values))
+
+    def _check_begun(self, name: str) -> None:
+        if self._batch.empty:
+            raise NoEpisodeError(f"there is no {name} before the first episode: call reset() first")

@@ -40,6 +40,11 @@ def test_feed_forward_knows_the_context() -> None:
     assert reference_return(controllers.pd(100, 20), **unknown) < -1000
 
 
+def test_feed_forward_needs_an_actuator() -> None:
+    with pytest.raises(ValueError, match=r"torque_gain must not be 0 for feed_forward, got array\(\[1., 0.\]\)"):
+        reference_return(controllers.feed_forward(), n_starts=2, torque_gain=np.array([1.0, 0.0]))
+
+
 def test_bad_arguments() -> None:
     with pytest.raises(ValueError, match="n_starts must be an integer of at least 1, got 0"):
         reference_return(controllers.zero, n_starts=0)

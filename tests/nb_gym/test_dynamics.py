@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,5 +70,9 @@ def test_difficulty_is_zero_at_the_easy_task_and_one_at_the_hard_one() -> None:
     assert difficulty(1.4) == pytest.approx(0.5)
     assert isinstance(difficulty(1.4), float)
     assert_array_equal(difficulty(np.array([0.0, 1.0, 5.0])), [0.0, 0.0, 1.0])
-    with pytest.raises(ValueError, match="A must be finite, got nan"):
-        difficulty(math.nan)
+
+
+@pytest.mark.parametrize("bad", [math.nan, "a", None, [1.0, math.inf], [[1.0], [1.0, 2.0]]])
+def test_difficulty_is_of_finite_numbers(bad: Any) -> None:
+    with pytest.raises(ValueError, match="A must be a finite number or an array of them, got"):
+        difficulty(bad)

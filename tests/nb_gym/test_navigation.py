@@ -146,11 +146,12 @@ def test_bad_calls_change_nothing() -> None:
         env.reset(options={"reset_mask": np.array([True, False])})
     env.reset()
     env.step(np.full((2, 2), 0.05))
-    for actions in (np.zeros(2), np.full((2, 2), np.nan)):
+    for actions in (np.zeros(2), np.full((2, 2), np.nan), [["0", "0"]] * 2, np.zeros((2, 2), dtype=complex), "up"):
         with pytest.raises(ValueError, match="action"):
             env.step(actions)
-    for options in ({"gaol": (0, 0)}, {"goal": (0, np.inf)}, {"reset_mask": np.zeros(2, dtype=bool)}):
-        with pytest.raises(ValueError, match=r"gaol|goal|reset_mask"):
+    bad_mask = {"reset_mask": np.zeros(2, dtype=bool)}
+    for options in ({"gaol": (0, 0)}, {"goal": (0, np.inf)}, {"goal": ("0", "1")}, bad_mask, ["goal"]):
+        with pytest.raises(ValueError, match=r"gaol|goal|reset_mask|options must be a mapping"):
             env.reset(options=options)
     observation = env.step(np.full((2, 2), 0.05))[0]
     assert_array_equal(observation, np.full((2, 2), 0.1, dtype=np.float32))

@@ -17,7 +17,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from numpy.testing import assert_array_equal
 
-from nb_gym import Context, NBPendulumEnv
+from nb_gym import Context, NBPendulumEnv, NBPendulumVectorEnv
 from nb_gym.dynamics import CHANNELS
 
 PUSH = np.array([0.5], dtype=np.float32)
@@ -153,6 +153,30 @@ def test_options_hold_for_one_episode_and_leave_the_later_ones_as_they_were() ->
     assert_array_equal(env.reset()[0], plain[1])
 
 
+@pytest.mark.parametrize("make", [NBPendulumEnv, NBPendulumVectorEnv])
+def test_durations_are_set_when_the_environment_is_made(make: Any) -> None:
+    env = make(frame_skip=2, episode_steps=10)
+    for name, value in (("frame_skip", 2), ("episode_steps", 10)):
+        with pytest.raises(AttributeError, match=name):
+            setattr(env, name, 5)
+        assert getattr(env, name) == value
+
+
+@pytest.mark.parametrize("make", [NBPendulumEnv, NBPendulumVectorEnv])
+def test_before_the_first_reset_there_is_no_state_to_ask_for(make: Any) -> None:
+    env = make()
+    for each in (env, copy.deepcopy(env), pickle.loads(pickle.dumps(env))):
+        for name in ("state", "time", "context"):
+            with pytest.raises(
+                ResetNeeded, match=rf"there is no {name} before the first episode: call reset\(\) first"
+            ):
+                getattr(each, name)
+            assert not hasattr(each, name)
+            each_reset = copy.deepcopy(each)
+            each_reset.reset(seed=0)
+            assert hasattr(each_reset, name)
+
+
 def test_info_is_the_callers_to_change() -> None:
     env = NBPendulumEnv()
     _, info = env.reset(seed=0)
@@ -207,6 +231,9 @@ def test_the_spec_makes_the_same_environment_again() -> None:
         ({"observe": ()}, ValueError, r"observe must name one or more of .*, got \(\)"),
         ({"observe": ("theta", "speed")}, ValueError, "observe must name .*'speed'"),
         ({"observe": ("theta", "theta")}, ValueError, "each once"),
+        ({"observe": None}, ValueError, "observe must name .* got None"),
+        ({"observe": 5}, ValueError, "observe must name .* got 5"),
+        ({"observe": [["theta"]]}, ValueError, r"observe must name .* got \[\['theta'\]\]"),
         ({"render_mode": "ansi"}, ValueError, "render_mode must be None or one of .*got 'ansi'"),
     ],
 )
@@ -225,9 +252,12 @@ def test_bad_arguments(kwargs: dict[str, Any], error: type[Exception], message: 
         ({"max_torque": 2.5}, "max_torque of an episode must be within the action space, at most 2.0, got 2.5"),
         ({"b": 300.0}, "b . dt must be less than 2"),
         ({"reset_mask": np.array([True])}, "unknown reset option 'reset_mask'"),
+        (["A"], r"options must be a mapping of names to values, or None, got \['A'\]"),
+        ([], r"options must be a mapping"),
+        (5, r"options must be a mapping"),
     ],
 )
-def test_bad_options_change_nothing(options: dict[str, Any], message: str) -> None:
+def test_bad_options_change_nothing(options: Any, message: str) -> None:
     env, twin = NBPendulumEnv(), NBPendulumEnv()
     for each in (env, twin):
         each.reset(seed=0)
@@ -237,7 +267,10 @@ def test_bad_options_change_nothing(options: dict[str, Any], message: str) -> No
     assert_array_equal(env.reset()[0], twin.reset()[0])
 
 
-@pytest.mark.parametrize("action", [0.5, [[0.5]], [0.5, 0.5], [], [math.nan], [math.inf], [-math.inf], ["1"], [None]])
+@pytest.mark.parametrize(
+    "action",
+    [0.5, [[0.5]], [0.5, 0.5], [], [math.nan], [math.inf], [-math.inf], ["1"], [None], [True], [1j], [[0], [0, 0]]],
+)
 def test_bad_actions_change_nothing(action: Any) -> None:
     env = NBPendulumEnv()
     env.reset(seed=0)

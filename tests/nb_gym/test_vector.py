@@ -171,6 +171,17 @@ def test_nothing_handed_out_is_written_again(mode: AutoresetMode, num_envs: int)
         assert_array_equal(ours, theirs)
 
 
+def test_the_context_is_only_to_be_read() -> None:
+    envs = NBPendulumVectorEnv(3, A=(1.0, 1.8), b=np.array([0.1, 0.2, 0.3]))
+    envs.reset(seed=0)
+    for each in (envs, copy.deepcopy(envs)):
+        for _ in range(2):
+            for values in (each.context.A, each.context.b, each.reset()[1]["context"]["A"]):
+                with pytest.raises(ValueError, match="read-only"):
+                    values[0] = 99.0
+            each.reset(options={"reset_mask": np.array([True, False, False])})
+
+
 def test_copies_go_on_where_the_original_is() -> None:
     envs = NBPendulumVectorEnv(4, A=(1.0, 1.8), episode_steps=3)
     envs.reset(seed=3)
@@ -233,6 +244,7 @@ def test_bad_arguments(kwargs: dict[str, Any], error: type[Exception], message: 
     [
         ({"options": {"mask": np.ones(3, dtype=bool)}}, "unknown reset option 'mask'"),
         ({"options": {"A": np.ones(4)}}, "A must be"),
+        ({"options": ["A"]}, r"options must be a mapping of names to values, or None, got \['A'\]"),
         ({"options": {"reset_mask": [True, True, False]}}, "reset_mask must be a boolean array of shape"),
         ({"options": {"reset_mask": np.ones(3)}}, "reset_mask must be a boolean array of shape"),
         ({"options": {"reset_mask": np.zeros(3, dtype=bool)}}, "with at least one True"),
@@ -263,6 +275,10 @@ def test_bad_resets_change_nothing(arguments: dict[str, Any], message: str) -> N
         [[0], [math.inf], [0]],
         [[0], [0, 0], [0]],
         "up",
+        [["1.0"], ["2.0"], ["0.0"]],
+        np.ones((3, 1), dtype=bool),
+        np.ones((3, 1), dtype=complex),
+        [[None], [0], [0]],
     ],
 )
 def test_bad_actions_change_nothing(bad: Any) -> None:
