@@ -19,7 +19,7 @@ from stable_baselines3.common.preprocessing import is_image_space, preprocess_ob
 from torch import nn
 from torch.func import functional_call, vmap
 
-_CHUNK_ROWS = 8192
+_CHUNK_ROWS = 4096
 """Rows of activations worked on at a time: about what fits the caches of a core with layers of 64 to 128 units."""
 
 

@@ -33,7 +33,7 @@ class TRPO:
     cg_damping: float = 1e-5
     line_search_steps: int = 15
     backtrack: float = 0.8
-    sub_sampling_factor: int = 5
+    sub_sampling_factor: int = 10
     needs_outer_data: ClassVar[bool] = True
     uses_optimizer: ClassVar[bool] = False
 
