@@ -72,10 +72,13 @@ class Batch:
         """The batch of some of the tasks."""
         return Batch(**{field.name: getattr(self, field.name)[tasks] for field in fields(self)})
 
-    def thin(self, factor: int) -> Batch:
-        """Every ``factor``-th sample of each task, weighted to the same total."""
-        thinned = {field.name: getattr(self, field.name)[:, ::factor] for field in fields(self)}
-        thinned["weights"] = thinned["weights"] / thinned["weights"].sum(dim=1, keepdim=True)
+    def thin(self, samples: int) -> Batch:
+        """So many samples of each task, drawn without replacement, weighted to a total of 1."""
+        # Drawn, not strided: a stride that divides an episode's length would see the same moments of every episode.
+        drawn = torch.randperm(self.weights.shape[1], device=self.weights.device)[:samples]
+        thinned = {field.name: getattr(self, field.name)[:, drawn] for field in fields(self)}
+        total = thinned["weights"].sum(dim=1, keepdim=True)
+        thinned["weights"] = thinned["weights"] / total.clamp_min(1e-12)  # 0 where only padding was drawn
         return Batch(**thinned)
 
     def chunks(self) -> list[tuple[slice, Batch]]:

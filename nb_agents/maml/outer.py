@@ -54,10 +54,17 @@ class MetaData:
     outer: Batch
     second_order: bool = True
 
-    def thin(self, factor: int) -> MetaData:
-        """Every ``factor``-th sample of each task, in every batch."""
-        inner = tuple(batch.thin(factor) for batch in self.inner)
-        return MetaData(self.actor, inner, self.outer.thin(factor), self.second_order)
+    def thin(self, factor: int, least: int) -> MetaData:
+        """One in ``factor`` samples of every batch, but at least ``least`` of each batch (all tasks together)."""
+        if factor == 1:
+            return self
+
+        def thinned(batch: Batch) -> Batch:
+            tasks, samples = batch.weights.shape
+            return batch.thin(max(samples // factor, -(-least // tasks)))
+
+        inner = tuple(thinned(batch) for batch in self.inner)
+        return MetaData(self.actor, inner, thinned(self.outer), self.second_order)
 
     def adapt(self, meta: MetaParameters, *, differentiable: bool) -> Adaptation:
         """The inner loop from ``meta``, on the inner batches."""

@@ -13,6 +13,9 @@ from nb_agents.maml.inner import Adaptation, Batch, surrogate
 from nb_agents.maml.outer import MetaData, MetaParameters, join, loss_gradient
 from nb_agents.validation import check_number
 
+_LEAST_SAMPLES = 2000
+"""The Fisher matrix is estimated on at least so many samples, or on all if there are fewer."""
+
 
 @dataclass(frozen=True)
 class TRPO:
@@ -24,8 +27,9 @@ class TRPO:
         cg_damping: Added to the Fisher matrix's diagonal, >= 0.
         line_search_steps: Tries of the backtracking line search.
         backtrack: Factor between tries, in (0, 1).
-        sub_sampling_factor: The Fisher matrix, which only shapes the step, is estimated on every so-many-th sample
-            (TRPO paper, appendix C); the gradient, and loss and KL of the line search, always use all of them.
+        sub_sampling_factor: The Fisher matrix, which only shapes the step, is estimated on one in so many samples
+            (TRPO paper, appendix C), where there are many; the gradient, and loss and KL of the line search, always
+            use all of them.
     """
 
     max_kl: float = 0.01
@@ -58,7 +62,7 @@ class TRPO:
             data.actor, adaptation.params[-1], data.outer, lambda outputs, batch: surrogate(data.actor, outputs, batch)
         )
         gradient = join(meta, adaptation.pullback(cotangents)).double()
-        fisher = MetaFisher(data.thin(self.sub_sampling_factor), meta, self.cg_damping)
+        fisher = MetaFisher(data.thin(self.sub_sampling_factor, _LEAST_SAMPLES), meta, self.cg_damping)
         direction, residual = conjugate_gradient(fisher.product, gradient, self.cg_steps)
         curvature = torch.dot(direction, gradient - residual)  # xᵀA x without another product
         logs = {"surrogate": loss, "kl": 0.0, "line_search_tries": 0.0}

@@ -309,7 +309,7 @@ def test_the_adapted_models_critic_is_fitted_and_its_actor_is_the_inner_loops() 
             values = model.policy.predict_values(positions).squeeze(-1) / scale
         # −distance / (1 − γ) at most for ever; nearer to the goal is worth more.
         assert values[1] > values[0] > values[2]
-        assert -150 < values[2] < values[1] < 0
+        assert -250 < values[2] < values[1] < 0
     params, _ = maml._run([{"goal": (0.3, 0.25)}], 2, None, None, evaluate=False)
     assert torch.equal(StackedActor(model.policy).get_vector(), params[-1][0])
 
