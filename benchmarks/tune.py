@@ -91,7 +91,7 @@ def _draw_ppo(rng: np.random.Generator) -> PPOSettings:
 def _draw_sac(rng: np.random.Generator) -> SACSettings:
     """One point of a space around SAC's usual values, with as many updates as the time for a run allows."""
     return SACSettings(
-        **_shared(rng, frame_skip=10),
+        **_shared(rng, frame_skip=int(rng.choice([10, 20]))),
         gradient_steps=int(rng.choice([5, 10, 20])),
         learning_rate=float(np.round(10.0 ** rng.uniform(-3.1, -2.6), 4)),
         batch_size=int(rng.choice([128, 256])),
