@@ -13,7 +13,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from benchmarks.settings import AlgorithmSettings
-from benchmarks.spec import EPISODE_STEPS, Context, RunSpec
+from benchmarks.spec import EPISODE_STEPS, Context, RunSpec, Source
 from nb_agents import VectorEnvAdapter
 from nb_gym import Context as PendulumContext
 from nb_gym import NBPendulumVectorEnv, controllers
@@ -62,10 +62,10 @@ def make_vector_env(settings: AlgorithmSettings, num_envs: int, **context: Any) 
     return TransformObservation(env, shown, single_observation_space=space)
 
 
-def make_training_env(spec: RunSpec, context: Context) -> VecNormalize:
+def make_training_env(settings: AlgorithmSettings, context: Source) -> VecNormalize:
     """What SB3 trains on: episode statistics count the true rewards, the algorithm sees them normalised."""
-    env = VecMonitor(VectorEnvAdapter(make_vector_env(spec.settings, spec.settings.num_envs, **context)))
-    return VecNormalize(env, norm_obs=False, gamma=spec.settings.gamma)
+    env = VecMonitor(VectorEnvAdapter(make_vector_env(settings, settings.num_envs, **context)))
+    return VecNormalize(env, norm_obs=False, gamma=settings.gamma)
 
 
 class Evaluation(NamedTuple):
@@ -86,8 +86,7 @@ class Evaluator:
     """Measures policies over the fixed starts, in both contexts of a specification in one batch."""
 
     def __init__(self, spec: RunSpec) -> None:
-        self.decisions = -(-EPISODE_STEPS // spec.settings.frame_skip)
-        both = zip(PendulumContext(**spec.source), PendulumContext(**spec.target), strict=True)
+        both = zip(PendulumContext(**spec.middle), PendulumContext(**spec.target), strict=True)
         context = {
             name: source if source == target else np.repeat([source, target], NUM_STARTS)
             for name, (source, target) in zip(PendulumContext._fields, both, strict=True)
@@ -98,13 +97,32 @@ class Evaluator:
 
     def __call__(self, policy: BasePolicy) -> Evaluation:
         """Run one episode from each start."""
-        observation, _ = self.env.reset(options=self.options)
-        returns = np.zeros(2 * NUM_STARTS)
-        torques = []
-        for _ in range(self.decisions):
-            actions, _ = policy.predict(observation, deterministic=True)
-            observation, rewards, *_ = self.env.step(actions)
-            returns += rewards
-            torques.append(float(actions[NUM_STARTS, 0]))
-        source, target = returns.reshape(2, NUM_STARTS).mean(axis=1).tolist()
-        return Evaluation(source, target, torques)
+        (source, target), actions = mean_returns(self.env, policy, self.options, NUM_STARTS)
+        return Evaluation(float(source), float(target), actions[:, NUM_STARTS, 0].tolist())
+
+
+def mean_returns(
+    env: VectorEnv[Any, Any, Any], policy: BasePolicy, options: dict[str, Any], num_starts: int
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Run the deterministic policy for one episode of every environment.
+
+    Args:
+        env: environments whose episodes all end in the same step; `num_starts` that follow each other share a context.
+        policy: acts.
+        options: of the reset.
+        num_starts: environments per context.
+
+    Returns:
+        Mean return of each context, shape `(num_contexts,)`, and all actions, shape `(decisions, num_envs, 1)`.
+    """
+    observation, _ = env.reset(options=options)
+    returns = np.zeros(env.num_envs)
+    actions = []
+    over = False
+    while not over:
+        action, _ = policy.predict(observation, deterministic=True)
+        observation, rewards, _, truncations, _ = env.step(action)
+        returns += rewards
+        actions.append(action)
+        over = bool(truncations.all())
+    return returns.reshape(-1, num_starts).mean(axis=1), np.array(actions)

@@ -27,7 +27,14 @@ STYLES: dict[str, tuple[str, str]] = {
     "nb-k": ("#CC79A7", "--"),
     "nb-pro-k": ("#D55E00", "-"),
     "fine-tune": ("#000000", "-"),
+    "fine-tune-folded": ("#000000", ":"),
+    "head": ("#666666", "--"),
     "scratch": ("#009E73", "-."),
+    "randomised": ("#009E73", ":"),
+    "maml": ("#E69F00", "-"),
+    "fomaml": ("#E69F00", "--"),
+    "anil": ("#E69F00", "-."),
+    "reptile": ("#E69F00", ":"),
 }
 """Colour and line of each method: Okabe and Ito's palette, which the colour-blind can tell apart; lines for print."""
 

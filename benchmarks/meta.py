@@ -1,12 +1,12 @@
 """The meta-learners in the transfer job: pretrain by MAML or a relative, adapt to the target, go on with PPO.
 
 All of it is counted: the pretraining's inner loops, and the episodes that the inner steps take from the transfer's
-budget. What `pretrain` and `begin_transfer` need of the environment is what every other method sees, at the same scale.
+budget. The environments are what every other method sees, at the same scale.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,37 +14,17 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv, VectorWrapper
 from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
-from stable_baselines3.common.vec_env import VecNormalize
 
-from benchmarks.environments import CLIP_OBSERVATION, make_vector_env
-from benchmarks.settings import PPOSettings
-from benchmarks.spec import EPISODE_STEPS, Context
-from nb_agents.maml import ANIL, FOMAML, MAML, TRPO, Environments, Reptile
+from benchmarks.environments import CLIP_OBSERVATION, make_training_env, make_vector_env
+from benchmarks.method import Method, Pretrained
+from benchmarks.recorder import Recorder
+from benchmarks.settings import MetaSettings, PPOSettings
+from benchmarks.spec import EPISODE_STEPS, RunSpec
+from nb_agents.maml import MAML, TRPO, Environments, Reptile
+from nb_agents.maml.tasks import Task
 from nb_gym import Context as PendulumContext
-
-META_METHODS: dict[str, type[MAML]] = {"maml": MAML, "fomaml": FOMAML, "reptile": Reptile, "anil": ANIL}
-
-
-@dataclass(frozen=True, kw_only=True)
-class MetaSettings:
-    """What the meta-learners add to PPO's settings, which decide network, discount and view of the environment.
-
-    Attributes:
-        inner_steps: gradient steps of an adaptation; the paper's 5.
-        inner_lr: their step size.
-        tasks_per_iteration: tasks of a meta-iteration.
-        episodes_per_task: episodes of each task for each gradient step of the pretraining.
-        adapt_episodes: episodes for each gradient step of the transfer.
-        max_kl: trust region of the outer update (Reptile has none).
-    """
-
-    inner_steps: int = 5
-    inner_lr: float = 0.1
-    tasks_per_iteration: int = 1
-    episodes_per_task: int = 1
-    adapt_episodes: int = 2
-    max_kl: float = 0.02
 
 
 class RewardScale(VectorWrapper):
@@ -93,85 +73,117 @@ def environments(settings: PPOSettings, statistics: RunningMeanStd) -> Environme
     return Environments(make, make_vec, dict.fromkeys(PendulumContext._fields, ()))
 
 
-def pretrain(
-    method: str,
-    settings: PPOSettings,
-    meta: MetaSettings,
-    tasks: Sequence[Context],
-    episodes: int,
-    seed: int,
-    statistics: RunningMeanStd,
-) -> MAML:
-    """Meta-train on contexts within a budget.
+@dataclass(frozen=True, kw_only=True)
+class MetaMethod(Method):
+    """A meta-learner, whose adapted policy PPO goes on with.
 
-    Args:
-        method: one of `META_METHODS`.
-        settings: network, discount and view of the environment.
-        meta: the meta-learner's own settings.
-        tasks: contexts; each meta-iteration takes ``meta.tasks_per_iteration`` different ones.
-        episodes: budget in episodes of 1,000 physics steps, inner loops included; a rest too small for a
-            meta-iteration is left over.
-        seed: of everything.
-        statistics: what `VecNormalize` calls ``ret_rms``, here and in the transfer; updated in place.
+    Where the source is one context, that is its only task; where it is a range, tasks are drawn from it.
 
-    Raises:
-        ValueError: the method does not exist or the budget does not pay for one meta-iteration.
+    Attributes:
+        learner: `MAML` or one of its subclasses.
     """
-    if method not in META_METHODS:
-        raise ValueError(f"method must be one of {', '.join(META_METHODS)}; got {method!r}")
-    outer: dict[str, Any] = {} if method == "reptile" else {"outer": TRPO(max_kl=meta.max_kl)}
-    maml = META_METHODS[method](
-        "MlpPolicy",
-        environments(settings, statistics),
-        list(tasks),
-        tasks_per_iteration=meta.tasks_per_iteration,
-        inner_steps=meta.inner_steps,
-        inner_lr=meta.inner_lr,
-        episodes_per_task=meta.episodes_per_task,
-        gamma=settings.gamma,
-        gae_lambda=settings.gae_lambda,
-        normalize_observations=False,
-        policy_kwargs={"net_arch": list(settings.net_arch), "log_std_init": settings.log_std_init},
-        seed=seed,
-        device="cpu",
-        **outer,
-    )
-    cost = maml.rollouts_per_iteration * meta.tasks_per_iteration * meta.episodes_per_task
-    if episodes < cost:
-        raise ValueError(f"episodes must pay for one meta-iteration, {cost} episodes; got {episodes}")
-    decisions = EPISODE_STEPS // settings.frame_skip
-    return maml.learn(episodes // cost * cost * decisions)
+
+    learner: type[MAML]
+    algos: tuple[str, ...] = ("ppo",)
+
+    def check(self, spec: RunSpec) -> None:
+        """Refuse a specification that the method cannot run.
+
+        Raises:
+            ValueError: a budget is too small for one meta-iteration or for the inner steps of the transfer.
+        """
+        meta = _settings(spec)[1]
+        cost = self._cost(meta)
+        if spec.pretrain_episodes < cost:
+            raise ValueError(
+                f"pretrain_episodes must pay for one meta-iteration, {cost} episodes; got {spec.pretrain_episodes}"
+            )
+        cost = meta.inner_steps * meta.adapt_episodes
+        if spec.transfer_episodes < cost:
+            raise ValueError(
+                f"transfer_episodes must pay for the inner steps, {cost} episodes; got {spec.transfer_episodes}"
+            )
+
+    def pretrain(self, spec: RunSpec) -> Pretrained:
+        """Meta-train in whole meta-iterations; a rest of the budget too small for one is left over."""
+        settings, meta = _settings(spec)
+        statistics = RunningMeanStd(shape=())
+        outer: dict[str, Any] = {} if issubclass(self.learner, Reptile) else {"outer": TRPO(max_kl=meta.max_kl)}
+
+        def draw(rng: np.random.Generator, n: int) -> list[Task]:
+            return [
+                {
+                    name: rng.uniform(*value) if isinstance(value, tuple) else value
+                    for name, value in spec.source.items()
+                }
+                for _ in range(n)
+            ]
+
+        maml = self.learner(
+            "MlpPolicy",
+            environments(settings, statistics),
+            draw,
+            tasks_per_iteration=meta.tasks_per_iteration,
+            inner_steps=meta.inner_steps,
+            inner_lr=meta.inner_lr,
+            episodes_per_task=meta.episodes_per_task,
+            gamma=settings.gamma,
+            gae_lambda=settings.gae_lambda,
+            normalize_observations=False,
+            policy_kwargs={"net_arch": list(settings.net_arch), "log_std_init": settings.log_std_init},
+            seed=spec.seed,
+            device="cpu",
+            **outer,
+        )
+        recorder = Recorder(spec, follow=spec.detail)
+        cost = self._cost(meta)
+        recorder.train(maml, spec.pretrain_episodes // cost * cost)
+        recorder.evaluate(maml)
+        return Pretrained(maml, copy.deepcopy(statistics), recorder.curve)  # adapting goes on with the former
+
+    def begin_transfer(self, spec: RunSpec, pretrained: Pretrained | None, recorder: Recorder) -> BaseAlgorithm:
+        """Adapt to the target, measure after each inner step, and hand over to PPO."""
+        assert pretrained is not None
+        assert isinstance(pretrained.model, MAML)
+        maml, meta = pretrained.model, _settings(spec)[1]
+        recorder.evaluate(maml)
+        for steps in range(1, meta.inner_steps):  # the same seed, so each is a prefix of the next
+            recorder.evaluate(self._adapt(spec, pretrained, steps))
+        return self._adapt(spec, pretrained, meta.inner_steps)
+
+    def transfer(self, spec: RunSpec, model: BaseAlgorithm, recorder: Recorder) -> None:
+        """Spend what the inner steps have left of the budget; their episodes count among the transfer's."""
+        meta = _settings(spec)[1]
+        assert model.ep_info_buffer is not None
+        recorder.episodes += [float(info["r"]) for info in model.ep_info_buffer]
+        recorder.train(model, spec.transfer_episodes - meta.inner_steps * meta.adapt_episodes)
+
+    def _adapt(self, spec: RunSpec, pretrained: Pretrained, steps: int) -> PPO:
+        """`steps` inner steps from the initialisation; the model counts the pretraining's decisions as its own."""
+        maml: Any = pretrained.model
+        settings, meta = _settings(spec)
+        env = make_training_env(spec.transfer_settings, spec.target)
+        env.ret_rms = copy.deepcopy(pretrained.rewards)  # the scale of the rewards goes on from where it is
+        names = ("n_steps", "batch_size", "n_epochs", "learning_rate", "clip_range", "ent_coef", "max_grad_norm")
+        model: PPO = maml.adapt(
+            dict(spec.target),
+            steps=steps,
+            episodes=meta.adapt_episodes,
+            env=env,
+            reward_scale=1.0 / float(np.sqrt(pretrained.rewards.var + env.epsilon)),
+            seed=spec.seed,
+            **{name: getattr(settings, name) for name in names},
+        )
+        model.num_timesteps += maml.num_timesteps
+        return model
+
+    def _cost(self, meta: MetaSettings) -> int:
+        """Episodes of one meta-iteration; all but Reptile play a last round with the adapted policies."""
+        rounds = meta.inner_steps + (not issubclass(self.learner, Reptile))
+        return rounds * meta.tasks_per_iteration * meta.episodes_per_task
 
 
-def begin_transfer(
-    maml: MAML, settings: PPOSettings, meta: MetaSettings, target: Context, env: VecNormalize, seed: int
-) -> PPO:
-    """Adapt to the target and hand over to PPO.
-
-    Args:
-        maml: the pretrained meta-learner.
-        settings: PPO's.
-        meta: the meta-learner's own settings.
-        target: context of the transfer.
-        env: what PPO goes on in, with the pretraining's statistics of the rewards as its ``ret_rms``.
-        seed: of everything.
-
-    Returns:
-        The model; its ``num_timesteps`` are the decisions of the inner steps, ``meta.inner_steps ·
-        meta.adapt_episodes`` episodes, which count towards the transfer's budget.
-    """
-    return maml.adapt(
-        target,
-        steps=meta.inner_steps,
-        episodes=meta.adapt_episodes,
-        env=env,
-        reward_scale=1.0 / float(np.sqrt(env.ret_rms.var + env.epsilon)),
-        seed=seed,
-        n_steps=settings.n_steps,
-        batch_size=settings.batch_size,
-        n_epochs=settings.n_epochs,
-        learning_rate=settings.learning_rate,
-        clip_range=settings.clip_range,
-        ent_coef=settings.ent_coef,
-        max_grad_norm=settings.max_grad_norm,
-    )
+def _settings(spec: RunSpec) -> tuple[PPOSettings, MetaSettings]:
+    if not isinstance(spec.settings, PPOSettings) or spec.meta is None:
+        raise ValueError(f"method {spec.method} must come with PPO's settings and its own, `meta`; got {spec}")
+    return spec.settings, spec.meta

@@ -1,91 +1,41 @@
-"""The methods under comparison: what each trains before the transfer and what it may change in it."""
+"""The methods under comparison, by the names that they have in tables and on command lines."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import torch
-from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.vec_env import VecEnv
-
-import nb_gym
-from benchmarks.spec import Context, RunSpec
-from nb_agents import KGatedMixin, KGatedPolicy, KGatedSACPolicy
-from nb_gym import Context as PendulumContext
-
-PLAIN: dict[str, str] = {"ppo": "MlpPolicy", "sac": "MlpPolicy"}
-GATED: dict[str, type[BasePolicy]] = {"ppo": KGatedPolicy, "sac": KGatedSACPolicy}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Method:
-    """One row of the tables.
-
-    Attributes:
-        summary: what it does, in a few words.
-        gated: whether the policy has k-gates.
-        block_size: units per block gate; None for layer gates alone.
-        pretrains: whether it trains on the source task before.
-        gates_only: whether only the k's change in the transfer.
-    """
-
-    summary: str
-    gated: bool = False
-    block_size: int | None = None
-    pretrains: bool = True
-    gates_only: bool = False
-
-    def build(self, spec: RunSpec, env: VecEnv, context: Context) -> BaseAlgorithm:
-        """The algorithm with this method's policy, untrained, told how difficult its first task is."""
-        if not self.gated:
-            return spec.settings.build(PLAIN[spec.algo], env, {}, spec.seed)
-        policy_kwargs: dict[str, Any] = {"block_size": self.block_size, "task_difficulty": task_difficulty(context)}
-        return spec.settings.build(GATED[spec.algo], env, policy_kwargs, spec.seed)
-
-    def begin_transfer(self, spec: RunSpec, model: BaseAlgorithm, env: VecEnv) -> None:
-        """Move a pretrained model to the target: a fresh environment and buffer, the new task's difficulty.
-
-        All optimizers forget their moments; SAC's entropy coefficient goes on from the value that it has.
-
-        With `gates_only` nothing that decides the deterministic action trains, except the k's. Critics and the spread
-        of the exploration train on: the algorithms need them to learn, and no deployed policy contains them.
-        """
-        model.set_env(env)
-        env.seed(spec.seed)
-        if isinstance(model, OffPolicyAlgorithm) and model.replay_buffer is not None:
-            model.replay_buffer.reset()  # what it holds is not how the new task behaves
-        for optimizer in _optimizers(model):
-            optimizer.state.clear()
-        if isinstance(model.policy, KGatedMixin):
-            model.policy.task_difficulty = task_difficulty(spec.target)
-            if self.gates_only:
-                model.policy.adapt("gates", log_std=True)
-
+from benchmarks.gradient import GradientMethod, RandomisedMethod
+from benchmarks.meta import MetaMethod
+from benchmarks.method import Method
+from benchmarks.settings import ALGORITHMS, meta_settings
+from benchmarks.spec import RunSpec
+from nb_agents.maml import ANIL, FOMAML, MAML, Reptile
 
 METHODS: dict[str, Method] = {
-    "nb": Method(summary="k-gates per layer; everything adapts", gated=True),
-    "nb-pro": Method(summary="k-gates per layer and block; everything adapts", gated=True, block_size=16),
-    "nb-k": Method(summary="k-gates per layer; only k adapts", gated=True, gates_only=True),
-    "nb-pro-k": Method(
-        summary="k-gates per layer and block; only k adapts", gated=True, block_size=16, gates_only=True
+    "nb": GradientMethod(summary="k-gates per layer; everything adapts", gated=True),
+    "nb-pro": GradientMethod(summary="k-gates per layer and block; everything adapts", gated=True, block_size=16),
+    "nb-k": GradientMethod(
+        summary="k-gates per layer; only k adapts", gated=True, adapts="gates", pretrains_as="nb"
     ),
-    "fine-tune": Method(summary="SB3's MlpPolicy; everything adapts"),
-    "scratch": Method(summary="SB3's MlpPolicy, trained on the target alone", pretrains=False),
-}
-
-
-def _optimizers(model: BaseAlgorithm) -> Iterator[torch.optim.Optimizer]:
-    """All of a model's: the policy's or those of its parts, and SAC's of the entropy coefficient."""
-    owners: tuple[Any, ...] = (model.policy, *model.policy.children(), model)
-    for owner in owners:
-        for name in ("optimizer", "ent_coef_optimizer"):
-            if getattr(owner, name, None) is not None:
-                yield getattr(owner, name)
+    "nb-pro-k": GradientMethod(
+        summary="k-gates per layer and block; only k adapts",
+        gated=True, block_size=16, adapts="gates", pretrains_as="nb-pro",
+    ),
+    "fine-tune": GradientMethod(summary="SB3's MlpPolicy; everything adapts"),
+    "fine-tune-folded": GradientMethod(
+        summary="fine-tune from nb-pro's initial weights, gates folded away", folded=True, block_size=16
+    ),
+    "head": GradientMethod(
+        summary="SB3's MlpPolicy; only the last layer adapts", adapts="head", pretrains_as="fine-tune"
+    ),
+    "scratch": GradientMethod(summary="SB3's MlpPolicy, trained on the target alone", pretrains=False),
+    "randomised": RandomisedMethod(summary="MlpPolicy on contexts from source to target; nothing adapts"),
+    "maml": MetaMethod(summary="MAML, 5 inner steps, then PPO", learner=MAML),
+    "fomaml": MetaMethod(summary="first-order MAML, then PPO", learner=FOMAML),
+    "reptile": MetaMethod(summary="Reptile, then PPO", learner=Reptile),
+    "anil": MetaMethod(summary="MAML whose inner steps move the last layer alone, then PPO", learner=ANIL),
+}  # fmt: skip
 
 
 def find_method(name: str) -> Method:
@@ -99,16 +49,25 @@ def find_method(name: str) -> Method:
     return METHODS[name]
 
 
-def task_difficulty(context: Context) -> float:
-    """τ of a context, in [0, 1]."""
-    return float(nb_gym.difficulty(PendulumContext(**context).A))
+def specify(method: str, **options: Any) -> RunSpec:
+    """A specification with the tuned settings of its algorithm, and of its meta-learner if it is one.
 
+    Args:
+        method: key of `METHODS`.
+        **options: fields of `RunSpec`; those given are kept.
 
-def count_adapted(policy: BasePolicy) -> int:
-    """How many numbers the transfer may change of those that the deterministic action depends on."""
-    trainable = [parameter for parameter in policy.parameters() if parameter.requires_grad]
-    observation, _ = policy.obs_to_tensor(np.ones(policy.observation_space.shape or (), dtype=np.float32))
-    action = policy._predict(observation, deterministic=True)
-    gradients = torch.autograd.grad(action.sum(), trainable, allow_unused=True)
-    moved = (parameter for parameter, gradient in zip(trainable, gradients, strict=True) if gradient is not None)
-    return sum(parameter.numel() for parameter in moved)
+    Raises:
+        TypeError: a context names something that the pendulum does not have.
+        ValueError: the method does not exist or is not defined for the algorithm, or a field is out of range.
+    """
+    found = find_method(method)
+    algo = options.get("algo", "ppo")
+    if algo not in found.algos:
+        raise ValueError(f"method {method} is defined for {', '.join(found.algos)}; got the algorithm {algo!r}")
+    if algo in ALGORITHMS:
+        options.setdefault("settings", ALGORITHMS[algo]())
+    spec = RunSpec(method=method, **options)
+    if isinstance(found, MetaMethod) and spec.meta is None:
+        spec = replace(spec, meta=meta_settings(method, spec.pretrain_episodes))
+    found.check(spec)
+    return spec

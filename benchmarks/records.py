@@ -12,12 +12,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from benchmarks.experiment import Curve, RunResult
+from benchmarks.experiment import RunResult
+from benchmarks.landscape import Landscape
+from benchmarks.recorder import Curve
 from benchmarks.spec import RunSpec
 from benchmarks.summary import Summary, summarise
 
 PACKAGES = ("neural-battery", "gymnasium", "stable-baselines3", "torch", "numpy")
 """The packages that could change a result; their versions are part of every run file."""
+
+
+JOB_FILE = "job.json"
+"""In each folder of run files: what question they answer, and the command that made them."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class Run:
         """Write the file `<name>.json`; a reader finds the whole of it or nothing."""
         data = asdict(self) | {"digest": self.spec.digest, "summary": asdict(self.summary)}
         path = folder / f"{self.spec.name}.json"
-        write_atomically(path, json.dumps(data, indent=1, allow_nan=False).encode())
+        write_atomically(path, json.dumps(data, allow_nan=False).encode())
         return path
 
     @classmethod
@@ -62,7 +68,7 @@ class Run:
         try:
             data = json.loads(path.read_bytes())
             spec = RunSpec.from_json(data["spec"])
-            result = RunResult(**{**data["result"], "curve": Curve(**data["result"]["curve"])})
+            result = _result(data["result"])
             rest = {name: data[name] for name in ("versions", "commit", "wall_seconds", "cpu_seconds")}
             digest = data["digest"]
         except (KeyError, TypeError, ValueError) as error:
@@ -72,6 +78,13 @@ class Run:
         if path.stem != spec.name:
             raise ValueError(f"{path} holds the run {spec.name}: give it the name {spec.name}.json, or remove it")
         return cls(spec=spec, result=result, **rest)
+
+
+def _result(data: dict[str, Any]) -> RunResult:
+    parts: dict[str, Any] = {"curve": Curve(**data["curve"])}
+    for name in ("landscape_before", "landscape_after"):
+        parts[name] = data[name] and Landscape(**data[name])
+    return RunResult(**data | parts)
 
 
 def read_runs(folder: Path, shared: dict[str, Any]) -> dict[str, Run]:
@@ -84,7 +97,7 @@ def read_runs(folder: Path, shared: dict[str, Any]) -> dict[str, Run]:
     Raises:
         ValueError: a file is damaged, or a run is of another specification or made with other package versions.
     """
-    runs = {path.stem: Run.read(path) for path in sorted(folder.glob("*.json"))}
+    runs = {path.stem: Run.read(path) for path in sorted(folder.glob("*.json")) if path.name != JOB_FILE}
     for name, run in runs.items():
         there = run.spec.shared | {f"version of {package}": number for package, number in run.versions.items()}
         here = shared | {f"version of {package}": number for package, number in versions().items()}
@@ -124,6 +137,11 @@ def machine() -> dict[str, Any]:
         lines = []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {"cpu": next(iter(models), "") or platform.processor() or platform.machine(), "cores": os.cpu_count()}
+
+
+def write_job(folder: Path, question: str, command: str) -> None:
+    """Leave word in a folder of run files: the name of the script, and the command line that made them."""
+    write_atomically(folder / JOB_FILE, json.dumps({"question": question, "command": command}).encode())
 
 
 def write_measurement(path: Path, **figures: Any) -> None:

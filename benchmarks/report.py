@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.anchors import PUBLISHED, PUBLISHED_TARGET, normalise, reference_returns
 from benchmarks.methods import METHODS
 from benchmarks.records import Run
-from benchmarks.spec import Context, RunSpec
+from benchmarks.spec import RunSpec, Source
 from benchmarks.statistics import Estimate, iqm, paired_difference, probability_of_improvement
 
 COLUMNS = (
@@ -74,7 +74,7 @@ def results_table(runs: Sequence[Run]) -> Table:
     """
     spec = runs[0].spec
     references = reference_returns(spec.target)
-    source_references = reference_returns(spec.source)
+    source_references = reference_returns(spec.middle)
     rows = [_method_row(name, group, references) for name, group in by_method(runs).items()]
     rows += [
         {
@@ -105,15 +105,19 @@ def _method_row(name: str, runs: Sequence[Run], references: dict[str, float]) ->
     def estimate(figure: Callable[[Run], float]) -> Estimate:
         return iqm([figure(run) for run in runs], np.random.default_rng(0))
 
+    def of_episodes(figure: Callable[[Run], float | None]) -> Estimate:
+        scores = [score for score in map(figure, runs) if score is not None]
+        return iqm(scores, np.random.default_rng(0)) if scores else Estimate(math.nan, math.nan, math.nan)
+
     final = estimate(lambda run: run.summary.final)
     source_before = estimate(lambda run: run.summary.source_before)
     return {
         "method": f"`{name}`",
         "zero-shot": number(estimate(lambda run: run.summary.zero_shot).point),
         "final [95 % CI]": interval(final, len(runs)),
-        "best training episode [95 % CI]": interval(estimate(lambda run: run.summary.best_episode), len(runs)),
+        "best training episode [95 % CI]": interval(of_episodes(lambda run: run.summary.best_episode), len(runs)),
         "last 10 evaluations": number(estimate(lambda run: run.summary.last_evaluations).point),
-        "last 10 training episodes": number(estimate(lambda run: run.summary.last_episodes).point),
+        "last 10 training episodes": number(of_episodes(lambda run: run.summary.last_episodes).point),
         "final, normalised": number(normalise(final.point, references), digits=3),
         "source task before": number(source_before.point) if METHODS[name].pretrains else "",
         "source task afterwards [95 % CI]": interval(estimate(lambda run: run.summary.source_after), len(runs)),
@@ -189,7 +193,7 @@ def conditions(runs: Sequence[Run]) -> str:
         f"Policies observe {', '.join(settings.observe)} and decide once per {settings.frame_skip} physics steps;"
         " reference controllers decide at every step, and PD and bang-bang see only θ and θ̇."
     ]
-    if any(METHODS[run.spec.method].gates_only for run in runs):
+    if any(METHODS[run.spec.method].adapts == "gates" for run in runs):
         sentences.append(
             "With `-k` the critic and the spread of the exploration train as well; no deployed policy contains them."
         )
@@ -223,15 +227,21 @@ def number(value: float, *, signed: bool = False, digits: int = 1) -> str:
 def interval(estimate: Estimate, num_seeds: int, *, signed: bool = False, digits: int = 1) -> str:
     """An estimate as text, "point [low, high]"; the point alone with less than `FEWEST_SEEDS`."""
     point = number(estimate.point, signed=signed, digits=digits)
+    if math.isnan(estimate.point):
+        return point
     if num_seeds < FEWEST_SEEDS:
         return point
     low, high = (number(end, signed=signed, digits=digits) for end in (estimate.low, estimate.high))
     return f"{point} [{low}, {high}]"
 
 
-def describe_context(context: Context) -> str:
-    """`A = 1.8, torque_gain = −1`."""
-    return ", ".join(f"{name} = {value:g}".replace("-", "−") for name, value in context.items()) or "the defaults"
+def describe_context(context: Source) -> str:
+    """`A = 1.8, torque_gain = −1`, or `A ~ U[1, 1.5]`."""
+    parts = [
+        f"{name} ~ U[{value[0]:g}, {value[1]:g}]" if isinstance(value, tuple) else f"{name} = {value:g}"
+        for name, value in context.items()
+    ]
+    return ", ".join(parts).replace("-", "−") or "the defaults"
 
 
 def describe_seeds(seeds: Sequence[int]) -> str:

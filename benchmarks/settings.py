@@ -160,3 +160,41 @@ class SACSettings(Settings):
 
 AlgorithmSettings: TypeAlias = PPOSettings | SACSettings
 ALGORITHMS: dict[str, type[PPOSettings] | type[SACSettings]] = {"ppo": PPOSettings, "sac": SACSettings}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetaSettings:
+    """What a meta-learner adds to PPO's settings, which decide network, discount and view of the environment.
+
+    Attributes:
+        inner_steps: gradient steps of an adaptation; the paper's 5.
+        inner_lr: their step size.
+        tasks_per_iteration: tasks of a meta-iteration.
+        episodes_per_task: episodes of each task for each gradient step of the pretraining.
+        adapt_episodes: episodes for each gradient step of the transfer.
+        max_kl: trust region of the outer update (Reptile has none).
+    """
+
+    inner_steps: int = 5
+    inner_lr: float = 0.1
+    tasks_per_iteration: int = 1
+    episodes_per_task: int = 1
+    adapt_episodes: int = 2
+    max_kl: float = 0.02
+
+
+META: dict[str, dict[str, MetaSettings]] = {
+    "short": {name: MetaSettings() for name in ("maml", "fomaml", "reptile", "anil")},
+    "long": {
+        name: MetaSettings(tasks_per_iteration=5, episodes_per_task=4) for name in ("maml", "fomaml", "reptile", "anil")
+    },
+}
+"""The meta-learners' settings, chosen by `benchmarks.tune` for a short and for a long pretraining."""
+
+LONG = 1000
+"""Episodes from which on a pretraining is long."""
+
+
+def meta_settings(method: str, pretrain_episodes: int) -> MetaSettings:
+    """The tuned settings of a meta-learner at a budget."""
+    return META["long" if pretrain_episodes >= LONG else "short"][method]

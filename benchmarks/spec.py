@@ -6,16 +6,19 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from benchmarks.settings import ALGORITHMS, AlgorithmSettings, PPOSettings
+import numpy as np
+
+from benchmarks.settings import ALGORITHMS, AlgorithmSettings, MetaSettings, PPOSettings
+from nb_gym import Context as PendulumContext
 from nb_gym.settings import parse_context
 
 EPISODE_STEPS = 1000
 """Physics steps of an episode, the unit of every budget."""
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Counted up whenever a change of the code changes what a specification gives; older run files are then refused."""
 
 FIRST_REPORTING_SEED = 100
@@ -23,6 +26,9 @@ FIRST_REPORTING_SEED = 100
 
 Context = Mapping[str, float]
 """Parameters of the environment by name; those not named keep their defaults."""
+
+Source = Mapping[str, float | tuple[float, float]]
+"""The same, where a `(low, high)` range is drawn from afresh for every episode or task."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +39,15 @@ class RunSpec:
         method: key of `benchmarks.methods.METHODS`.
         seed: seeds the networks, the exploration and the training environments.
         algo: key of `benchmarks.settings.ALGORITHMS`.
-        source: context of the pretraining.
+        source: what the pretraining trains on, a context or ranges of them.
         target: context of the transfer.
         pretrain_episodes: budget of the pretraining, episodes of 1,000 physics steps.
         transfer_episodes: budget of the transfer, likewise.
         eval_every: episodes of training from one evaluation to the next.
         settings: the algorithm's, shared by all methods.
+        meta: a meta-learner's own settings; None for other methods.
+        transfer_envs: environments that collect side by side in the transfer; None for as many as in the pretraining.
+        detail: whether to evaluate during the pretraining, and over a range of contexts before and after the transfer.
         protocol: see `PROTOCOL`.
 
     Raises:
@@ -49,12 +58,15 @@ class RunSpec:
     method: str
     seed: int
     algo: str = "ppo"
-    source: Context = field(default_factory=lambda: {"A": 1.0})
+    source: Source = field(default_factory=lambda: {"A": 1.0})
     target: Context = field(default_factory=lambda: {"A": 1.8})
     pretrain_episodes: int = 50
     transfer_episodes: int = 100
     eval_every: int = 5
     settings: AlgorithmSettings = field(default_factory=PPOSettings)
+    meta: MetaSettings | None = None
+    transfer_envs: int | None = None
+    detail: bool = True
     protocol: int = PROTOCOL
 
     def __post_init__(self) -> None:
@@ -66,18 +78,21 @@ class RunSpec:
         if self.algo not in ALGORITHMS or not isinstance(self.settings, ALGORITHMS[self.algo]):
             raise ValueError(f"algo must be one of {', '.join(ALGORITHMS)}, with its own settings; got {self.algo!r}")
         for name in ("source", "target"):
-            context = parse_context(getattr(self, name))
-            if not all(isinstance(value, float) for value in context.values()):
-                raise ValueError(f"{name} must hold numbers, not ranges or arrays; got {getattr(self, name)}")
-            # 1 and 1.0 are one context, and must have one digest.
-            object.__setattr__(self, name, {key: float(value) for key, value in getattr(self, name).items()})
+            parsed = parse_context(getattr(self, name))
+            # 1 and 1.0 are one context, and must have one digest; so are the tuples that JSON turns into lists.
+            object.__setattr__(self, name, {key: parsed[key] for key in getattr(self, name)})
+        if not all(isinstance(value, float) for value in self.target.values()):
+            raise ValueError(f"target must hold numbers, not ranges or arrays; got {self.target}")
         if EPISODE_STEPS % self.settings.frame_skip:
             raise ValueError(f"frame_skip must divide {EPISODE_STEPS}, got {self.settings.frame_skip}")
-        for name in ("pretrain_episodes", "transfer_episodes"):
-            episodes, num_envs = getattr(self, name), self.settings.num_envs
-            self.settings.check_budget(name, episodes * EPISODE_STEPS)
+        for name, settings in (("pretrain_episodes", self.settings), ("transfer_episodes", self.transfer_settings)):
+            episodes, num_envs = getattr(self, name), settings.num_envs
+            settings.check_budget(name, episodes * EPISODE_STEPS)
             if episodes % num_envs:  # or else some, or all, would never come to an end
                 raise ValueError(f"{name} is {episodes}, of {num_envs} side by side: choose a multiple of {num_envs}")
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
     def to_json(self) -> dict[str, Any]:
         """The specification as JSON's types, see `from_json`."""
@@ -92,7 +107,26 @@ class RunSpec:
             ValueError: a field is out of range.
         """
         settings = ALGORITHMS[data["algo"]](**data["settings"])
-        return cls(**{**data, "settings": settings})
+        meta = data["meta"] and MetaSettings(**data["meta"])
+        return cls(**{**data, "settings": settings, "meta": meta})
+
+    @property
+    def transfer_settings(self) -> AlgorithmSettings:
+        """The algorithm's settings in the transfer."""
+        return self.settings if self.transfer_envs is None else replace(self.settings, num_envs=self.transfer_envs)
+
+    @property
+    def middle(self) -> Context:
+        """The source's context, or the middle of its ranges: where the source task is measured."""
+        return {name: float(np.mean(value)) for name, value in self.source.items()}
+
+    @property
+    def between(self) -> Source:
+        """What lies between source and target: a range for each parameter that differs."""
+        names = dict.fromkeys([*self.source, *self.target])
+        defaults = PendulumContext()._asdict()
+        ends = {name: (self.middle.get(name, defaults[name]), self.target.get(name, defaults[name])) for name in names}
+        return {name: low if low == high else (min(low, high), max(low, high)) for name, (low, high) in ends.items()}
 
     @property
     def digest(self) -> str:
@@ -106,30 +140,33 @@ class RunSpec:
 
     @property
     def shared(self) -> dict[str, Any]:
-        """What all runs of one job have in common: all but the method and the seed, flattened to `name.key`."""
+        """What all runs of one job have in common, flattened to `name.key`: all but method, seed and `meta`."""
         flat: dict[str, Any] = {}
         for name, value in self.to_json().items():
-            if name in ("method", "seed"):
+            if name in ("method", "seed", "meta"):
                 continue
             flat |= {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
         return flat
 
 
-def parse_assignments(assignments: Iterable[str]) -> dict[str, float]:
-    """Read `["A=1.8", "torque_gain=-1"]`, as given on a command line.
+def parse_assignments(assignments: Iterable[str]) -> dict[str, float | tuple[float, float]]:
+    """Read `["A=1.8", "torque_gain=-1", "b=0.1:0.3"]`, as given on a command line.
 
     Raises:
-        ValueError: an entry is not NAME=NUMBER, or a name comes twice.
+        ValueError: an entry is neither NAME=NUMBER nor NAME=LOW:HIGH, or a name comes twice.
     """
-    context: dict[str, float] = {}
+    context: dict[str, float | tuple[float, float]] = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         try:
-            value = float(text)
+            numbers = [float(part) for part in text.split(":")]
         except ValueError:
-            value = math.nan
-        if not (name and equals and math.isfinite(value)):
-            raise ValueError(f"a context is written NAME=NUMBER, as in A=1.8; got {assignment!r}")
+            numbers = []
+        if not (name and equals and len(numbers) in (1, 2) and all(map(math.isfinite, numbers))):
+            raise ValueError(
+                f"a context is written NAME=NUMBER, as in A=1.8, or NAME=LOW:HIGH for a range; got {assignment!r}"
+            )
+        value = numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
         if name in context:
             raise ValueError(f"{name} is given twice: {context[name]} and {value}")
         context[name] = value

@@ -21,8 +21,8 @@ class Summary:
         zero_shot: deterministic return in the target context before the transfer.
         final: the same of the final policy.
         last_evaluations: the same, mean of the last 10 evaluations in the transfer.
-        best_episode: best training episode of the transfer; the paper's metric.
-        last_episodes: mean of the transfer's last 10 training episodes.
+        best_episode: best training episode of the transfer, the paper's metric; None if nothing trains on the target.
+        last_episodes: mean of the transfer's last 10 training episodes; likewise.
         source_before: deterministic return in the source context before the transfer.
         source_after: the same of the final policy; what is lacking has been forgotten.
         steps: physics steps trained, pretraining included.
@@ -31,8 +31,8 @@ class Summary:
     zero_shot: float
     final: float
     last_evaluations: float
-    best_episode: float
-    last_episodes: float
+    best_episode: float | None
+    last_episodes: float | None
     source_before: float
     source_after: float
     steps: int
@@ -40,14 +40,14 @@ class Summary:
 
 def summarise(spec: RunSpec, result: RunResult) -> Summary:
     """Compute the figures of a run."""
-    curve = result.curve
+    curve, episodes = result.curve, result.transfer_episodes
     start = curve.steps.index(curve.steps[-1] - spec.transfer_episodes * EPISODE_STEPS)
     return Summary(
         zero_shot=curve.target[start],
         final=curve.target[-1],
         last_evaluations=float(np.mean(curve.target[start + 1 :][-LAST:])),
-        best_episode=max(result.transfer_episodes),
-        last_episodes=float(np.mean(result.transfer_episodes[-LAST:])),
+        best_episode=max(episodes) if episodes else None,
+        last_episodes=float(np.mean(episodes[-LAST:])) if episodes else None,
         source_before=curve.source[start],
         source_after=curve.source[-1],
         steps=curve.steps[-1],

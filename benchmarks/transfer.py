@@ -15,8 +15,8 @@ from rich.table import Table as ScreenTable
 from benchmarks.anchors import reference_returns
 from benchmarks.arguments import count
 from benchmarks.figures import save_before_and_after, save_curves
-from benchmarks.methods import METHODS
-from benchmarks.records import Run, read_runs, write_atomically
+from benchmarks.methods import METHODS, specify
+from benchmarks.records import Run, read_runs, write_atomically, write_job
 from benchmarks.report import (
     MAIN_COLUMNS,
     Table,
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     try:
         specs = _specifications(options)
-        for context in (specs[0].source, specs[0].target):
+        for context in (specs[0].middle, specs[0].target):
             reference_returns(context)  # the report will need them: better known now than after hours of training
         finished = read_runs(options.out, specs[0].shared)
         options.out.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         help="budget on the source, in episodes of 1,000 physics steps (default: 50)")  # fmt: skip
     add("--transfer-episodes", type=count, default=100, metavar="N", help="budget on the target (default: 100)")
     add("--source", nargs="+", default=["A=1.0"], metavar="NAME=VALUE",
-        help="parameters of the source pendulum (default: A=1.0)")  # fmt: skip
+        help="parameters of the source pendulum, numbers or ranges as in A=1.0:1.5 (default: A=1.0)")  # fmt: skip
     add("--target", nargs="+", default=["A=1.8"], metavar="NAME=VALUE",
         help="parameters of the target pendulum, as in A=1.8 torque_gain=0.5 (default: A=1.8)")  # fmt: skip
     add("--workers", type=count, default=2, metavar="N", help="runs at a time, one core each (default: 2)")
@@ -117,15 +117,14 @@ def _specifications(options: argparse.Namespace) -> list[RunSpec]:
     """
     source, target = parse_assignments(options.source), parse_assignments(options.target)
     return [
-        RunSpec(
-            method=method,
+        specify(
+            method,
             seed=seed,
             algo=options.algo,
             source=source,
             target=target,
             pretrain_episodes=options.pretrain_episodes,
             transfer_episodes=options.transfer_episodes,
-            settings=ALGORITHMS[options.algo](),
         )
         for seed in range(FIRST_REPORTING_SEED, FIRST_REPORTING_SEED + options.seeds)
         for method in dict.fromkeys(options.methods)
@@ -166,6 +165,7 @@ def _line(outcome: Outcome) -> str:
 
 def _report(runs: Sequence[Run], folder: Path, command: str, console: Console) -> None:
     """Make table and pictures from the runs, and show the table."""
+    write_job(folder, "transfer", command)
     write_atomically(folder / "table.md", markdown_page(runs, command).encode())
     save_curves(runs, folder / "curves.png", command)
     save_before_and_after(_showcase(runs), folder / "transfer.gif")

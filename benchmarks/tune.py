@@ -1,7 +1,8 @@
-"""Choose an algorithm's settings by random search, on seeds that no report uses.
+"""Choose settings by random search, on seeds that no report uses.
 
-The settings are shared by all methods, so a trial is scored by a gated and a plain method together. A trial is a pure
-function of its number: the search can be stopped, continued and repeated.
+An algorithm's settings are shared by all methods, so a trial is scored by a gated and a plain method together; those
+of a meta-learner are its own. A trial is a pure function of its number: the search can be stopped, continued and
+repeated.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import joblib
 import numpy as np
@@ -21,14 +23,12 @@ from rich.console import Console
 from benchmarks.arguments import count
 from benchmarks.environments import NUM_STARTS
 from benchmarks.experiment import execute
+from benchmarks.methods import specify
 from benchmarks.records import write_atomically
-from benchmarks.settings import ALGORITHMS, AlgorithmSettings, PPOSettings, SACSettings
+from benchmarks.settings import META, AlgorithmSettings, MetaSettings, PPOSettings, SACSettings
 from benchmarks.spec import EPISODE_STEPS, FIRST_REPORTING_SEED, PROTOCOL, RunSpec
 from benchmarks.statistics import interquartile_mean
 from benchmarks.summary import summarise
-
-METHODS = ("nb-pro", "fine-tune")
-"""A trial's score is the mean over these of the interquartile mean of the final return."""
 
 MAX_UPDATES = {"ppo": 6_000, "sac": 15_000}
 """Gradient steps of a run at the published budget, so that the main job takes minutes."""
@@ -39,17 +39,41 @@ SCORING = {"num_starts": NUM_STARTS, "protocol": PROTOCOL}
 DT = 0.01
 """Seconds per physics step."""
 
+AnySettings: TypeAlias = AlgorithmSettings | MetaSettings
 
-def sample(algo: str, trial: int) -> AlgorithmSettings:
-    """The settings of a trial; those with more than `MAX_UPDATES` gradient steps are drawn again."""
-    rng = np.random.default_rng(trial)
-    spec = RunSpec(method=METHODS[0], seed=0)
-    episodes = spec.pretrain_episodes + spec.transfer_episodes
-    while True:
-        settings = _DRAW[algo](rng)
-        decisions = episodes * EPISODE_STEPS // settings.frame_skip
-        if decisions * _updates_per_decision(settings) <= MAX_UPDATES[algo]:
-            return settings
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What is searched for.
+
+    Attributes:
+        methods: a trial's score is the mean over these of the interquartile mean of the final return.
+        draw: one point of the space.
+        options: fields of every run's specification beside method, seed and what is drawn.
+        max_updates: gradient steps beyond which a point is drawn again; None for no limit.
+    """
+
+    methods: tuple[str, ...]
+    draw: Callable[[np.random.Generator], AnySettings]
+    options: Mapping[str, Any]
+    max_updates: int | None = None
+
+    def sample(self, trial: int) -> AnySettings:
+        """The settings of a trial."""
+        rng = np.random.default_rng(trial)
+        while True:
+            settings = self.draw(rng)
+            if self.max_updates is None or isinstance(settings, MetaSettings):
+                return settings
+            spec = RunSpec(method=self.methods[0], seed=0)
+            decisions = (spec.pretrain_episodes + spec.transfer_episodes) * EPISODE_STEPS // settings.frame_skip
+            if decisions * _updates_per_decision(settings) <= self.max_updates:
+                return settings
+
+    def specification(self, method: str, seed: int, settings: AnySettings) -> RunSpec:
+        """A run of a trial; what only the tables need is left out."""
+        name = "meta" if isinstance(settings, MetaSettings) else "settings"
+        return specify(method, seed=seed, detail=False, eval_every=10, **{name: settings}, **self.options)
 
 
 def _updates_per_decision(settings: AlgorithmSettings) -> float:
@@ -100,14 +124,45 @@ def _draw_sac(rng: np.random.Generator) -> SACSettings:
     )
 
 
-_DRAW: dict[str, Callable[[np.random.Generator], AlgorithmSettings]] = {"ppo": _draw_ppo, "sac": _draw_sac}
+def _draw_meta(rng: np.random.Generator, inner_steps: int, iteration: Sequence[tuple[int, int]]) -> MetaSettings:
+    """One point of a meta-learner's space; `iteration` holds choices of tasks and episodes of each."""
+    tasks, episodes = rng.choice(iteration)
+    return MetaSettings(
+        inner_steps=inner_steps,
+        inner_lr=float(rng.choice([0.01, 0.03, 0.1, 0.3])),
+        tasks_per_iteration=int(tasks),
+        episodes_per_task=int(episodes),
+        adapt_episodes=int(rng.choice([2, 4])),
+        max_kl=float(rng.choice([0.01, 0.02, 0.05])),
+    )
 
 
-def evaluate(algo: str, trial: int, num_seeds: int, parallel: joblib.Parallel) -> dict[str, Any]:
+_BUDGETS: dict[str, tuple[list[tuple[int, int]], dict[str, Any]]] = {
+    "short": ([(1, 1), (1, 2), (1, 4)], {}),
+    "long": ([(5, 2), (5, 4), (10, 4)], {"pretrain_episodes": 5_000, "source": {"A": (1.0, 1.5)}}),
+}
+"""For a short and a long pretraining: tasks and episodes of a meta-iteration, and the specification's fields."""
+
+_BOTH = ("nb-pro", "fine-tune")  # an algorithm's settings are shared, so a gated and a plain method score them together
+
+SEARCHES: dict[str, Search] = {
+    "ppo": Search(methods=_BOTH, draw=_draw_ppo, options={"algo": "ppo"}, max_updates=MAX_UPDATES["ppo"]),
+    "sac": Search(methods=_BOTH, draw=_draw_sac, options={"algo": "sac"}, max_updates=MAX_UPDATES["sac"]),
+} | {
+    f"{method}-{budget}": Search(
+        methods=(method,), draw=partial(_draw_meta, inner_steps=5, iteration=iteration), options=options
+    )
+    for method in META["short"]
+    for budget, (iteration, options) in _BUDGETS.items()
+}
+"""By the names on the command line: an algorithm, or a meta-learner with a short or a long pretraining."""
+
+
+def evaluate(search: Search, trial: int, num_seeds: int, parallel: joblib.Parallel) -> dict[str, Any]:
     """Score a trial.
 
     Args:
-        algo: key of `ALGORITHMS`.
+        search: what is searched for.
         trial: its number.
         num_seeds: seeds 0, 1, ...; below `FIRST_REPORTING_SEED`.
         parallel: where the runs go.
@@ -116,26 +171,22 @@ def evaluate(algo: str, trial: int, num_seeds: int, parallel: joblib.Parallel) -
         A line of the output file: trial, settings, final returns by method, the objective (higher is better) and
         `SCORING`.
     """
-    settings = sample(algo, trial)
-    specs = [
-        RunSpec(method=method, seed=seed, algo=algo, settings=settings)
-        for method in METHODS
-        for seed in range(num_seeds)
-    ]
+    settings = search.sample(trial)
+    specs = [search.specification(method, seed, settings) for method in search.methods for seed in range(num_seeds)]
     results = parallel(joblib.delayed(execute)(spec) for spec in specs)
     finals = np.array([summarise(spec, result).final for spec, result in zip(specs, results, strict=True)])
-    by_method = finals.reshape(len(METHODS), num_seeds)
+    by_method = finals.reshape(len(search.methods), num_seeds)
     return {
         "trial": trial,
         "objective": float(interquartile_mean(by_method, axis=1).mean()),
-        "final": dict(zip(METHODS, by_method.tolist(), strict=True)),
+        "final": dict(zip(search.methods, by_method.tolist(), strict=True)),
         "settings": asdict(settings),
         **SCORING,
     }
 
 
-def search(path: Path, algo: str, trials: int, num_seeds: int, workers: int) -> Iterator[dict[str, Any]]:
-    """Score the trials that `path` does not hold yet, and add a JSON line for each.
+def run_search(path: Path, name: str, trials: int, num_seeds: int, workers: int) -> Iterator[dict[str, Any]]:
+    """Score the trials of a search that `path` does not hold yet, and add a JSON line for each.
 
     Yields:
         All trials, those from the file first.
@@ -147,22 +198,23 @@ def search(path: Path, algo: str, trials: int, num_seeds: int, workers: int) -> 
     if not 1 <= num_seeds <= FIRST_REPORTING_SEED:
         raise ValueError(f"seeds must be 1 to {FIRST_REPORTING_SEED}: those from there on are for reporting")
     lines = path.read_text().splitlines() if path.exists() else []
-    done = [_check(line, path, algo, num_seeds) for line in lines]
+    done = [_check(line, path, SEARCHES[name], num_seeds) for line in lines]
     yield from done
     path.parent.mkdir(parents=True, exist_ok=True)
     with joblib.Parallel(n_jobs=workers, batch_size=1) as parallel:
         for trial in sorted(set(range(trials)) - {line["trial"] for line in done}):
-            done.append(evaluate(algo, trial, num_seeds, parallel))
+            done.append(evaluate(SEARCHES[name], trial, num_seeds, parallel))
             write_atomically(path, "".join(json.dumps(line) + "\n" for line in done).encode())
             yield done[-1]
 
 
-def _check(line: str, path: Path, algo: str, num_seeds: int) -> dict[str, Any]:
+def _check(line: str, path: Path, search: Search, num_seeds: int) -> dict[str, Any]:
     try:
         entry: dict[str, Any] = json.loads(line)
-        same = ALGORITHMS[algo](**entry["settings"]) == sample(algo, entry["trial"])
+        wanted = search.sample(entry["trial"])
+        same = type(wanted)(**entry["settings"]) == wanted
         scored_alike = all(entry.get(name) == value for name, value in SCORING.items())
-        same &= all(len(entry["final"][method]) == num_seeds for method in METHODS)
+        same &= all(len(entry["final"][method]) == num_seeds for method in search.methods)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a file of tuning trials, or a damaged one: {error!r}") from error
     if not same:
@@ -175,16 +227,19 @@ def _check(line: str, path: Path, algo: str, num_seeds: int) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the search; see `--help`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tune", description=__doc__)
-    parser.add_argument("--algo", choices=ALGORITHMS, default="ppo", help="SB3 algorithm (default: ppo)")
+    parser.add_argument(
+        "--search", choices=SEARCHES, default="ppo", metavar="NAME",
+        help=f"what to choose settings for, one of {', '.join(SEARCHES)} (default: ppo)",
+    )  # fmt: skip
     parser.add_argument("--trials", type=count, default=24, help="settings to try (default: 24)")
-    parser.add_argument("--seeds", type=count, default=4, help="tuning seeds per method, from 0 up (default: 4)")
+    parser.add_argument("--seeds", type=count, default=4, help="tuning seeds, from 0 up (default: 4)")
     parser.add_argument("--workers", type=count, default=2, help="runs at a time (default: 2)")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/tune.jsonl"), help="output file")
     options = parser.parse_args(arguments)
     console = Console()
     done = []
     try:
-        for entry in search(options.out, options.algo, options.trials, options.seeds, options.workers):
+        for entry in run_search(options.out, options.search, options.trials, options.seeds, options.workers):
             done.append(entry)
             console.print(f"trial {entry['trial']:>3}  objective {entry['objective']:9.1f}", entry["settings"])
     except ValueError as error:

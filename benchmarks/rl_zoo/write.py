@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from benchmarks.methods import GATED, METHODS
+from benchmarks.gradient import GATED, GradientMethod
+from benchmarks.methods import find_method
 from benchmarks.records import write_atomically
 from benchmarks.rl_zoo import ScaledObservation
 from benchmarks.settings import ALGORITHMS, AlgorithmSettings
@@ -35,6 +36,8 @@ def hyperparameters(algo: str, settings: AlgorithmSettings) -> dict[str, Any]:
     Returns:
         The zoo's hyperparameters of one environment, made of what YAML can hold.
     """
+    method = find_method(METHOD)
+    assert isinstance(method, GradientMethod)
     own = asdict(settings)
     observe: dict[str, float] = own.pop("observe")
     frame_skip: int = own.pop("frame_skip")
@@ -49,7 +52,7 @@ def hyperparameters(algo: str, settings: AlgorithmSettings) -> dict[str, Any]:
         "env_wrapper": [{_path(ScaledObservation): {"scale": list(observe.values())}}],
         "normalize": {"norm_obs": False},  # the zoo fills in gamma
         "policy": f"nb_agents.{GATED[algo].__name__}",
-        "policy_kwargs": policy_kwargs | {"block_size": METHODS[METHOD].block_size},
+        "policy_kwargs": policy_kwargs | {"block_size": method.block_size},
         "callback": f"nb_agents.{KGateCallback.__name__}",
         **own,
     }

@@ -6,6 +6,7 @@ import copy
 import io
 import os
 import pathlib
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -75,7 +76,8 @@ class Adaptable(BaseAlgorithm):
             **ppo_kwargs: Further arguments of `PPO`, for those who go on training with `PPO.learn`.
 
         Returns:
-            A `PPO` model with the adapted policy; its ``num_timesteps`` are the environment steps spent on adapting.
+            A `PPO` model with the adapted policy; its ``num_timesteps`` are the environment steps spent on adapting,
+            its ``ep_info_buffer`` holds returns and lengths of their episodes.
 
         Raises:
             TypeError: If the task is not a dict of keywords.
@@ -96,6 +98,13 @@ class Adaptable(BaseAlgorithm):
         if rollouts:
             fit_critic(model.policy, rollouts, self._actor.names, gamma=self.gamma, reward_scale=reward_scale)
         model.num_timesteps = int(sum(rollout.lengths.sum() for rollout in rollouts))
+        infos = [
+            {"r": float(reward), "l": int(length), "t": 0.0}
+            for rollout in rollouts
+            for reward, length in zip(rollout.returns.flat, rollout.lengths.flat, strict=True)
+        ]
+        window = model._stats_window_size  # SB3 makes both buffers where a model that it has not trained yet has none
+        model.ep_info_buffer, model.ep_success_buffer = deque(infos, maxlen=window), deque(maxlen=window)
         return model
 
     def evaluate(

@@ -2,12 +2,16 @@
 
 import pytest
 
-from benchmarks.experiment import Curve, RunResult
+from benchmarks.experiment import RunResult
+from benchmarks.landscape import DRIVES, GRID_DRIVES, GRID_GAINS, Landscape
+from benchmarks.meta import MetaMethod
+from benchmarks.methods import METHODS, specify
+from benchmarks.recorder import Curve
 from benchmarks.records import Run, versions
-from benchmarks.settings import PPOSettings
-from benchmarks.spec import RunSpec
+from benchmarks.settings import MetaSettings, PPOSettings
 
 QUICK = PPOSettings(frame_skip=20, num_envs=2, n_steps=50, batch_size=50, n_epochs=1, net_arch=(16, 16))
+QUICK_META = MetaSettings(inner_steps=1, adapt_episodes=2)
 
 
 @pytest.fixture
@@ -15,11 +19,17 @@ def quick_spec():
     """Makes specifications that run in a fraction of a second."""
 
     def make(**changes):
-        options = {"method": "nb-pro", "seed": 0, "settings": QUICK}
-        budget = {"pretrain_episodes": 2, "transfer_episodes": 4, "eval_every": 2}
-        return RunSpec(**(options | budget | changes))
+        options = {"method": "nb-pro", "seed": 0, "settings": QUICK, "pretrain_episodes": 2, "transfer_episodes": 4}
+        options |= {"eval_every": 2} | changes
+        if isinstance(METHODS.get(options["method"]), MetaMethod):
+            options.setdefault("meta", QUICK_META)
+        return specify(**options)
 
     return make
+
+
+def made_up_landscape(value):
+    return Landscape([value] * len(DRIVES), [[value] * len(GRID_GAINS)] * len(GRID_DRIVES))
 
 
 @pytest.fixture
@@ -28,7 +38,7 @@ def made_up_run(quick_spec):
 
     def make(final=-10.0, wall_seconds=1.0, **changes):
         spec = quick_spec(**changes)
-        steps = [0, 2000, 4000, 6000] if spec.method != "scratch" else [0, 2000, 4000]
+        steps = [0, 2000, 4000, 6000] if METHODS[spec.method].pretrains else [0, 2000, 4000]
         target = [-4000.0, -900.0, -300.0, final][-len(steps) :]
         result = RunResult(
             curve=Curve(steps=steps, source=[-50.0] * len(steps), target=target),
@@ -37,6 +47,9 @@ def made_up_run(quick_spec):
             torques_after=[0.5] * 50,
             numbers_adapted=10,
             source_restored=-50.0 if spec.method.endswith("-k") else None,
+            k_sets=[[0.25], [0.5]] if spec.method.endswith("-k") else None,
+            landscape_before=made_up_landscape(-900.0),
+            landscape_after=made_up_landscape(final),
         )
         return Run(spec, result, versions(), "0123456789ab", wall_seconds, 1.0)
 

@@ -37,7 +37,7 @@ def test_observations_are_scaled_and_clipped(quick_spec):
 def test_the_observation_before_a_reset_is_scaled_too(quick_spec):
     """PPO bootstraps from it at the end of an episode, which is always a truncation."""
     spec = quick_spec()
-    env = make_training_env(spec, {"A": 3.0})
+    env = make_training_env(spec.settings, {"A": 3.0})
     env.seed(0)
     env.reset()
     for _ in range(1000 // spec.settings.frame_skip):
@@ -54,7 +54,7 @@ def test_evaluator_returns_what_single_episodes_return(quick_spec):
     """Batch of both contexts = one `gym.make` environment after the other, for a policy that is not trained."""
     settings = replace(quick_spec().settings, frame_skip=100, n_steps=10)
     spec = quick_spec(source={"A": 1.0}, target={"A": 1.8, "torque_gain": -0.5}, settings=settings)
-    policy = PPO("MlpPolicy", make_training_env(spec, spec.source), seed=0).policy
+    policy = PPO("MlpPolicy", make_training_env(spec.settings, spec.source), seed=0).policy
     evaluation = Evaluator(spec)(policy)
     scale = np.array(list(spec.settings.observe.values()), dtype=np.float32)
     means = []
@@ -81,7 +81,7 @@ def test_evaluator_returns_what_single_episodes_return(quick_spec):
 
 def test_evaluator_can_be_asked_again(quick_spec):
     spec = quick_spec()
-    policy = PPO("MlpPolicy", make_training_env(spec, spec.source), seed=0).policy
+    policy = PPO("MlpPolicy", make_training_env(spec.settings, spec.source), seed=0).policy
     evaluator = Evaluator(spec)
     assert evaluator(policy) == evaluator(policy)
 
@@ -89,7 +89,7 @@ def test_evaluator_can_be_asked_again(quick_spec):
 def test_controllers_start_where_policies_start(quick_spec):
     """No torque returns the same whether it is a controller or a policy that outputs zero."""
     spec = quick_spec()
-    policy = PPO("MlpPolicy", make_training_env(spec, spec.source), seed=0).policy
+    policy = PPO("MlpPolicy", make_training_env(spec.settings, spec.source), seed=0).policy
     policy.action_net.weight.data.zero_()
     policy.action_net.bias.data.zero_()
     evaluation = Evaluator(spec)(policy)

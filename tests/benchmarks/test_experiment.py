@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import experiment
 from benchmarks.experiment import execute
+from benchmarks.landscape import DRIVES, GRID_DRIVES, GRID_GAINS
 from benchmarks.methods import METHODS
 from benchmarks.summary import summarise
 
@@ -46,6 +48,44 @@ def test_pretraining_is_the_same_whatever_adapts(quick_spec):
     assert everything.curve.target[:2] == only_k.curve.target[:2]
     assert everything.torques_before == only_k.torques_before
     assert everything.torques_after != only_k.torques_after
+
+
+def test_runs_without_detail_share_their_pretraining(quick_spec, monkeypatch):
+    """Whether another run left a pretraining behind changes nothing."""
+    specs = [quick_spec(method="nb", detail=False, target={"A": drive}) for drive in (1.5, 1.8)]
+    pretrainings = []
+    method = type(METHODS["nb"])
+    pretrain = method.pretrain
+    monkeypatch.setattr(method, "pretrain", lambda self, spec: pretrainings.append(spec) or pretrain(self, spec))
+    experiment._pretrained.cache_clear()
+    together = [execute(spec) for spec in specs]
+    assert len(pretrainings) == 1
+    apart = []
+    for spec in specs:
+        experiment._pretrained.cache_clear()
+        apart.append(execute(spec))
+    assert together == apart
+    assert together[0].curve.steps == [2000, 4000, 6000]
+    assert together[0].landscape_after is None
+    detailed = execute(quick_spec(method="nb"))
+    assert together[1].curve.target == detailed.curve.target[-3:]
+
+
+def test_the_landscape_holds_the_target(quick_spec):
+    """At the target's own context, over fewer starts, the return is about the one that the curve ends with."""
+    result = execute(quick_spec(target={"A": 1.5, "torque_gain": 0.75}))
+    drive, gain = GRID_DRIVES.index(1.5), GRID_GAINS.index(0.75)
+    on_line, on_grid = result.landscape_after.over_drive[DRIVES.index(1.5)], result.landscape_after.over_drive_and_gain
+    assert on_line == on_grid[drive][gain]
+    assert on_line == pytest.approx(result.curve.target[-1], rel=0.3)
+    assert result.landscape_after != result.landscape_before
+
+
+def test_k_sets_are_kept_where_only_k_adapts(quick_spec):
+    before, after = execute(quick_spec(method="nb-pro-k")).k_sets
+    assert len(before) == len(after) == 4
+    assert before != after
+    assert execute(quick_spec(method="nb-pro")).k_sets is None
 
 
 def test_threads_are_given_back(quick_spec):

@@ -8,8 +8,10 @@ from numpy.testing import assert_allclose
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 
 from benchmarks.environments import make_training_env
-from benchmarks.meta import META_METHODS, MetaSettings, RewardScale, begin_transfer, environments, pretrain
-from benchmarks.settings import PPOSettings
+from benchmarks.meta import RewardScale, environments
+from benchmarks.methods import METHODS, specify
+from benchmarks.recorder import Recorder
+from benchmarks.settings import MetaSettings, PPOSettings
 from benchmarks.spec import RunSpec
 from nb_agents.maml.tasks import make_task_envs
 
@@ -33,7 +35,7 @@ def test_single_and_native_environments_show_the_same() -> None:
 
 def test_reward_statistics_are_those_of_vec_normalize() -> None:
     spec = RunSpec(method="fine-tune", seed=0, settings=SETTINGS)
-    normalized = make_training_env(spec, spec.target)
+    normalized = make_training_env(SETTINGS, spec.target)
     statistics = RunningMeanStd(shape=())
     native = make_task_envs(environments(SETTINGS, statistics), [spec.target], SETTINGS.num_envs)
     start = {"theta": 0.1, "theta_dot": 0.0}
@@ -48,22 +50,43 @@ def test_reward_statistics_are_those_of_vec_normalize() -> None:
     assert_allclose(statistics.mean, normalized.ret_rms.mean, rtol=1e-5)
 
 
-@pytest.mark.parametrize("method", META_METHODS)
-def test_the_budget_is_kept_and_the_inner_steps_count(method: str) -> None:
-    statistics = RunningMeanStd(shape=())
-    maml = pretrain(method, SETTINGS, META, [{"A": 1.0}], 7, 0, statistics)
-    rollouts = maml.rollouts_per_iteration
-    assert maml.num_timesteps == 7 // rollouts * rollouts * DECISIONS
-    spec = RunSpec(method="fine-tune", seed=0, settings=SETTINGS)
-    env = make_training_env(spec, spec.target)
-    env.ret_rms = statistics
-    model = begin_transfer(maml, SETTINGS, META, spec.target, env, seed=0)
-    assert model.num_timesteps == META.inner_steps * META.adapt_episodes * DECISIONS
-    model.learn(SETTINGS.num_envs * SETTINGS.n_steps, reset_num_timesteps=False)
+@pytest.mark.parametrize("name", ["maml", "fomaml", "reptile", "anil"])
+def test_the_budget_is_kept_and_the_inner_steps_count(name: str) -> None:
+    spec = specify(name, seed=0, settings=SETTINGS, meta=META, pretrain_episodes=8, transfer_episodes=8, eval_every=1)
+    method = METHODS[name]
+    pretrained = method.pretrain(spec)
+    rounds = pretrained.model.rollouts_per_iteration  # type: ignore[attr-defined]
+    assert pretrained.model.num_timesteps == 8 // rounds * rounds * DECISIONS
+    recorder = Recorder(spec)
+    model = method.begin_transfer(spec, pretrained, recorder)
+    assert model.num_timesteps == pretrained.model.num_timesteps + META.inner_steps * META.adapt_episodes * DECISIONS
+    assert len(recorder.curve.steps) == META.inner_steps  # before the first step, and between them
+    assert not recorder.episodes
+    method.transfer(spec, model, recorder)
+    assert model.num_timesteps == pretrained.model.num_timesteps + 8 * DECISIONS
+    assert len(recorder.episodes) == 8
+    assert recorder.curve.steps == sorted(set(recorder.curve.steps))
 
 
-def test_a_budget_without_a_meta_iteration_and_unknown_methods_are_refused() -> None:
-    with pytest.raises(ValueError, match="episodes"):
-        pretrain("maml", SETTINGS, META, [{"A": 1.0}], 2, 0, RunningMeanStd(shape=()))
-    with pytest.raises(ValueError, match="method"):
-        pretrain("mamba", SETTINGS, META, [{"A": 1.0}], 20, 0, RunningMeanStd(shape=()))
+def test_tasks_are_drawn_from_the_source() -> None:
+    spec = specify(
+        "maml", seed=0, settings=SETTINGS, source={"A": (1.0, 1.5), "b": 0.3}, pretrain_episodes=40,
+        transfer_episodes=8, meta=MetaSettings(inner_steps=1, tasks_per_iteration=20),
+    )  # fmt: skip
+    maml = METHODS["maml"].pretrain(spec).model
+    drives = {task["A"] for task in maml._tasks}  # type: ignore[attr-defined]
+    assert len(drives) == 20
+    assert all(1.0 <= drive <= 1.5 for drive in drives)
+    assert {task["b"] for task in maml._tasks} == {0.3}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        ({"pretrain_episodes": 2}, "pretrain_episodes must pay for one meta-iteration, 3 episodes; got 2"),
+        ({"transfer_episodes": 2}, "transfer_episodes must pay for the inner steps, 4 episodes; got 2"),
+    ],
+)
+def test_budgets_that_pay_for_nothing_are_refused(budget: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        specify("maml", seed=0, settings=SETTINGS, meta=META, **budget)

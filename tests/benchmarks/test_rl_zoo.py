@@ -47,7 +47,7 @@ def test_file_is_up_to_date(algo: str) -> None:
 
 def test_zoo_builds_what_the_benchmark_builds(algo: str, parts: dict[str, Any]) -> None:
     spec = RunSpec(method=METHOD, algo=algo, seed=0, settings=ALGORITHMS[algo]())
-    ours = find_method(METHOD).build(spec, make_training_env(spec, spec.source), spec.source)
+    ours = find_method(METHOD).build(spec, make_training_env(spec.settings, spec.source), spec.settings, 0.0)
     env = make_vec_env(
         "nb_gym:NBPendulum-v0",
         parts.pop("n_envs"),

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.settings import PPOSettings, SACSettings
+from benchmarks.settings import MetaSettings, PPOSettings, SACSettings
 from benchmarks.spec import RunSpec, parse_assignments
 
 SETTINGS = PPOSettings(
@@ -32,7 +32,7 @@ SPEC = RunSpec(
     transfer_episodes=4,
     eval_every=2,
     settings=SETTINGS,
-    protocol=1,
+    protocol=2,
 )
 
 
@@ -44,7 +44,7 @@ def test_json_round_trip():
 
 
 def test_digest_is_the_same_everywhere():
-    assert SPEC.digest == "2b55805f877d"
+    assert SPEC.digest == "02fc290757f8"
     assert SPEC.name == f"nb-ppo-seed3-{SPEC.digest}"
 
 
@@ -64,13 +64,16 @@ def test_digest_ignores_how_a_context_is_written():
         {"transfer_episodes": 6},
         {"eval_every": 4},
         {"settings": replace(SETTINGS, learning_rate=2e-3)},
-        {"protocol": 2},
+        {"meta": MetaSettings()},
+        {"transfer_envs": 1},
+        {"detail": False},
+        {"protocol": 3},
     ],
 )
 def test_every_field_counts(change):
     other = replace(SPEC, **change)
     assert other.digest != SPEC.digest
-    assert (other.shared != SPEC.shared) == (change.keys().isdisjoint({"method", "seed"}))
+    assert (other.shared != SPEC.shared) == (change.keys().isdisjoint({"method", "seed", "meta"}))
 
 
 @pytest.mark.parametrize(
@@ -118,3 +121,21 @@ def test_parse_assignments_refuses(text):
 def test_parse_assignments_refuses_a_name_twice():
     with pytest.raises(ValueError, match=r"A is given twice: 1.0 and 1.8"):
         parse_assignments(["A=1", "A=1.8"])
+
+
+def test_a_source_may_be_ranges():
+    spec = replace(SPEC, source={"A": [1, 1.5], "b": 0.3}, target={"A": 1.8, "torque_gain": -1.0})
+    assert spec.source == {"A": (1.0, 1.5), "b": 0.3}
+    assert RunSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+    assert spec.middle == {"A": 1.25, "b": 0.3}
+    assert spec.between == {"A": (1.25, 1.8), "b": (0.2, 0.3), "torque_gain": (-1.0, 1.0)}
+    assert parse_assignments(["A=1.0:1.5", "b=0.3"]) == spec.source
+    with pytest.raises(ValueError, match="target must hold numbers, not ranges or arrays"):
+        replace(SPEC, target={"A": (1.0, 1.5)})
+
+
+def test_the_transfer_may_have_other_environments():
+    spec = replace(SPEC, transfer_envs=1, transfer_episodes=3)
+    assert (spec.settings.num_envs, spec.transfer_settings.num_envs) == (2, 1)
+    with pytest.raises(ValueError, match="transfer_episodes is 3, of 2 side by side"):
+        replace(SPEC, transfer_episodes=3, settings=replace(SETTINGS, n_steps=25))

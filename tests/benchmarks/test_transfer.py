@@ -18,9 +18,10 @@ def job(folder, *options):
 def test_the_whole_job_and_going_on_with_it(tmp_path, capsys):
     folder = tmp_path / "out"
     assert main(job(folder, "--methods", "nb-pro-k", "scratch")) == 0
-    runs = sorted(folder.glob("*.json"))
+    runs = sorted(folder.glob("*-ppo-*.json"))
     assert [path.name.split("-ppo-")[0] for path in runs] == ["nb-pro-k", "scratch"]
     assert {path.name for path in folder.iterdir()} - {path.name for path in runs} == {
+        "job.json",
         "table.md",
         "curves.png",
         "transfer.gif",
@@ -58,7 +59,7 @@ def test_a_killed_job_goes_on_where_it_stopped(tmp_path):
     stamps = {path: path.stat().st_mtime_ns for path in finished}
     assert main(options) == 0
     assert {path: path.stat().st_mtime_ns for path in finished} == stamps
-    assert len(list(tmp_path.glob("*.json"))) == 2
+    assert len(list(tmp_path.glob("*-ppo-*.json"))) == 2
     assert (tmp_path / "table.md").exists()
 
 
@@ -98,7 +99,7 @@ def test_a_folder_with_runs_of_another_specification(tmp_path, capsys, made_up_r
         (["--workers", "two"], "--workers: must be a whole number of at least 1, got 'two'"),
         (["--transfer-episodes", "0"], "--transfer-episodes: must be a whole number of at least 1"),
         (["--pretrain-episodes", "11"], "pretrain_episodes is a budget of 11,000 physics steps"),
-        (["--target", "A"], "a context is written NAME=NUMBER, as in A=1.8; got 'A'"),
+        (["--target", "A"], "a context is written NAME=NUMBER, as in A=1.8, or NAME=LOW:HIGH for a range; got 'A'"),
         (["--target", "gravity=9.81"], "'gravity'"),
         (["--source", "b=-1"], "b must be at least 0, got -1.0"),
         (["--target", "A=1.8", "torque_gain=0"], "torque_gain must not be 0"),
