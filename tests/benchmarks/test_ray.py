@@ -74,6 +74,8 @@ def nodes(monkeypatch):
         nodes.shutdown()
 
 
+# Ray starts a node's processes through a function of its own in the child, which Python 3.12 warns of beside threads.
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
 def test_a_node_killed_while_its_run_is_in_flight(nodes, tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "RETRIES", 1)
     marks, folder = tmp_path / "marks", tmp_path / "out"
