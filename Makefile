@@ -34,7 +34,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 EXTRAS_bench := bench,render
-EXTRAS_test  := battery,bench,contrib,onnx,render,test
+EXTRAS_test  := battery,bench,contrib,onnx,ray,render,test
 EXTRAS_dev   := dev
 EXTRAS_peers := peers
 $(VENV)/.bench $(VENV)/.test $(VENV)/.dev $(VENV)/.peers: $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python

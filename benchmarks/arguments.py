@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from benchmarks.cluster import reach
+from benchmarks.spec import FIRST_REPORTING_SEED
+
 
 def count(text: str) -> int:
     """A whole number of at least 1.
@@ -31,3 +34,30 @@ def output_file(text: str) -> Path:
     if path.is_dir() or not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"must be a file in a folder that exists, got {text!r}")
     return path
+
+
+def cluster(text: str) -> str:
+    """The address of a Ray cluster that answers.
+
+    Raises:
+        argparse.ArgumentTypeError: none answers there, or Ray is not installed.
+    """
+    try:
+        reach(text)
+    except (ValueError, OSError, ImportError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def add_seeds(parser: argparse.ArgumentParser, default: int) -> None:
+    """Add `--seeds`, the number of seeds from the first reporting one."""
+    help_text = f"number of seeds, from {FIRST_REPORTING_SEED} up; those below are for tuning (default: {default})"
+    parser.add_argument("--seeds", type=count, default=default, metavar="N", help=help_text)
+
+
+def add_workers(parser: argparse.ArgumentParser, default: int = 2) -> None:
+    """Add `--workers` and `--ray`, which say how many runs go on at a time, and where."""
+    help_text = f"runs at a time, one thread each (default: {default})"
+    parser.add_argument("--workers", type=count, default=default, metavar="N", help=help_text)
+    help_text = "send the runs to the Ray cluster at HOST:PORT, ray://HOST:PORT or auto (default: run them here)"
+    parser.add_argument("--ray", type=cluster, metavar="ADDRESS", help=help_text)

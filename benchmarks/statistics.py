@@ -37,6 +37,38 @@ class Estimate:
         return bool(self.low > value or self.high < value)
 
 
+@dataclass(frozen=True)
+class Profile:
+    """A performance profile with its pointwise confidence band; arrays of the shape `(num_thresholds,)`.
+
+    Attributes:
+        thresholds: the τ's, as they were given.
+        point: fraction of the scores above each τ.
+        low: lower edge of the band; NaN where a single run gives none.
+        high: upper edge of the band; NaN where a single run gives none.
+    """
+
+    thresholds: FloatArray
+    point: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+
+@dataclass(frozen=True)
+class PercentImprovement:
+    """Improvement over a baseline, seed by seed, in per cent of the baseline's absolute score.
+
+    Attributes:
+        mean: over the seeds, with its interval.
+        positive: how many seeds have improved.
+        num_runs: of how many.
+    """
+
+    mean: Estimate
+    positive: int
+    num_runs: int
+
+
 def interquartile_mean(scores: ArrayLike, axis: int | None = None) -> FloatArray:
     """Mean of the middle half of the scores: a quarter is cut off at either end, rounded down.
 
@@ -82,10 +114,9 @@ def paired_difference(
     Raises:
         ValueError: the shapes differ, or an array is empty or not finite.
     """
-    if np.shape(x) != np.shape(y):
-        raise ValueError(f"x and y must be paired, so of one shape; got {np.shape(x)} and {np.shape(y)}")
-    difference = np.asarray(x, dtype=np.float64) - np.asarray(y, dtype=np.float64)
-    return iqm(difference, rng, confidence=confidence, num_resamples=num_resamples)
+    columns_x, columns_y = _pairs(x, y)
+    differences = [a - b for a, b in zip(columns_x, columns_y, strict=True)]
+    return _bootstrap(differences, _pooled_iqm, rng, confidence, num_resamples)
 
 
 def probability_of_improvement(
@@ -93,7 +124,8 @@ def probability_of_improvement(
 ) -> Estimate:
     """Probability that a run of X scores above a run of Y on the same task, ties counting half.
 
-    This is the Mann-Whitney U statistic over `num_runs_x * num_runs_y`, averaged over the tasks.
+    This is the Mann-Whitney U statistic over `num_runs_x * num_runs_y`, averaged over the tasks. It is an effect size:
+    Vargha and Delaney's A, and (Cliff's δ + 1) / 2.
 
     Args:
         x: `(num_runs_x,)` or `(num_runs_x, num_tasks)`, finite.
@@ -111,6 +143,121 @@ def probability_of_improvement(
     return _bootstrap(columns_x + columns_y, _pooled_improvement, rng, confidence, num_resamples)
 
 
+def rank_biserial(
+    x: ArrayLike, y: ArrayLike, rng: np.random.Generator, *, confidence: float = 0.95, num_resamples: int = 2000
+) -> Estimate:
+    """Effect size of paired runs: how much of the ranks of the differences speaks for X less what speaks for Y.
+
+    The matched-pairs rank-biserial correlation (Kerby, 2014): with W⁺ the Wilcoxon signed-rank statistic of `x - y`, in
+    which zeros count half, r = 2 W⁺ / (n (n + 1) / 2) - 1, averaged over the tasks. It is 1 where X is better on every
+    seed, -1 where Y is, and no outlier among the differences weighs more than its rank; a difference standardised by
+    its deviation (Cohen's d) would be decided by the one run that failed.
+
+    Args:
+        x: `(num_runs,)` or `(num_runs, num_tasks)`, finite.
+        y: the same shape; row i of `x` and of `y` share a seed.
+        rng: source of the resamples; whole pairs are resampled.
+        confidence: coverage of the interval, in (0, 1).
+        num_resamples: bootstrap samples, at least 1.
+
+    Raises:
+        ValueError: the shapes differ, or an array is empty or not finite.
+    """
+    columns_x, columns_y = _pairs(x, y)
+    differences = [a - b for a, b in zip(columns_x, columns_y, strict=True)]
+    return _bootstrap(differences, _mean_rank_biserial, rng, confidence, num_resamples)
+
+
+def percent_improvement(
+    x: ArrayLike, baseline: ArrayLike, rng: np.random.Generator, *, confidence: float = 0.95, num_resamples: int = 2000
+) -> PercentImprovement:
+    """Mean of (x - baseline) / |baseline| · 100 over the seeds, the published table's metric.
+
+    The mean is pulled by a seed whose baseline is near zero or far off, which is why nothing else here uses it.
+
+    Args:
+        x: `(num_runs,)`, finite.
+        baseline: `(num_runs,)`, finite and not 0; entry i of `x` and of `baseline` share a seed.
+        rng: source of the resamples; whole pairs are resampled.
+        confidence: coverage of the interval, in (0, 1).
+        num_resamples: bootstrap samples, at least 1.
+
+    Raises:
+        ValueError: the shapes differ, an array is empty or not finite, or a baseline is 0.
+    """
+    if np.ndim(x) != 1:
+        raise ValueError(f"x must have the shape (num_runs,), not {np.shape(x)}")
+    (column,), (base,) = _pairs(x, baseline, "baseline")
+    if not base.all():
+        raise ValueError(f"baseline must not be 0, got {base.tolist()}")
+    percent = (column - base) / np.abs(base) * 100.0
+    mean = _bootstrap([percent], np.mean, rng, confidence, num_resamples)
+    return PercentImprovement(mean, positive=int((percent > 0).sum()), num_runs=len(percent))
+
+
+def performance_profile(
+    scores: ArrayLike,
+    thresholds: ArrayLike,
+    rng: np.random.Generator,
+    *,
+    confidence: float = 0.95,
+    num_resamples: int = 2000,
+) -> Profile:
+    """Fraction of runs that score above τ, for each τ: the run-score distribution of Agarwal et al. (2021).
+
+    Args:
+        scores: `(num_runs,)` or `(num_runs, num_tasks)`, finite. Runs are resampled within each task.
+        thresholds: the τ's, `(num_thresholds,)`, finite.
+        rng: source of the resamples, which all τ's share.
+        confidence: coverage of the band at each τ by itself, in (0, 1).
+        num_resamples: bootstrap samples, at least 1.
+
+    Raises:
+        ValueError: an array is empty, of another shape, or not finite.
+    """
+    columns = _columns(scores, "scores")
+    taus = np.asarray(thresholds, dtype=np.float64)
+    if taus.ndim != 1 or taus.size == 0 or not np.isfinite(taus).all():
+        raise ValueError(f"thresholds must be finite, of the shape (num_thresholds,); got {taus.tolist()}")
+
+    def profile(*columns: FloatArray, axis: int) -> FloatArray:
+        """`(num_thresholds, ...)` of the tasks' scores `(..., num_runs)`."""
+        return np.array([np.mean([(column > tau).mean(axis=axis) for column in columns], axis=0) for tau in taus])
+
+    return Profile(taus, *_bootstrap_arrays(columns, profile, rng, confidence, num_resamples))
+
+
+def expanded(confidence: float, num_runs: int) -> float:
+    """The level at which a percentile bootstrap of few runs covers about `confidence`.
+
+    Resamples of n runs spread by √((n - 1) / n) too little, and by the normal's tails instead of Student's. At the
+    level 1 - 2 Φ(-√(n / (n - 1)) t) with t the quantile of Student's distribution of n - 1 degrees of freedom, the
+    interval makes up for both (Hesterberg, 2015, "What Teachers Should Know About the Bootstrap"); it reaches
+    far into the tails, so that it takes some 10,000 resamples. For `iqm` of normal scores the 95 % interval then covers
+    94 % at 5 runs (90 % without), 97 % at 10 (94 %) and 96 % at 30 (94 %), measured on 3,000 samples each.
+
+    Args:
+        confidence: coverage that is wanted, in (0, 1).
+        num_runs: runs per task, at least 2.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"confidence must lie in (0, 1), got {confidence}")
+    if num_runs < 2:
+        raise ValueError(f"num_runs must be at least 2, got {num_runs}")
+    quantile = stats.t.ppf(0.5 + confidence / 2, num_runs - 1)
+    return float(1.0 - 2.0 * stats.norm.cdf(-np.sqrt(num_runs / (num_runs - 1)) * quantile))
+
+
+def _pairs(x: ArrayLike, y: ArrayLike, name: str = "y") -> tuple[list[FloatArray], list[FloatArray]]:
+    """Both arrays by task, see `_columns`; row i of one belongs to row i of the other."""
+    if np.shape(x) != np.shape(y):
+        raise ValueError(f"x and {name} must be paired, so of one shape; got {np.shape(x)} and {np.shape(y)}")
+    return _columns(x, "x"), _columns(y, name)
+
+
 def _columns(scores: ArrayLike, name: str) -> list[FloatArray]:
     """Split `(num_runs, num_tasks)` into one `(num_runs,)` array per task."""
     array = np.asarray(scores, dtype=np.float64)
@@ -124,9 +271,17 @@ def _columns(scores: ArrayLike, name: str) -> list[FloatArray]:
 def _bootstrap(
     columns: list[FloatArray], statistic: Statistic, rng: np.random.Generator, confidence: float, num_resamples: int
 ) -> Estimate:
-    point = float(statistic(*columns, axis=-1))
+    """Point and interval of one number."""
+    return Estimate(*map(float, _bootstrap_arrays(columns, statistic, rng, confidence, num_resamples)))
+
+
+def _bootstrap_arrays(
+    columns: list[FloatArray], statistic: Statistic, rng: np.random.Generator, confidence: float, num_resamples: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Points, lower and upper ends of the intervals, of the statistic's shape."""
+    point = np.asarray(statistic(*columns, axis=-1))
     if any(len(column) < 2 for column in columns):
-        return Estimate(point, float("nan"), float("nan"))
+        return point, np.full_like(point, np.nan), np.full_like(point, np.nan)
     # The percentile method: BCa, SciPy's default, has no answer where all runs score the same.
     interval = stats.bootstrap(
         columns,
@@ -137,7 +292,7 @@ def _bootstrap(
         method="percentile",
         rng=rng,
     ).confidence_interval
-    return Estimate(point, float(interval.low), float(interval.high))
+    return point, interval.low, interval.high
 
 
 def _pooled_iqm(*columns: FloatArray, axis: int) -> FloatArray:
@@ -152,4 +307,13 @@ def _pooled_improvement(*columns: FloatArray, axis: int) -> FloatArray:
     for x, y in zip(columns[:half], columns[half:], strict=True):
         difference = np.expand_dims(x, -1) - np.expand_dims(y, -2)
         per_task.append((0.5 * (1.0 + np.sign(difference))).mean(axis=(-2, -1)))
+    return np.asarray(np.mean(per_task, axis=0))
+
+
+def _mean_rank_biserial(*differences: FloatArray, axis: int) -> FloatArray:
+    """Rank-biserial correlation of the tasks' paired differences `(..., num_runs)`, averaged: `(...)`."""
+    per_task = []
+    for difference in differences:
+        ranks = stats.rankdata(np.abs(difference), axis=axis)
+        per_task.append((np.sign(difference) * ranks).sum(axis=axis) / ranks.sum(axis=axis))
     return np.asarray(np.mean(per_task, axis=0))

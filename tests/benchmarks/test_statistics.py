@@ -2,7 +2,24 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.statistics import Estimate, interquartile_mean, iqm, paired_difference, probability_of_improvement
+from benchmarks.statistics import (
+    Estimate,
+    expanded,
+    interquartile_mean,
+    iqm,
+    paired_difference,
+    percent_improvement,
+    performance_profile,
+    probability_of_improvement,
+    rank_biserial,
+)
+
+PUBLISHED = {
+    "maml": [-3431.3, -3681.6, -8232.6, -6396.7, -3604.0],
+    "nb": [-2201.4, -4864.7, -2208.5, -2197.5, -2284.0],
+    "nb-pro": [-2878.3, -2387.9, -2714.1, -2227.0, -3536.4],
+}
+"""The published runs, seed by seed; the percentages printed beside them are 35.8 and 37.1."""
 
 
 @pytest.fixture
@@ -73,6 +90,102 @@ def test_probability_of_improvement_is_mann_whitney(rng):
     assert estimate.low < estimate.point < estimate.high
 
 
+def test_rank_biserial_by_hand(rng):
+    # differences 3, -1, 2: ranks 3, 1, 2, so (3 + 2 - 1) / 6
+    assert rank_biserial([3.0, 0.0, 2.0], [0.0, 1.0, 0.0], rng).point == pytest.approx(4 / 6)
+    # a zero has the lowest rank and counts for neither: (2 - 0) / 3
+    assert rank_biserial([5.0, 1.0], [0.0, 1.0], rng).point == pytest.approx(2 / 3)
+    assert rank_biserial([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], rng) == Estimate(0.0, 0.0, 0.0)
+    assert rank_biserial([1.0, 2.0, 1e9], [0.0, 0.0, 0.0], rng) == Estimate(1.0, 1.0, 1.0)
+
+
+def test_rank_biserial_is_wilcoxons_statistic_rescaled(rng):
+    x, y = rng.integers(6, size=(12, 2)), rng.integers(5, size=(12, 2))  # with ties and zeros
+    estimate = rank_biserial(x, y, np.random.default_rng(1))
+    positive = [
+        stats.wilcoxon(
+            x[:, task], y[:, task], zero_method="zsplit", alternative="greater", method="asymptotic"
+        ).statistic
+        for task in range(2)
+    ]
+    assert estimate.point == pytest.approx(np.mean([4 * w / (12 * 13) - 1 for w in positive]))
+    assert -1.0 <= estimate.low < estimate.point < estimate.high <= 1.0
+    mirrored = rank_biserial(y, x, np.random.default_rng(1))
+    np.testing.assert_allclose([mirrored.point, mirrored.low], [-estimate.point, -estimate.high])
+
+
+@pytest.mark.parametrize(("method", "printed", "positive"), [("nb", 35.8, 4), ("nb-pro", 37.1, 5)])
+def test_percent_improvement_is_the_published_one(rng, method, printed, positive):
+    improvement = percent_improvement(PUBLISHED[method], PUBLISHED["maml"], rng)
+    assert improvement.mean.point == pytest.approx(printed, abs=0.05)
+    assert (improvement.positive, improvement.num_runs) == (positive, 5)
+    assert improvement.mean.low < improvement.mean.point < improvement.mean.high
+
+
+def test_percent_improvement_by_hand_and_with_scipy(rng):
+    x, baseline = np.array([-5.0, 4.0, -30.0, 2.0]), np.array([-10.0, 2.0, -20.0, 2.0])  # 50, 100, -50, 0
+    improvement = percent_improvement(x, baseline, np.random.default_rng(1), num_resamples=500)
+    assert improvement.mean.point == 25.0
+    assert (improvement.positive, improvement.num_runs) == (2, 4)
+    percent = ([50.0, 100.0, -50.0, 0.0],)
+    expected = stats.bootstrap(
+        percent, np.mean, n_resamples=500, method="percentile", rng=np.random.default_rng(1)
+    ).confidence_interval
+    assert (improvement.mean.low, improvement.mean.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_performance_profile_by_hand(rng):
+    profile = performance_profile([1.0, 2.0, 2.0, 4.0], [0.0, 1.0, 2.0, 3.9, 4.0], rng)
+    np.testing.assert_array_equal(profile.point, [1.0, 0.75, 0.25, 0.25, 0.0])  # above τ, not at it
+    np.testing.assert_array_equal(profile.thresholds, [0.0, 1.0, 2.0, 3.9, 4.0])
+    for edge in (profile.low, profile.high):
+        assert (edge[0], edge[-1]) == (1.0, 0.0)  # every resample agrees there
+    assert (profile.low <= profile.point).all()
+    assert (profile.point <= profile.high).all()
+
+
+def test_performance_profile_is_a_survival_function_with_a_binomial_band(rng):
+    scores = rng.normal(size=40)
+    taus = np.linspace(-2.0, 2.0, 9)
+    profile = performance_profile(scores, taus, rng, num_resamples=4000)
+    np.testing.assert_allclose(profile.point, stats.ecdf(scores).sf.evaluate(taus))
+    # resampling runs makes the count of those above τ binomial
+    for edge, q in ((profile.low, 0.025), (profile.high, 0.975)):
+        np.testing.assert_allclose(edge, stats.binom.ppf(q, 40, profile.point) / 40, atol=1.01 / 40)
+
+
+def test_performance_profile_is_stratified_by_task(rng):
+    """One task all above, one all below: half in every resample, unless runs were resampled across tasks."""
+    profile = performance_profile(np.array([[0.0, 10.0]] * 6), [5.0], rng)
+    assert (profile.point, profile.low, profile.high) == (0.5, 0.5, 0.5)
+
+
+def test_one_run_has_no_band(rng):
+    profile = performance_profile([1.0], [0.0, 2.0], rng)
+    np.testing.assert_array_equal(profile.point, [1.0, 0.0])
+    assert np.isnan([profile.low, profile.high]).all()
+
+
+def test_expanded_level_gives_students_interval_of_a_mean():
+    """Where the bootstrap distribution of a mean is normal, its interval at that level is Student's."""
+    runs = 8
+    tail = (1.0 - expanded(0.95, runs)) / 2.0
+    deviation_of_resampled_means = np.sqrt((runs - 1) / runs) / np.sqrt(runs)  # of runs with sample deviation 1
+    bootstrap = stats.norm.ppf(1.0 - tail) * deviation_of_resampled_means
+    assert bootstrap == pytest.approx(stats.t.ppf(0.975, runs - 1) / np.sqrt(runs))
+    assert expanded(0.95, 10**6) == pytest.approx(0.95, abs=1e-5)
+
+
+def test_expanded_intervals_of_five_runs_cover_what_is_asked_for(rng):
+    def coverage(confidence):
+        estimates = (iqm(rng.normal(size=5), rng, confidence=confidence, num_resamples=4000) for _ in range(500))
+        return np.mean([estimate.low <= 0.0 <= estimate.high for estimate in estimates])
+
+    deviation = np.sqrt(0.95 * 0.05 / 500)
+    assert coverage(0.95) < 0.95 - 3 * deviation
+    assert coverage(expanded(0.95, 5)) > 0.95 - 3 * deviation
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -81,6 +194,19 @@ def test_probability_of_improvement_is_mann_whitney(rng):
         (lambda rng: iqm([1.0, np.nan], rng), "scores must be finite"),
         (lambda rng: paired_difference([1.0], [1.0, 2.0], rng), r"\(1,\) and \(2,\)"),
         (lambda rng: probability_of_improvement(np.zeros((2, 2)), np.zeros((2, 3)), rng), "2 and 3 of them"),
+        (lambda rng: paired_difference([1.0, np.inf], [1.0, 2.0], rng), "x must be finite"),
+        (lambda rng: rank_biserial([1.0], [1.0, 2.0], rng), r"x and y must be paired.*\(1,\) and \(2,\)"),
+        (lambda rng: rank_biserial([1.0], [np.nan], rng), "y must be finite"),
+        (lambda rng: percent_improvement([1.0], [1.0, 2.0], rng), "x and baseline must be paired"),
+        (lambda rng: percent_improvement([[1.0]], [[1.0]], rng), r"x must have the shape \(num_runs,\), not \(1, 1\)"),
+        (lambda rng: percent_improvement([], [], rng), r"x must have the shape .* not \(0,\)"),
+        (lambda rng: percent_improvement([1.0, 2.0], [1.0, 0.0], rng), r"baseline must not be 0, got \[1.0, 0.0\]"),
+        (lambda rng: percent_improvement([1.0], [np.nan], rng), "baseline must be finite"),
+        (lambda rng: performance_profile([np.nan], [1.0], rng), "scores must be finite"),
+        (lambda rng: performance_profile([1.0], [], rng), r"thresholds must be finite, .* got \[\]"),
+        (lambda rng: performance_profile([1.0], [np.nan], rng), "thresholds must be finite"),
+        (lambda rng: expanded(1.0, 5), r"confidence must lie in \(0, 1\), got 1.0"),
+        (lambda rng: expanded(0.95, 1), "num_runs must be at least 2, got 1"),
     ],
 )
 def test_bad_scores_are_named(call, message, rng):
