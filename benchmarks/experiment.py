@@ -43,10 +43,10 @@ class RunResult:
     torques_before: list[float]
     torques_after: list[float]
     numbers_adapted: int
-    source_restored: float | None
-    k_sets: list[list[float]] | None
-    landscape_before: Landscape | None
-    landscape_after: Landscape | None
+    source_restored: float | None = None
+    k_sets: list[list[float]] | None = None
+    landscape_before: Landscape | None = None
+    landscape_after: Landscape | None = None
 
 
 def execute(spec: RunSpec) -> RunResult:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as ScreenTable
 
 from benchmarks.anchors import reference_returns
-from benchmarks.arguments import count
+from benchmarks.arguments import add_seeds, add_workers, count
 from benchmarks.figures import save_before_and_after, save_curves
 from benchmarks.methods import METHODS, specify
 from benchmarks.records import Run, read_runs, write_atomically, write_job
@@ -94,8 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--methods", nargs="+", choices=METHODS, default=DEFAULT_METHODS, metavar="METHOD",
         help=f"what to compare (default: {' '.join(DEFAULT_METHODS)})")  # fmt: skip
     add("--algo", choices=ALGORITHMS, default="ppo", help="SB3 algorithm that trains (default: ppo)")
-    add("--seeds", type=count, default=5, metavar="N",
-        help=f"number of seeds, from {FIRST_REPORTING_SEED} up; those below are for tuning (default: 5)")  # fmt: skip
+    add_seeds(parser, default=5)
     add("--pretrain-episodes", type=count, default=50, metavar="N",
         help="budget on the source, in episodes of 1,000 physics steps (default: 50)")  # fmt: skip
     add("--transfer-episodes", type=count, default=100, metavar="N", help="budget on the target (default: 100)")
@@ -103,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         help="parameters of the source pendulum, numbers or ranges as in A=1.0:1.5 (default: A=1.0)")  # fmt: skip
     add("--target", nargs="+", default=["A=1.8"], metavar="NAME=VALUE",
         help="parameters of the target pendulum, as in A=1.8 torque_gain=0.5 (default: A=1.8)")  # fmt: skip
-    add("--workers", type=count, default=2, metavar="N", help="runs at a time, one core each (default: 2)")
+    add_workers(parser)
     add("--out", type=Path, default=DEFAULT_OUT, metavar="FOLDER", help=f"output folder (default: {DEFAULT_OUT})")
     return parser
 
@@ -145,7 +144,7 @@ def _run(waiting: Sequence[RunSpec], total: int, options: argparse.Namespace, co
     )
     with Progress(TextColumn("{task.description}"), *columns, console=console) as progress:
         bar = progress.add_task("transfer", total=total, completed=total - len(waiting))
-        for outcome in run_all(waiting, options.out, workers=options.workers):
+        for outcome in run_all(waiting, options.out, workers=options.workers, ray=options.ray):
             outcomes.append(outcome)
             progress.console.print(_line(outcome), highlight=False)
             progress.advance(bar)
