@@ -164,6 +164,10 @@ class HeldParameter(nn.Parameter):
     def data(self, value: torch.Tensor) -> None:
         torch.Tensor.data.__set__(self, value)  # type: ignore[attr-defined]
 
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        # nn.Parameter's own would bring back a plain parameter, which Polyak updates move.
+        return type(self), (self.data, self.requires_grad)
+
 
 def acting_modules(network: Any) -> Iterator[tuple[str, nn.Module]]:
     """The modules that a deterministic action depends on, each once, with its first path.

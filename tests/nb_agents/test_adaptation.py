@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -189,10 +190,18 @@ def test_held_targets_outlast_polyak_updates() -> None:
 
 
 @pytest.mark.parametrize("what", ["gates", "head"])
-def test_a_copy_adapts_like_the_original_and_apart_from_it(what: str) -> None:
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda policy: pickle.loads(pickle.dumps(policy))], ids=["copy", "pickle"]
+)
+def test_a_copy_adapts_like_the_original_and_apart_from_it(what: str, copied: Any) -> None:
     policy = TD3(KGatedTD3Policy, "Pendulum-v1", seed=0, device="cpu").policy
     policy.adapt(what)
-    twin = copy.deepcopy(policy)
+    twin = copied(policy)
+    before = snapshot(twin)
+    for _ in range(10):
+        polyak_update(twin.actor.parameters(), twin.actor_target.parameters(), 0.005)
+    frozen = {name for name, p in twin.actor.named_parameters() if not p.requires_grad}
+    assert not {f"actor_target.{name}" for name in frozen} & moved(twin, before), "its targets are held"
     assert [p.requires_grad for p in twin.parameters()] == [p.requires_grad for p in policy.parameters()]
     policy.adapt("all")
     assert twin.adaptation == what
