@@ -290,6 +290,15 @@ def test_other_weights_are_noticed(how: str, tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_one_changed_weight_among_many_is_noticed(dtype: torch.dtype) -> None:
+    net = nn.Sequential(nn.Linear(128, 128), KGate(128), nn.Linear(128, 1)).to(dtype)
+    battery = shaken(net, "a")
+    net[0].weight.data[-1, -1] += 1.0  # as by a fused optimizer, PyTorch does not count it
+    with pytest.raises(FingerprintError, match="other weights"):
+        battery.apply("a")
+
+
 def test_equal_weights_are_no_other_weights() -> None:
     net = Residual()
     battery = shaken(net, "a")
