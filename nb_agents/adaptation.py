@@ -45,8 +45,7 @@ class AdaptationMixin:
 
         Frozen parameters get no gradient, so that neither weight decay nor momentum reaches them, normalisation layers
         keep their running statistics, and target networks hold what their source holds. The choice is saved with the
-        policy's parameters and can be changed at any time. TRPO differentiates every parameter by itself, so PyTorch
-        refuses its update while any is frozen.
+        policy's parameters and can be changed at any time. For TRPO it takes `nb_agents.contrib.KGatedTRPOPolicy`.
 
         Args:
             what: "all"; "gates", the k's alone; "head", the actor's output layer.
