@@ -15,6 +15,7 @@ import torch
 from gymnasium import spaces
 from sb3_contrib import ARS, TRPO
 from stable_baselines3 import PPO, SAC, TD3
+from stable_baselines3.common.policies import ActorCriticPolicy
 
 import nb_agents
 from nb_agents import KGatedPolicy
@@ -261,15 +262,41 @@ def test_every_action_space_that_the_algorithm_takes(algorithm: Any, tmp_path: P
 
 
 def test_a_policy_class_of_ones_own_gets_gates_from_the_same_mixin(tmp_path: Path) -> None:
-    model = PPO(OwnPolicy, "Pendulum-v1", n_steps=16, batch_size=16, seed=0, device="cpu").learn(16)
-    assert [gate.n_units for gate in model.policy.gates.values()] == [24]
-    model.save(tmp_path / "model")
-    assert np.array_equal(actions(model), actions(PPO.load(tmp_path / "model")))
+    model = PPO(OwnGatedPolicy, "Pendulum-v1", n_steps=16, batch_size=16, seed=0, device="cpu").learn(16)
+    assert {name: gate.n_units for name, gate in model.policy.gates.items()} == {"mlp_extractor.policy_net.1": 24}
+    check_kept(model, tmp_path)
 
 
-class OwnPolicy(nb_agents.ActorCriticGates, nb_agents.policies.ActorCriticPolicy):
+class OwnNetwork(torch.nn.Module):
+    """As in SB3's guide to custom policies."""
+
+    latent_dim_pi, latent_dim_vf = 24, 12
+
+    def __init__(self, features_dim: int) -> None:
+        super().__init__()
+        self.policy_net = torch.nn.Sequential(torch.nn.Linear(features_dim, 24), OwnActivation())
+        self.value_net = torch.nn.Sequential(torch.nn.Linear(features_dim, 12), torch.nn.ReLU())
+
+    def forward_actor(self, features: torch.Tensor) -> torch.Tensor:
+        return self.policy_net(features)
+
+    def forward_critic(self, features: torch.Tensor) -> torch.Tensor:
+        return self.value_net(features)
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.forward_actor(features), self.forward_critic(features)
+
+
+class OwnPolicy(ActorCriticPolicy):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **(kwargs | {"net_arch": {"pi": [24], "vf": [24]}, "activation_fn": OwnActivation}))
+        super().__init__(*args, **(kwargs | {"activation_fn": OwnActivation}))
+
+    def _build_mlp_extractor(self) -> None:
+        self.mlp_extractor = OwnNetwork(self.features_dim)
+
+
+class OwnGatedPolicy(nb_agents.ActorCriticGates, OwnPolicy):
+    pass
 
 
 class OwnActivation(torch.nn.Module):
