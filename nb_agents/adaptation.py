@@ -10,6 +10,7 @@ from torch import nn
 
 from nb_agents.gates import KGate
 from nb_agents.k_target import KTarget
+from nb_agents.validation import check_flag
 
 ADAPTATIONS = ("all", "gates", "head")
 """What `AdaptationMixin.adapt` can set to train."""
@@ -59,12 +60,9 @@ class AdaptationMixin:
             ValueError: If ``what`` is unknown, the policy has nothing of the kind, or no optimizer trains it (ARS moves
                 every parameter). Nothing has changed then.
         """
-        for name, value, accepted in (
-            ("log_std", log_std, (True, False, None)),
-            ("reset_optimizer", reset_optimizer, (True, False)),
-        ):
-            if not any(value is choice for choice in accepted):
-                raise TypeError(f"{name} must be one of {accepted}, got {value!r}")
+        if log_std is not None and not isinstance(log_std, bool):
+            raise TypeError(f"log_std must be True, False or None, got {log_std!r}")
+        check_flag("reset_optimizer", reset_optimizer)
         spread = what != "gates" if log_std is None else log_std
         trained = self._select(what, spread, spread_needed=log_std is True)
         optimizers = self._optimizers()

@@ -25,7 +25,7 @@ from nb_agents.adaptation import AdaptationMixin
 from nb_agents.gates import ACTIVATIONS, KGate, check_gate_arguments, gate_sequential, named_gates
 from nb_agents.k_target import KTarget
 from nb_agents.optim import two_rates
-from nb_agents.validation import check_number
+from nb_agents.validation import check_flag, check_number
 
 
 class KGatedMixin(AdaptationMixin):
@@ -68,9 +68,7 @@ class KGatedMixin(AdaptationMixin):
         check_gate_arguments(block_size, block_weight, k_init)
         regularizer = KTarget(k_target, k_target_weight, task_difficulty)
         self.k_lr_ratio = check_number("k_lr_ratio", k_lr_ratio, low=0.0)
-        if not isinstance(gate_critic, bool):
-            raise TypeError(f"gate_critic must be True or False, got {gate_critic!r}")
-        self.gate_critic = gate_critic
+        self.gate_critic = check_flag("gate_critic", gate_critic)
         self._gate_kwargs = {"block_size": block_size, "block_weight": block_weight, "k_init": k_init}
         super().__init__(*args, **kwargs)
         self._finish_networks()

@@ -434,6 +434,7 @@ K = torch.zeros(6)
         (lambda b: b.interpolate("a", "start", float("nan"), "c"), ValueError, "t must be any finite number"),
         (lambda b: b.interpolate("a", "start", 0.5, "a"), ValueError, "'a' is taken"),
         (lambda b: b.capture("a"), ValueError, "'a' is taken; pass overwrite=True"),
+        (lambda b: b.capture("a", overwrite="no"), TypeError, "overwrite must be True or False, got 'no'"),
         (lambda b: b.capture(3), TypeError, "name must be a string, got 3"),
         (lambda b: b.capture("__metadata__"), ValueError, "neither empty nor '__metadata__'"),
         (lambda b: b.capture("c", {"env": object()}), TypeError, "metadata must be what JSON can hold"),

@@ -451,6 +451,12 @@ def test_bad_arguments() -> None:
         insert_gates(network, block_weight=-1)
     with pytest.raises(ValueError, match="k_init must be any finite number, got nan"):
         insert_gates(network, k_init=float("nan"))
+    with pytest.raises(TypeError, match="neutral must be True or False, got 'yes'"):
+        insert_gates(network, neutral="yes")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="exclude must be a collection of names, got '1'"):
+        insert_gates(network, exclude="1")
+    with pytest.raises(TypeError, match=r"activations must be classes of modules, got \(ReLU\(\),\)"):
+        insert_gates(network, activations=(nn.ReLU(),))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"exclude must name gates among \['1', '5'\], got \['7'\]"):
         insert_gates(network, exclude=("7",))
     with pytest.raises(ValueError, match=r"without gates, but has \['1', '5'\]"):
