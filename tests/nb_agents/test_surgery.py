@@ -247,6 +247,42 @@ def test_what_cannot_be_folded_says_why(reason: str) -> None:
     assert all(torch.equal(network.state_dict()[name], value) for name, value in before.items())
 
 
+@pytest.mark.parametrize(
+    "between",
+    [
+        lambda h: h * h,
+        lambda h: torch.mul(h, other=h),
+        lambda h: h.mul_(h),
+        lambda h: h / h.exp(),
+        lambda h: 1 / h,
+        lambda h: F.avg_pool1d(h, 3, stride=1, padding=1),
+        lambda h: F.max_pool1d(h, 3, stride=1, padding=1),
+        lambda h: torch.cat(h.chunk(2, -1), -1),
+        lambda h: h.flip(-1),
+    ],
+    ids=["square", "square by name", "square in place", "quotient", "inverse", "mean", "maximum", "parts", "order"],
+)
+def test_what_does_not_keep_the_factor_of_each_unit_is_not_folded(
+    between: Callable[[torch.Tensor], torch.Tensor],
+) -> None:
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.out = nn.Linear(4, 8), nn.Linear(8, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.out(between(torch.relu(self.inner(x))))
+
+    with pytest.raises(FoldError, match="gate 'relu_gate'"):
+        fold_gates(insert_gates(Network(), block_size=2))
+
+
+def test_pooling_modules_over_units_are_not_folded() -> None:
+    network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.AvgPool1d(3, stride=1, padding=1), nn.Linear(8, 2))
+    with pytest.raises(FoldError, match="AvgPool1d over neighbouring units"):
+        fold_gates(insert_gates(network))
+
+
 class Tied(nn.Module):
     """One weight behind a gate and elsewhere."""
 
@@ -457,6 +493,8 @@ def test_bad_arguments() -> None:
         insert_gates(network, exclude="1")
     with pytest.raises(TypeError, match=r"activations must be classes of modules, got \(ReLU\(\),\)"):
         insert_gates(network, activations=(nn.ReLU(),))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"k_init must leave the gates open: the weights behind \['1', '5'\]"):
+        insert_gates(network, neutral=True, k_init=-200.0)
     with pytest.raises(ValueError, match=r"exclude must name gates among \['1', '5'\], got \['7'\]"):
         insert_gates(network, exclude=("7",))
     with pytest.raises(ValueError, match=r"without gates, but has \['1', '5'\]"):
