@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.nn.utils.parametrize import is_parametrized
 
 from nb_agents.gates import ACTIVATIONS, CONVOLUTIONS, KGate, is_normalization
 from nb_agents.layout import Layout, Piece, Runs, units
@@ -128,17 +127,19 @@ class Flow:
         return units(gate.n_units, gate.spatial_dims, (*passed, name))
 
     def _linear(self, node: fx.Node, module: nn.Module, layout: Layout | None) -> Layout | None:
+        names = ["weight"]
         if isinstance(module, nn.RNNBase):
-            reverse = ("", "_reverse") if module.bidirectional else ("",)
-            for suffix in reverse:
-                weight = getattr(module, f"weight_ih_l0{suffix}")
+            names = ["weight_ih_l0", *(["weight_ih_l0_reverse"] if module.bidirectional else [])]
+        if layout is not None and not module._parameters.keys() >= set(names):
+            self._lose([layout], f"the weight of {node.target} is computed by a parametrization or a hook")
+            layout = layout.without_gates()
+        if isinstance(module, nn.RNNBase):
+            for name in names:
+                weight = getattr(module, name)
                 self._read(node, id(weight), layout, -1, module.input_size, into(weight))
             return None
         weight, groups, dims, width, n_units = sizes_of(module)
         multiply = into(weight, groups, transposed=isinstance(module, TRANSPOSED))
-        if is_parametrized(module) and layout is not None:
-            self._lose([layout], f"the weight of {node.target} is computed by a parametrization")
-            layout = layout.without_gates()
         self._read(node, id(weight), layout, -1 - dims, width, multiply)
         return units(n_units, dims)
 

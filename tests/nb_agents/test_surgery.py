@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import fx, nn
+from torch.nn.utils.prune import random_unstructured
 
 from nb_agents.folding import fold_gates
 from nb_agents.gates import KGate, named_gates
@@ -234,6 +235,8 @@ BLOCKED = {
     r"1 \(LayerNorm\)": nn.Sequential(KGate(4), nn.LayerNorm(4), nn.Linear(4, 2)),
     "another axis": nn.Sequential(nn.Conv2d(3, 4, 3), KGate(4, spatial_dims=2), nn.Linear(18, 2)),
     "computed by a parametrization": nn.Sequential(KGate(4), nn.utils.parametrizations.weight_norm(nn.Linear(4, 2))),
+    "or a hook": nn.Sequential(KGate(4), random_unstructured(nn.Linear(4, 2).requires_grad_(False), "weight", 0.5)),
+    r"1 is computed": nn.Sequential(KGate(4), nn.utils.parametrizations.weight_norm(nn.GRU(4, 2), "weight_ih_l0")),
     r"1 \(Tanh\)": nn.Sequential(KGate(4), nn.Tanh(), nn.Linear(4, 2)),
 }
 
