@@ -185,10 +185,11 @@ def acting_modules(network: Any) -> Iterator[tuple[str, nn.Module]]:
 def acting_parameters(network: Any) -> Iterator[tuple[str, nn.Parameter]]:
     """The parameters that a deterministic action depends on, k's included, with their paths."""
     left_out = _left_out(network)
-    for path, module in acting_modules(network):
-        for name, parameter in module.named_parameters(path, recurse=False):
-            if name not in left_out:
-                yield name, parameter
+    for prefix, module in acting_modules(network):
+        for name, parameter in module._parameters.items():
+            path = f"{prefix}.{name}" if prefix else name
+            if parameter is not None and path not in left_out:
+                yield path, parameter
 
 
 def has_statistics(module: nn.Module) -> bool:
