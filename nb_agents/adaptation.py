@@ -10,6 +10,7 @@ from torch import nn
 
 from nb_agents.gates import KGate
 from nb_agents.k_target import KTarget
+from nb_agents.optim import optimized_parts
 from nb_agents.validation import check_flag
 
 ADAPTATIONS = ("all", "gates", "head")
@@ -65,7 +66,7 @@ class AdaptationMixin:
         check_flag("reset_optimizer", reset_optimizer)
         spread = what != "gates" if log_std is None else log_std
         trained = self._select(what, spread, spread_needed=log_std is True)
-        optimizers = self._optimizers()
+        optimizers = [part.optimizer for part in optimized_parts(self).values()]
         if not optimizers and what != "all":
             raise ValueError(
                 f"{type(self).__name__} is trained without an optimizer: only adapt('all') holds, got {what!r}"
@@ -112,10 +113,6 @@ class AdaptationMixin:
         for part in (_find(self, path) for path in self.exploration_parts):
             if part is not None:
                 yield from [part] if isinstance(part, nn.Parameter) else part.parameters()
-
-    def _optimizers(self) -> list[torch.optim.Optimizer]:
-        owners: tuple[Any, ...] = (self, getattr(self, "actor", None), getattr(self, "critic", None))
-        return [owner.optimizer for owner in owners if hasattr(owner, "optimizer")]
 
     def _set(self, what: str, spread: bool, trained: list[nn.Parameter]) -> None:
         """Freeze the actor's other parameters, and thaw those that an earlier call froze."""
