@@ -10,6 +10,8 @@ from torch import nn
 
 from nb_agents.gates import KGate
 from nb_agents.k_target import KTarget
+from nb_agents.optim import optimized_parts
+from nb_agents.validation import check_flag
 
 ADAPTATIONS = ("all", "gates", "head")
 """What `AdaptationMixin.adapt` can set to train."""
@@ -45,8 +47,7 @@ class AdaptationMixin:
 
         Frozen parameters get no gradient, so that neither weight decay nor momentum reaches them, normalisation layers
         keep their running statistics, and target networks hold what their source holds. The choice is saved with the
-        policy's parameters and can be changed at any time. TRPO differentiates every parameter by itself, so PyTorch
-        refuses its update while any is frozen.
+        policy's parameters and can be changed at any time. For TRPO it takes `nb_agents.contrib.KGatedTRPOPolicy`.
 
         Args:
             what: "all"; "gates", the k's alone; "head", the actor's output layer.
@@ -60,15 +61,12 @@ class AdaptationMixin:
             ValueError: If ``what`` is unknown, the policy has nothing of the kind, or no optimizer trains it (ARS moves
                 every parameter). Nothing has changed then.
         """
-        for name, value, accepted in (
-            ("log_std", log_std, (True, False, None)),
-            ("reset_optimizer", reset_optimizer, (True, False)),
-        ):
-            if not any(value is choice for choice in accepted):
-                raise TypeError(f"{name} must be one of {accepted}, got {value!r}")
+        if log_std is not None and not isinstance(log_std, bool):
+            raise TypeError(f"log_std must be True, False or None, got {log_std!r}")
+        check_flag("reset_optimizer", reset_optimizer)
         spread = what != "gates" if log_std is None else log_std
         trained = self._select(what, spread, spread_needed=log_std is True)
-        optimizers = self._optimizers()
+        optimizers = [part.optimizer for part in optimized_parts(self).values()]
         if not optimizers and what != "all":
             raise ValueError(
                 f"{type(self).__name__} is trained without an optimizer: only adapt('all') holds, got {what!r}"
@@ -116,10 +114,6 @@ class AdaptationMixin:
             if part is not None:
                 yield from [part] if isinstance(part, nn.Parameter) else part.parameters()
 
-    def _optimizers(self) -> list[torch.optim.Optimizer]:
-        owners: tuple[Any, ...] = (self, getattr(self, "actor", None), getattr(self, "critic", None))
-        return [owner.optimizer for owner in owners if hasattr(owner, "optimizer")]
-
     def _set(self, what: str, spread: bool, trained: list[nn.Parameter]) -> None:
         """Freeze the actor's other parameters, and thaw those that an earlier call froze."""
         for parameter in self._frozen:
@@ -164,6 +158,10 @@ class HeldParameter(nn.Parameter):
     def data(self, value: torch.Tensor) -> None:
         torch.Tensor.data.__set__(self, value)  # type: ignore[attr-defined]
 
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        # nn.Parameter's own would bring back a plain parameter, which Polyak updates move.
+        return type(self), (self.data, self.requires_grad)
+
 
 def acting_modules(network: Any) -> Iterator[tuple[str, nn.Module]]:
     """The modules that a deterministic action depends on, each once, with its first path.
@@ -184,10 +182,11 @@ def acting_modules(network: Any) -> Iterator[tuple[str, nn.Module]]:
 def acting_parameters(network: Any) -> Iterator[tuple[str, nn.Parameter]]:
     """The parameters that a deterministic action depends on, k's included, with their paths."""
     left_out = _left_out(network)
-    for path, module in acting_modules(network):
-        for name, parameter in module.named_parameters(path, recurse=False):
-            if name not in left_out:
-                yield name, parameter
+    for prefix, module in acting_modules(network):
+        for name, parameter in module._parameters.items():
+            path = f"{prefix}.{name}" if prefix else name
+            if parameter is not None and path not in left_out:
+                yield path, parameter
 
 
 def has_statistics(module: nn.Module) -> bool:

@@ -18,7 +18,7 @@ from nb_agents.adaptation import acting_modules
 from nb_agents.fingerprint import Fingerprint, WeightsWatch, fingerprint
 from nb_agents.gates import KGate
 from nb_agents.rows import distinct, gates_per_row
-from nb_agents.validation import check_number
+from nb_agents.validation import check_flag, check_number
 
 
 class FingerprintError(ValueError):
@@ -108,7 +108,7 @@ class Battery:
             overwrite: Whether a k-set of this name may be replaced.
 
         Raises:
-            TypeError: If ``name``, ``k`` or ``metadata`` is not of its kind.
+            TypeError: If an argument is not of its kind.
             ValueError: If ``name`` is taken or not allowed, ``k`` has another shape or is not finite.
             FingerprintError: If the network's weights are not those that the other k-sets belong to.
         """
@@ -116,7 +116,7 @@ class Battery:
             raise TypeError(f"name must be a string, got {name!r}")
         if name in ("", "__metadata__"):
             raise ValueError(f"name must be neither empty nor '__metadata__', got {name!r}")
-        if name in self._sets and not overwrite:
+        if name in self._sets and not check_flag("overwrite", overwrite):
             raise ValueError(f"name {name!r} is taken; pass overwrite=True to replace its k-set")
         k = self._checked(name, k)
         noted = _plain(metadata)

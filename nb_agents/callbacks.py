@@ -8,6 +8,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from nb_agents.history import GateHistory
+from nb_agents.optim import optimized_parts
 from nb_agents.policies import KGatedMixin
 
 
@@ -104,11 +105,9 @@ class KGateCallback(BaseCallback):
 
 def _group_rates(policy: KGatedMixin) -> dict[str, float]:
     """Rate of each group in each optimizer that trains gates, by ``<owner>_<group>``."""
-    owners = {"policy": policy, "actor": getattr(policy, "actor", None), "critic": getattr(policy, "critic", None)}
     return {
         f"{owner}_{group['name']}": group["lr"] * group["lr_ratio"]
-        for owner, module in owners.items()
-        if hasattr(module, "optimizer")
-        for group in module.optimizer.param_groups  # type: ignore[union-attr]
+        for owner, part in optimized_parts(policy).items()
+        for group in part.optimizer.param_groups
         if "lr_ratio" in group
     }

@@ -1,12 +1,13 @@
 """k-gated policies for sb3-contrib: TQC, CrossQ, QR-DQN, TRPO, ARS, RecurrentPPO and MaskablePPO.
 
-TRPO takes `nb_agents.KGatedPolicy`. Its actor is updated by a natural gradient with a line search and ARS's by finite
-differences: neither has a learning rate or a backward pass that the k's could be treated differently in, so there the
-gates train like every other parameter, and `k_lr_ratio` and the k-target act on gated value networks only.
+TRPO's actor is updated by a natural gradient with a line search and ARS's by finite differences: neither has a learning
+rate or a backward pass that the k's could be treated differently in, so there the gates train like every other
+parameter, and `k_lr_ratio` and the k-target act on TRPO's gated value network only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 try:
@@ -31,7 +32,16 @@ try:
 except ImportError as error:
     raise ImportError('nb_agents.contrib needs sb3-contrib: pip install -e ".[contrib]"') from error
 
-from nb_agents.policies import ActorAndCriticsGates, ActorCriticGates, KGatedMixin
+from torch import nn
+
+from nb_agents.policies import (
+    ActorAndCriticsGates,
+    ActorCriticGates,
+    KGatedCnnPolicy,
+    KGatedMixin,
+    KGatedMultiInputPolicy,
+    KGatedPolicy,
+)
 
 
 class KGatedTQCPolicy(ActorAndCriticsGates, TQCPolicy):
@@ -73,6 +83,30 @@ class KGatedQRDQNCnnPolicy(QuantileNetworkGates, QRDQNCnnPolicy):
 
 class KGatedQRDQNMultiInputPolicy(QuantileNetworkGates, QRDQNMultiInputPolicy):
     """`KGatedQRDQNPolicy` for dictionary observations."""
+
+
+class OnlyWhatTrains:
+    """Leaves frozen parameters out of a policy's ``named_parameters()`` and ``parameters()``; `state_dict` has them.
+
+    TRPO differentiates by all that it finds there, which PyTorch refuses for frozen ones.
+    """
+
+    def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
+        """Those that train; see `torch.nn.Module.named_parameters`."""
+        every: Iterator[tuple[str, nn.Parameter]] = super().named_parameters(*args, **kwargs)  # type: ignore[misc]
+        return ((name, parameter) for name, parameter in every if parameter.requires_grad)
+
+
+class KGatedTRPOPolicy(OnlyWhatTrains, KGatedPolicy):
+    """k-gated policy for TRPO, which takes `nb_agents.KGatedPolicy` too as long as everything trains."""
+
+
+class KGatedTRPOCnnPolicy(OnlyWhatTrains, KGatedCnnPolicy):
+    """`KGatedTRPOPolicy` for images."""
+
+
+class KGatedTRPOMultiInputPolicy(OnlyWhatTrains, KGatedMultiInputPolicy):
+    """`KGatedTRPOPolicy` for dictionary observations."""
 
 
 class KGatedARSPolicy(KGatedMixin, ARSPolicy):

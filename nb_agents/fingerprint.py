@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -44,27 +46,37 @@ class WeightsWatch:
     """Notices in microseconds that what `fingerprint` covers may have changed; takes its picture when made.
 
     PyTorch counts in-place changes of a tensor, but not those by fused optimizers and by normalisation layers, so
-    whatever these could reach is compared value by value, 1 µs per layer of 64 units. What neither sees is a frozen
-    parameter written to through its ``data``.
+    whatever these could reach is compared value by value. What neither sees is a frozen parameter written to through
+    its ``data``.
     """
 
     def __init__(self, network: nn.Module) -> None:
         # The alias keeps the memory in use, so that an equal address means that nothing was put in its place.
         tensors = [(owner, name, owner[name]) for _, owner, name in _frozen(network)]
+        aliases = [tensor.detach() for _, _, tensor in tensors]
         self._pictures = [
-            (*entry, entry[2].detach(), entry[2].detach().clone(), entry[2]._version) for entry in tensors
+            (*entry, alias, _comparison(alias, alias.clone()), alias._version)
+            for entry, alias in zip(tensors, aliases, strict=True)
         ]
 
     def unchanged(self) -> bool:
         """Whether all is as it was; False may be a false alarm."""
-        for owner, name, tensor, alias, values, version in self._pictures:
+        for owner, name, tensor, alias, is_as_before, version in self._pictures:
             now = owner.get(name)
             if now is not tensor or now._version != version or now.data_ptr() != alias.data_ptr():
                 return False
             is_frozen = isinstance(now, nn.Parameter) and not now.requires_grad
-            if not is_frozen and not torch.equal(alias, values):
+            if not is_frozen and not is_as_before():
                 return False
         return True
+
+
+def _comparison(now: torch.Tensor, before: torch.Tensor) -> Callable[[], bool]:
+    """Whether the values are equal when it is called."""
+    # torch.equal goes element by element: quick for few, and for many several times slower than NumPy.
+    if now.numel() > 8192 and now.device.type == "cpu" and now.dtype in (torch.float32, torch.float64):
+        return partial(np.array_equal, now.numpy(), before.numpy())
+    return partial(torch.equal, now, before)
 
 
 def _frozen(network: nn.Module) -> Iterator[tuple[str, dict[str, Any], str]]:

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.nn.utils.parametrize import is_parametrized
 
 from nb_agents.gates import ACTIVATIONS, CONVOLUTIONS, KGate, is_normalization
 from nb_agents.layout import Layout, Piece, Runs, units
@@ -26,6 +25,7 @@ from nb_agents.tracing import (
     SUMS,
     ScaleSink,
     argument,
+    mixed_dims,
     name_of,
     shape_of,
 )
@@ -106,7 +106,7 @@ class Flow:
         if isinstance(module, nn.Flatten):
             return self._flatten(node, layout, module.start_dim, module.end_dim)
         if isinstance(module, COMMUTING_MODULES):
-            return layout
+            return self._hand_on(type(module).__name__, layout)
         self._lose(inputs, f"{node.target} ({type(module).__name__}) comes before a linear map")
         keeps_units = isinstance(module, (*ACTIVATIONS, *self.activations)) or is_normalization(module)
         return layout.without_gates() if layout is not None and keeps_units else None
@@ -127,17 +127,19 @@ class Flow:
         return units(gate.n_units, gate.spatial_dims, (*passed, name))
 
     def _linear(self, node: fx.Node, module: nn.Module, layout: Layout | None) -> Layout | None:
+        names = ["weight"]
         if isinstance(module, nn.RNNBase):
-            reverse = ("", "_reverse") if module.bidirectional else ("",)
-            for suffix in reverse:
-                weight = getattr(module, f"weight_ih_l0{suffix}")
+            names = ["weight_ih_l0", *(["weight_ih_l0_reverse"] if module.bidirectional else [])]
+        if layout is not None and not module._parameters.keys() >= set(names):
+            self._lose([layout], f"the weight of {node.target} is computed by a parametrization or a hook")
+            layout = layout.without_gates()
+        if isinstance(module, nn.RNNBase):
+            for name in names:
+                weight = getattr(module, name)
                 self._read(node, id(weight), layout, -1, module.input_size, into(weight))
             return None
         weight, groups, dims, width, n_units = sizes_of(module)
         multiply = into(weight, groups, transposed=isinstance(module, TRANSPOSED))
-        if is_parametrized(module) and layout is not None:
-            self._lose([layout], f"the weight of {node.target} is computed by a parametrization")
-            layout = layout.without_gates()
         self._read(node, id(weight), layout, -1 - dims, width, multiply)
         return units(n_units, dims)
 
@@ -164,11 +166,11 @@ class Flow:
 
     def _function(self, node: fx.Node, name: str, inputs: Sequence[Layout | None]) -> Layout | None:
         layout = inputs[0] if inputs else None
-        tensors = [arg for arg in node.args if isinstance(arg, fx.Node)]
+        tensors = [arg for arg in (*node.args, *node.kwargs.values()) if isinstance(arg, fx.Node)]
         if name in _QUERIES or (name == "getattr" and node.args[1] in _ATTRIBUTES):
             return None
         if name in COMMUTING_FUNCTIONS:
-            return layout
+            return self._hand_on(name, layout)
         if name in ("flatten", "view", "reshape"):
             return self._reshape(node, name, layout)
         if name in ("mean", "sum", "amax"):
@@ -177,7 +179,7 @@ class Flow:
             return self._cat(node)
         if name in SUMS and len(tensors) == 2 and self.layouts[tensors[0]] == self.layouts[tensors[1]]:
             return layout
-        by_number = len(node.all_input_nodes) == 1 and (name in PRODUCTS or tensors == list(node.args[:1]))
+        by_number = len(tensors) == 1 and (name in PRODUCTS or tensors == list(node.args[:1]))
         if name in PRODUCTS | QUOTIENTS and by_number:
             return layout
         what = "a sum with other values (a residual skip)" if name in SUMS else f"{name}()"
@@ -185,6 +187,11 @@ class Flow:
         keeps_units = name in ACTIVATION_FUNCTIONS | SUMS | PRODUCTS | QUOTIENTS
         first = next((layout for layout in inputs if layout is not None), None)
         return first.without_gates() if first is not None and keeps_units else None
+
+    def _hand_on(self, name: str, layout: Layout | None) -> Layout | None:
+        if layout is None or layout.axis < -mixed_dims(name):
+            return layout
+        return self._lose([layout], f"{name} over neighbouring units comes before a linear map")
 
     def _reshape(self, node: fx.Node, name: str, layout: Layout | None) -> Layout | None:
         if name == "flatten":
@@ -224,6 +231,8 @@ class Flow:
 
     def _cat(self, node: fx.Node) -> Layout | None:
         parts: Any = node.args[0] if node.args else node.kwargs["tensors"]
+        if isinstance(parts, fx.Node):
+            return self._lose([self.layouts[parts]], "concatenation of parts of values comes before a linear map")
         dim = argument(node, 1, "dim", 0)
         layouts = [self.layouts[part] for part in parts]
         known = [layout for layout in layouts if layout is not None]
@@ -257,10 +266,14 @@ class Flow:
 
         Raises:
             FoldError: If a gate is blocked; no weight has changed then.
+            ValueError: If ``inverse`` and a gate is so small that dividing by it overflows; likewise.
         """
         if self.blocked:
             raise FoldError("; ".join(f"gate {name!r}: {reason}" for name, reason in self.blocked.items()))
         values = {name: gate.gate().detach().flatten().expand(gate.n_units) for name, gate in gates.items()}
+        closed = [name for name, g in values.items() if g.min() < torch.finfo(g.dtype).tiny]
+        if inverse and closed:
+            raise ValueError(f"k_init must leave the gates open: the weights behind {closed} cannot be divided by 0")
         for uses in self.uses.values():
             if uses[0].gates:
                 assert uses[0].multiply is not None

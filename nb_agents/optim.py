@@ -13,6 +13,12 @@ WEIGHTS, GATES = "weights", "gates"
 """Names of the parameter groups; groups are looked up by name, never by index."""
 
 
+def optimized_parts(policy: Any) -> dict[str, Any]:
+    """What of an SB3 policy has an optimizer, by name: ``policy`` itself, or its ``actor`` and ``critic``."""
+    parts = {"policy": policy, "actor": getattr(policy, "actor", None), "critic": getattr(policy, "critic", None)}
+    return {name: part for name, part in parts.items() if hasattr(part, "optimizer")}
+
+
 class RatioMixin:
     """Steps each parameter group with ``lr × lr_ratio``, whatever has just been written into ``lr``.
 

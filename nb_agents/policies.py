@@ -24,8 +24,8 @@ from torch import nn
 from nb_agents.adaptation import AdaptationMixin
 from nb_agents.gates import ACTIVATIONS, KGate, check_gate_arguments, gate_sequential, named_gates
 from nb_agents.k_target import KTarget
-from nb_agents.optim import two_rates
-from nb_agents.validation import check_number
+from nb_agents.optim import optimized_parts, two_rates
+from nb_agents.validation import check_flag, check_number
 
 
 class KGatedMixin(AdaptationMixin):
@@ -68,9 +68,7 @@ class KGatedMixin(AdaptationMixin):
         check_gate_arguments(block_size, block_weight, k_init)
         regularizer = KTarget(k_target, k_target_weight, task_difficulty)
         self.k_lr_ratio = check_number("k_lr_ratio", k_lr_ratio, low=0.0)
-        if not isinstance(gate_critic, bool):
-            raise TypeError(f"gate_critic must be True or False, got {gate_critic!r}")
-        self.gate_critic = gate_critic
+        self.gate_critic = check_flag("gate_critic", gate_critic)
         self._gate_kwargs = {"block_size": block_size, "block_weight": block_weight, "k_init": k_init}
         super().__init__(*args, **kwargs)
         self._finish_networks()
@@ -106,9 +104,8 @@ class KGatedMixin(AdaptationMixin):
 
     def _split_learning_rates(self) -> None:
         ks = [gate.k for gate in self.gates.values()]
-        for owner in (self, getattr(self, "actor", None), getattr(self, "critic", None)):
-            if hasattr(owner, "optimizer"):
-                owner.optimizer = two_rates(owner.optimizer, ks, self.k_lr_ratio, **self.optimizer_kwargs)  # type: ignore[attr-defined,union-attr]
+        for part in optimized_parts(self).values():
+            part.optimizer = two_rates(part.optimizer, ks, self.k_lr_ratio, **self.optimizer_kwargs)  # type: ignore[attr-defined]
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]

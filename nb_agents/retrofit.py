@@ -78,8 +78,8 @@ def retrofit(
             f"no k-gated class for {type(model.policy).__name__}: pass policy_class, a class of yours with KGatedMixin "
             f"(known: {known})"
         )
-    if not issubclass(target, gated.KGatedMixin):
-        raise TypeError(f"policy_class must extend KGatedMixin, got {target.__name__}")
+    if not (isinstance(target, type) and issubclass(target, gated.KGatedMixin)):
+        raise TypeError(f"policy_class must be a class that extends KGatedMixin, got {target!r}")
     arguments = {"block_size": block_size, **gate_kwargs}
 
     def fill(policy: BasePolicy) -> None:

@@ -14,6 +14,7 @@ from torch import fx, nn
 from nb_agents.flow import Flow
 from nb_agents.gates import ACTIVATIONS, KGate, check_gate_arguments, is_normalization, named_gates
 from nb_agents.tracing import TraceError, in_mode, is_activation, is_linear, separate_children, trace, walk
+from nb_agents.validation import check_flag
 from nb_agents.weights import FoldError
 
 K_INIT = 0.25
@@ -51,13 +52,18 @@ def insert_gates(
         example_inputs: Arguments of ``forward``; needed only where sizes do not follow from the layers alone.
 
     Raises:
-        TypeError: If ``module`` is no `nn.Module` or a number is of the wrong kind.
+        TypeError: If ``module`` is no `nn.Module` or an argument is not of its kind.
         ValueError: If the module has gates already or no hidden activation, a number is out of its range, ``exclude``
             names no gate, or the units of an activation cannot be told.
         FoldError: If ``neutral`` and the values behind a gate reach more than linear maps (a residual skip).
     """
     check_module(module)
     check_gate_arguments(block_size, block_weight, K_INIT if k_init is None else k_init)
+    check_flag("neutral", neutral)
+    if isinstance(exclude, str):
+        raise TypeError(f"exclude must be a collection of names, got {exclude!r}")
+    if not all(isinstance(each, type) and issubclass(each, nn.Module) for each in activations):
+        raise TypeError(f"activations must be classes of modules, got {activations!r}")
     if any(named_gates(module)):
         raise ValueError(f"module must be without gates, but has {[name for name, _ in named_gates(module)]}")
     gate_kwargs = {"block_size": block_size, "block_weight": block_weight, "k_init": k_init}

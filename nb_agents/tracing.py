@@ -34,7 +34,7 @@ COMMUTING_MODULES: Leaves = (
     nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d,
     nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d,
 )
-"""Operations that commute with a positive factor per unit."""
+"""Operations that commute with a positive factor per unit, where they do not mix units: see `mixed_dims`."""
 
 SUMS = frozenset(("add", "add_", "iadd", "sub", "sub_", "isub"))
 PRODUCTS = frozenset(("mul", "mul_", "imul"))
@@ -128,6 +128,13 @@ def shape_of(node: fx.Node) -> torch.Size | None:
 def name_of(node: fx.Node) -> str:
     """Name of the function or method that a node calls."""
     return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
+
+
+def mixed_dims(name: str) -> int:
+    """How many trailing dimensions an operation of `COMMUTING_FUNCTIONS` or `COMMUTING_MODULES` mixes, at least."""
+    if "pool" in name.lower():
+        return int(name[-2])  # max_pool2d, AvgPool1d
+    return 1 if name in ("interpolate", "Upsample") else 0
 
 
 def argument(node: fx.Node, position: int, name: str, default: Any) -> Any:

@@ -1,9 +1,20 @@
-"""Checks of numeric arguments: one wording for every refusal."""
+"""Checks of arguments: one wording for every refusal."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return ``value`` if it is a bool.
+
+    Raises:
+        TypeError: If it is not.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return value
 
 
 def check_number(name: str, value: Any, *, low: float = -math.inf, high: float = math.inf) -> float:

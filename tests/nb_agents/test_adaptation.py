@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,11 @@ HEADS = {
     "TQC": {f"actor.{layer}.{name}" for layer in ("mu", "log_std") for name in LINEAR},
     "CrossQ": {f"actor.{layer}.{name}" for layer in ("mu", "log_std") for name in LINEAR},
     "QRDQN": {f"quantile_net.quantile_net.4.{name}" for name in LINEAR},
+    "TRPO": {"log_std", *(f"action_net.{name}" for name in LINEAR)},
     "RecurrentPPO": {"log_std", *(f"action_net.{name}" for name in LINEAR)},
     "MaskablePPO": {f"action_net.{name}" for name in LINEAR},
 }
-every_algorithm = pytest.mark.parametrize("algorithm", HEADS, indirect=True)
-"""All but TRPO and ARS, which move parameters without an optimizer."""
+"""What trains with "head", by algorithm: all but ARS, which moves parameters without an optimizer."""
 
 CRITICS = ("critic", "lstm_critic", "mlp_extractor.value_net", "value_net", "_extra_state")
 
@@ -50,6 +51,14 @@ def moved(policy: nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
     return {name for name, value in policy.state_dict().items() if not torch.equal(before[name], value)}
 
 
+def frozen_names(policy: nn.Module) -> list[str]:
+    return [
+        name
+        for name, p in policy.state_dict(keep_vars=True).items()
+        if isinstance(p, nn.Parameter) and not p.requires_grad
+    ]
+
+
 def of_actor(names: set[str]) -> set[str]:
     return {name for name in names if not name.startswith(CRITICS) and "_target." not in name}
 
@@ -59,12 +68,11 @@ def of_targets(names: set[str]) -> set[str]:
 
 
 @pytest.mark.parametrize("what", ["gates", "head"])
-@every_algorithm
-def test_only_what_adapts_moves(algorithm: Any, what: str) -> None:
-    model = trained(algorithm, gate_critic=True)
+def test_only_what_adapts_moves(gradient_algorithm: Any, what: str) -> None:
+    model = trained(gradient_algorithm, gate_critic=True)
     policy = model.policy
     gates = {f"{name}.k" for name in policy.gates if not name.startswith(CRITICS)}
-    expected = gates if what == "gates" else HEADS[algorithm.cls.__name__]
+    expected = gates if what == "gates" else HEADS[gradient_algorithm.cls.__name__]
     policy.adapt(what, reset_optimizer=False)
     before = snapshot(policy)
     model.learn(64, reset_num_timesteps=False)
@@ -75,9 +83,8 @@ def test_only_what_adapts_moves(algorithm: Any, what: str) -> None:
     assert critics - now == set(), "critics learn the new task"
 
 
-@every_algorithm
-def test_everything_moves_again(algorithm: Any) -> None:
-    model = trained(algorithm)
+def test_everything_moves_again(gradient_algorithm: Any) -> None:
+    model = trained(gradient_algorithm)
     model.policy.adapt("head")
     model.policy.adapt("all")
     before = snapshot(model.policy)
@@ -88,23 +95,37 @@ def test_everything_moves_again(algorithm: Any) -> None:
     assert all(type(p) is nn.Parameter for p in model.policy.parameters())
 
 
-@every_algorithm
-def test_saved_and_loaded_with_model_and_policy(algorithm: Any, tmp_path: Path) -> None:
-    model = algorithm.make()
+def test_saved_and_loaded_with_model_and_policy(gradient_algorithm: Any, tmp_path: Path) -> None:
+    model = gradient_algorithm.make()
     model.policy.adapt("gates")
     model.save(tmp_path / "model")
     model.policy.save(tmp_path / "policy")
-    loaded = algorithm.cls.load(tmp_path / "model", env=model.get_env())
-    for policy in (loaded.policy, algorithm.policy.load(tmp_path / "policy")):
+    loaded = gradient_algorithm.cls.load(tmp_path / "model", env=model.get_env(), device=gradient_algorithm.device)
+    for policy in (loaded.policy, gradient_algorithm.policy.load(tmp_path / "policy")):
         assert policy.adaptation == "gates"
-        frozen = [name for name, p in model.policy.named_parameters() if not p.requires_grad]
-        assert frozen
-        assert [name for name, p in policy.named_parameters() if not p.requires_grad] == frozen
+        assert frozen_names(policy) == frozen_names(model.policy) != []
     before = snapshot(loaded.policy)
     loaded.learn(64, reset_num_timesteps=False)
     assert of_actor(moved(loaded.policy, before)) == {
         f"{name}.k" for name in loaded.policy.gates if not name.startswith(CRITICS)
     }
+
+
+@pytest.mark.parametrize("algorithm", ["PPO", "SAC", "TD3", "DQN"], indirect=True)
+@pytest.mark.parametrize("optimizer", [{"momentum": 0.9, "weight_decay": 0.1}, {"momentum": 0.9, "nesterov": True}])
+def test_gathered_momentum_reaches_nothing_frozen_in_mid_training(algorithm: Any, optimizer: dict[str, Any]) -> None:
+    kwargs = {"optimizer_class": torch.optim.SGD, "optimizer_kwargs": optimizer}
+    model = algorithm.make(policy_kwargs=kwargs, learning_rate=1e-4)
+    policy, before = model.policy, {}
+
+    def freeze(local: dict[str, Any], _: Any) -> bool:
+        if model.num_timesteps == 100:  # between two rollouts' updates
+            policy.adapt("gates", reset_optimizer=False)
+            before.update(snapshot(policy))
+        return True
+
+    model.learn(160, callback=freeze)
+    assert of_actor(moved(policy, before)) == {f"{name}.k" for name in policy.gates}
 
 
 def test_optimizers_start_afresh_unless_asked_otherwise() -> None:
@@ -189,10 +210,18 @@ def test_held_targets_outlast_polyak_updates() -> None:
 
 
 @pytest.mark.parametrize("what", ["gates", "head"])
-def test_a_copy_adapts_like_the_original_and_apart_from_it(what: str) -> None:
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda policy: pickle.loads(pickle.dumps(policy))], ids=["copy", "pickle"]
+)
+def test_a_copy_adapts_like_the_original_and_apart_from_it(what: str, copied: Any) -> None:
     policy = TD3(KGatedTD3Policy, "Pendulum-v1", seed=0, device="cpu").policy
     policy.adapt(what)
-    twin = copy.deepcopy(policy)
+    twin = copied(policy)
+    before = snapshot(twin)
+    for _ in range(10):
+        polyak_update(twin.actor.parameters(), twin.actor_target.parameters(), 0.005)
+    frozen = {name for name, p in twin.actor.named_parameters() if not p.requires_grad}
+    assert not {f"actor_target.{name}" for name in frozen} & moved(twin, before), "its targets are held"
     assert [p.requires_grad for p in twin.parameters()] == [p.requires_grad for p in policy.parameters()]
     policy.adapt("all")
     assert twin.adaptation == what
@@ -224,8 +253,14 @@ class Headless(KGatedPolicy):
     [
         (KGatedPolicy, "k", {}, ValueError, r"what must be one of .* got 'k'"),
         (KGatedPolicy, None, {}, ValueError, r"what must be one of"),
-        (KGatedPolicy, "gates", {"log_std": 1}, TypeError, r"log_std must be one of .* got 1"),
-        (KGatedPolicy, "gates", {"reset_optimizer": "no"}, TypeError, r"reset_optimizer must be one of .* got 'no'"),
+        (KGatedPolicy, "gates", {"log_std": 1}, TypeError, "log_std must be True, False or None, got 1"),
+        (
+            KGatedPolicy,
+            "gates",
+            {"reset_optimizer": "no"},
+            TypeError,
+            "reset_optimizer must be True or False, got 'no'",
+        ),
         (KGatedTD3Policy, "gates", {"log_std": True}, ValueError, r"no log_std"),
         (Headless, "head", {}, ValueError, r"Headless has nothing that adapt\('head'\) could train"),
         (KGatedARSPolicy, "gates", {}, ValueError, r"without an optimizer"),

@@ -290,6 +290,15 @@ def test_other_weights_are_noticed(how: str, tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_one_changed_weight_among_many_is_noticed(dtype: torch.dtype) -> None:
+    net = nn.Sequential(nn.Linear(128, 128), KGate(128), nn.Linear(128, 1)).to(dtype)
+    battery = shaken(net, "a")
+    net[0].weight.data[-1, -1] += 1.0  # as by a fused optimizer, PyTorch does not count it
+    with pytest.raises(FingerprintError, match="other weights"):
+        battery.apply("a")
+
+
 def test_equal_weights_are_no_other_weights() -> None:
     net = Residual()
     battery = shaken(net, "a")
@@ -425,6 +434,7 @@ K = torch.zeros(6)
         (lambda b: b.interpolate("a", "start", float("nan"), "c"), ValueError, "t must be any finite number"),
         (lambda b: b.interpolate("a", "start", 0.5, "a"), ValueError, "'a' is taken"),
         (lambda b: b.capture("a"), ValueError, "'a' is taken; pass overwrite=True"),
+        (lambda b: b.capture("a", overwrite="no"), TypeError, "overwrite must be True or False, got 'no'"),
         (lambda b: b.capture(3), TypeError, "name must be a string, got 3"),
         (lambda b: b.capture("__metadata__"), ValueError, "neither empty nor '__metadata__'"),
         (lambda b: b.capture("c", {"env": object()}), TypeError, "metadata must be what JSON can hold"),

@@ -109,6 +109,19 @@ def test_module_acts_as_predict_does(name: str) -> None:
     assert len(np.unique(expected)) > 1
 
 
+def test_the_module_takes_every_algorithm_without_recurrence(algorithm: Any) -> None:
+    model = algorithm.make()
+    scatter(model)
+    if hasattr(model.policy, "lstm_actor"):
+        with pytest.raises(ValueError, match="a recurrent policy has a state besides the observation"):
+            DeterministicPolicy(model)
+        return
+    obs = batch(model.observation_space, 9).clip(-3, 3)
+    with torch.no_grad():
+        actions = DeterministicPolicy(model)(torch.as_tensor(obs)).numpy()
+    np.testing.assert_allclose(actions, model.predict(obs, deterministic=True)[0], rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", [name for name in CASES if name not in ("A2C MultiBinary", "A2C gSDE squashed")])
 def test_onnx_runtime_acts_as_predict_does(name: str, tmp_path: Path) -> None:
     model, observation_space, action_space = gated(name)

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import pickle
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
-from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.envs import FakeImageEnv, IdentityEnvMultiDiscrete, SimpleMultiObsEnv
+from sb3_contrib import ARS, TRPO
+from stable_baselines3 import PPO, SAC, TD3
+from stable_baselines3.common.policies import ActorCriticPolicy
 
 import nb_agents
 from nb_agents import KGatedPolicy
 
 
-def observations(model: BaseAlgorithm, n: int = 8) -> np.ndarray:
-    model.observation_space.seed(0)
-    return np.stack([model.observation_space.sample() for _ in range(n)]).clip(-3, 3)
+def observations(model: Any, n: int = 8) -> Any:
+    space = model.observation_space
+    space.seed(0)
+    samples = [space.sample() for _ in range(n)]
+    if isinstance(space, spaces.Dict):
+        return {key: np.stack([sample[key] for sample in samples]) for key in space}
+    return np.stack(samples).clip(-3, 3) if space.dtype == np.float32 else np.stack(samples)
 
 
 def actions(model: Any) -> np.ndarray:
@@ -49,6 +53,23 @@ def gated_optimizers(model: Any) -> list[Any]:
     return [o.optimizer for o in owners if hasattr(o, "optimizer") and len(o.optimizer.param_groups) == 2]
 
 
+def check_kept(model: Any, tmp_path: Path) -> None:
+    """Model and policy come back from their files with equal predictions, and the model goes on learning."""
+    model.save(tmp_path / "model")
+    model.policy.save(tmp_path / "policy")
+    loaded = type(model).load(tmp_path / "model", env=model.get_env(), device=model.device)
+    policy = type(model.policy).load(tmp_path / "policy", device=model.device)
+    for other in (loaded.policy, policy):
+        assert np.array_equal(actions(model), actions(other))
+        for (name, value), own in zip(other.state_dict().items(), model.policy.state_dict().values(), strict=True):
+            assert torch.equal(value, own), name
+    before = [gate.k.detach().clone() for gate in loaded.policy.gates.values()]
+    loaded.learn(64, reset_num_timesteps=False)
+    assert loaded.num_timesteps > model.num_timesteps
+    now = [gate.k for gate in loaded.policy.gates.values()]
+    assert not any(torch.equal(*pair) for pair in zip(now, before, strict=True)), "every gate goes on learning"
+
+
 def test_learn_save_load_and_go_on(algorithm: Any, tmp_path: Path) -> None:
     model = algorithm.make(policy_kwargs={"gate_critic": True, "block_size": 8, "k_lr_ratio": 3.0})
     start = {name: gate.k.detach().clone() for name, gate in model.policy.gates.items()}
@@ -56,19 +77,13 @@ def test_learn_save_load_and_go_on(algorithm: Any, tmp_path: Path) -> None:
     model.policy.task_difficulty = 0.75
     assert all(not torch.equal(gate.k, start[name]) for name, gate in model.policy.gates.items()), "every gate learns"
 
-    model.save(tmp_path / "model")
-    loaded = algorithm.cls.load(tmp_path / "model", env=model.get_env())
-    model.policy.save(tmp_path / "policy")
-    policy = algorithm.policy.load(tmp_path / "policy")
-    for other in (loaded, policy):
-        assert np.array_equal(actions(model), actions(other))
-    for other_policy in (loaded.policy, policy):
-        assert other_policy.task_difficulty == 0.75
-        assert other_policy.k_lr_ratio == 3.0
-        assert [gate.block_size for gate in other_policy.gates.values()] == [8] * len(start)
-    before = actions(loaded)
-    loaded.learn(64, reset_num_timesteps=False)
-    assert not np.array_equal(before, actions(loaded)) or before.dtype != np.float32, "training goes on"
+    check_kept(model, tmp_path)
+    loaded = algorithm.cls.load(tmp_path / "model", device=algorithm.device)
+    policy = algorithm.policy.load(tmp_path / "policy", device=algorithm.device)
+    for other in (loaded.policy, policy):
+        assert other.task_difficulty == 0.75
+        assert other.k_lr_ratio == 3.0
+        assert [gate.block_size for gate in other.gates.values()] == [8] * len(start)
 
 
 def test_same_seed_same_policy(algorithm: Any) -> None:
@@ -123,7 +138,7 @@ def test_the_ks_are_stepped_with_the_ratio_under_a_schedule(gradient_algorithm: 
     model = gradient_algorithm.make(policy_kwargs=kwargs, learning_rate=halving)
     model.learn(64)
     model.save(tmp_path / "model")
-    loaded = gradient_algorithm.cls.load(tmp_path / "model", env=model.get_env())
+    loaded = gradient_algorithm.cls.load(tmp_path / "model", env=model.get_env(), device=gradient_algorithm.device)
     for each in (model, loaded):
         each.learn(64)
         for optimizer in gated_optimizers(each):
@@ -143,23 +158,29 @@ def test_the_rate_in_force_moves_the_parameters() -> None:
         torch.testing.assert_close(parameter.detach(), before[name] - rate * parameter.grad, rtol=1e-5, atol=1e-8)
 
 
-def test_neutral_gates_are_the_plain_policy_before_and_after_training(gradient_algorithm: Any) -> None:
+def test_neutral_gates_are_the_plain_policy_before_and_after_training(algorithm: Any) -> None:
     """σ(30) is 1 in float32: with k held still and no regulariser, SB3's own policy trains to the same bits."""
-    shared = {"optimizer_class": torch.optim.Adam, "optimizer_kwargs": {"fused": True}}
-    settings = {} if "max_grad_norm" not in gradient_algorithm.cls.__init__.__annotations__ else {"max_grad_norm": 1e9}
+    shared = {} if algorithm.cls is ARS else {"optimizer_class": torch.optim.Adam, "optimizer_kwargs": {"fused": True}}
+    settings = {} if "max_grad_norm" not in algorithm.cls.__init__.__annotations__ else {"max_grad_norm": 1e9}
     neutral = {"block_size": None, "k_init": 30.0, "k_target_weight": 0.0, "k_lr_ratio": 0.0}
-    plain_name = "MlpLstmPolicy" if "Recurrent" in gradient_algorithm.cls.__name__ else "MlpPolicy"
+    plain_name = "MlpLstmPolicy" if "Recurrent" in algorithm.cls.__name__ else "MlpPolicy"
     models, starts = [], []
     for policy, kwargs in ((None, neutral | shared), (plain_name, dict(shared))):
-        models.append(gradient_algorithm.make(policy=policy, policy_kwargs=kwargs, **settings))
+        models.append(algorithm.make(policy=policy, policy_kwargs=kwargs, **settings))
         starts.append(actions(models[-1]))
-        models[-1].set_random_seed(1)
-        models[-1].learn(64)
     gated, plain = models
     assert np.array_equal(*starts)
+    if algorithm.cls is ARS:
+        return  # it perturbs the k's as well, and so draws other perturbations for the weights
+    # TRPO starts its conjugate gradients from a random number for each parameter: what is left of them after one update
+    # is rounding, but the rollouts behind it see other random numbers.
+    steps, tolerance = (32, 1e-6) if algorithm.cls is TRPO else (64, 0.0)
+    for model in models:
+        model.set_random_seed(1)
+        model.learn(steps)
     trained = {name.replace(".activation", ""): value for name, value in gated.policy.state_dict().items()}
     for name, value in plain.policy.state_dict().items():
-        assert torch.equal(value, trained[name]), name
+        torch.testing.assert_close(trained[name], value, rtol=0.0, atol=tolerance, msg=f"{name} differs")
 
 
 @pytest.mark.parametrize(
@@ -200,78 +221,82 @@ def test_nb_has_2_numbers_and_nb_pro_10() -> None:
         assert sum(gate.k.numel() for gate in model.policy.gates.values()) == expected
 
 
-@pytest.mark.parametrize(("cls", "policy"), [(PPO, "KGatedPolicy"), (A2C, "KGatedPolicy"), (SAC, "KGatedSACPolicy")])
-def test_gsde(cls: Any, policy: str, tmp_path: Path) -> None:
-    settings = (
-        {"learning_starts": 8, "buffer_size": 50}
-        if cls is SAC
-        else {"n_steps": 16} | ({"batch_size": 16} if cls is PPO else {})
-    )
-    model = cls(getattr(nb_agents, policy), "Pendulum-v1", use_sde=True, seed=0, device="cpu", **settings).learn(32)
-    model.save(tmp_path / "model")
-    assert np.array_equal(actions(model), actions(cls.load(tmp_path / "model")))
+def test_gsde(sde_algorithm: Any, tmp_path: Path) -> None:
+    model = sde_algorithm.make("Pendulum-v1", use_sde=True, sde_sample_freq=4).learn(64)
+    assert getattr(model.policy, "actor", model.policy).use_sde
+    check_kept(model, tmp_path)
+
+
+IMAGE = spaces.Box(0, 255, (36, 36, 1), np.uint8)
+VECTOR = spaces.Box(-1, 1, (3,))
+SMALL_CNN = {"features_extractor_kwargs": {"features_dim": 16}, "net_arch": [8]}
 
 
 @pytest.mark.parametrize("share", [True, False])
-@pytest.mark.parametrize(
-    ("cls", "policy"),
-    [(PPO, "KGatedCnnPolicy"), (SAC, "KGatedSACCnnPolicy"), (TD3, "KGatedTD3CnnPolicy"), (DQN, "KGatedDQNCnnPolicy")],
-)
-def test_images(cls: Any, policy: str, share: bool, tmp_path: Path) -> None:
-    env = FakeImageEnv(screen_height=40, screen_width=40, n_channels=1, discrete=cls is DQN, action_dim=4)
-    settings: dict[str, Any] = (
-        {"n_steps": 8, "batch_size": 8} if cls is PPO else {"learning_starts": 4, "buffer_size": 20, "batch_size": 4}
-    )
-    kwargs: dict[str, Any] = {"features_extractor_kwargs": {"features_dim": 32}}
-    if cls is not DQN:
+def test_images(image_algorithm: Any, share: bool, tmp_path: Path, anything: Any) -> None:
+    kwargs: dict[str, Any] = dict(SMALL_CNN)
+    if "share_features_extractor" in inspect.signature(image_algorithm.cnn.__mro__[2]).parameters:
         kwargs["share_features_extractor"] = share
-    model = cls(getattr(nb_agents, policy), env, seed=0, device="cpu", policy_kwargs=kwargs, **settings).learn(10)
+    env = anything(IMAGE, image_algorithm.actions[0])
+    model = image_algorithm.make(env, image_algorithm.cnn, kwargs).learn(32)
     convolutions = [gate for gate in model.policy.gates.values() if gate.spatial_dims == 2]
     assert [gate.n_units for gate in convolutions] == [32, 64, 64]
-    model.save(tmp_path / "model")
-    model.policy.save(tmp_path / "policy")
-    assert np.array_equal(actions(model), actions(cls.load(tmp_path / "model")))
-    assert np.array_equal(actions(model), actions(getattr(nb_agents, policy).load(tmp_path / "policy")))
+    check_kept(model, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("cls", "policy"),
-    [
-        (PPO, "KGatedMultiInputPolicy"),
-        (SAC, "KGatedSACMultiInputPolicy"),
-        (TD3, "KGatedTD3MultiInputPolicy"),
-        (DQN, "KGatedDQNMultiInputPolicy"),
-    ],
-)
-def test_dictionary_observations(cls: Any, policy: str, tmp_path: Path) -> None:
-    env = SimpleMultiObsEnv(discrete_actions=cls is DQN, random_start=False)
-    settings: dict[str, Any] = (
-        {"n_steps": 8, "batch_size": 8} if cls is PPO else {"learning_starts": 4, "buffer_size": 20, "batch_size": 4}
-    )
-    model = cls(getattr(nb_agents, policy), env, seed=0, device="cpu", **settings).learn(12)
-    model.save(tmp_path / "model")
-    obs = env.observation_space.sample()
-    loaded = cls.load(tmp_path / "model")
-    assert np.array_equal(model.predict(obs, deterministic=True)[0], loaded.predict(obs, deterministic=True)[0])
+def test_dictionary_observations(dict_algorithm: Any, tmp_path: Path, anything: Any) -> None:
+    mixed = spaces.Dict({"image": IMAGE, "kind": spaces.Discrete(3), "vector": VECTOR})
+    kwargs = {"features_extractor_kwargs": {"cnn_output_dim": 16}, "net_arch": [8]}
+    env = anything(mixed, dict_algorithm.actions[0])
+    model = dict_algorithm.make(env, dict_algorithm.multi_input, kwargs).learn(32)
+    assert [gate.spatial_dims for gate in model.policy.gates.values()].count(2) == 3
+    check_kept(model, tmp_path)
 
 
-def test_multi_discrete_actions() -> None:
-    model = PPO(KGatedPolicy, IdentityEnvMultiDiscrete(dim=3), n_steps=16, batch_size=16, seed=0, device="cpu").learn(
-        32
-    )
-    assert model.policy.gates
+def test_every_action_space_that_the_algorithm_takes(algorithm: Any, tmp_path: Path, anything: Any) -> None:
+    for kind in algorithm.actions:
+        env = anything(VECTOR, kind)
+        model = algorithm.make(env).learn(32)
+        assert all(env.action_space.contains(action) for action in actions(model))
+        check_kept(model, tmp_path)
 
 
 def test_a_policy_class_of_ones_own_gets_gates_from_the_same_mixin(tmp_path: Path) -> None:
-    model = PPO(OwnPolicy, "Pendulum-v1", n_steps=16, batch_size=16, seed=0, device="cpu").learn(16)
-    assert [gate.n_units for gate in model.policy.gates.values()] == [24]
-    model.save(tmp_path / "model")
-    assert np.array_equal(actions(model), actions(PPO.load(tmp_path / "model")))
+    model = PPO(OwnGatedPolicy, "Pendulum-v1", n_steps=16, batch_size=16, seed=0, device="cpu").learn(16)
+    assert {name: gate.n_units for name, gate in model.policy.gates.items()} == {"mlp_extractor.policy_net.1": 24}
+    check_kept(model, tmp_path)
 
 
-class OwnPolicy(nb_agents.ActorCriticGates, nb_agents.policies.ActorCriticPolicy):
+class OwnNetwork(torch.nn.Module):
+    """As in SB3's guide to custom policies."""
+
+    latent_dim_pi, latent_dim_vf = 24, 12
+
+    def __init__(self, features_dim: int) -> None:
+        super().__init__()
+        self.policy_net = torch.nn.Sequential(torch.nn.Linear(features_dim, 24), OwnActivation())
+        self.value_net = torch.nn.Sequential(torch.nn.Linear(features_dim, 12), torch.nn.ReLU())
+
+    def forward_actor(self, features: torch.Tensor) -> torch.Tensor:
+        return self.policy_net(features)
+
+    def forward_critic(self, features: torch.Tensor) -> torch.Tensor:
+        return self.value_net(features)
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.forward_actor(features), self.forward_critic(features)
+
+
+class OwnPolicy(ActorCriticPolicy):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **(kwargs | {"net_arch": {"pi": [24], "vf": [24]}, "activation_fn": OwnActivation}))
+        super().__init__(*args, **(kwargs | {"activation_fn": OwnActivation}))
+
+    def _build_mlp_extractor(self) -> None:
+        self.mlp_extractor = OwnNetwork(self.features_dim)
+
+
+class OwnGatedPolicy(nb_agents.ActorCriticGates, OwnPolicy):
+    pass
 
 
 class OwnActivation(torch.nn.Module):
@@ -294,20 +319,3 @@ class OwnActivation(torch.nn.Module):
 def test_bad_arguments(kwargs: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         PPO(KGatedPolicy, "Pendulum-v1", policy_kwargs=kwargs, device="cpu")
-
-
-@pytest.mark.parametrize("dtype_env", [spaces.Discrete(3), spaces.MultiBinary(2)])
-def test_action_spaces_of_ppo(dtype_env: spaces.Space[Any]) -> None:
-    class Env(gym.Env[Any, Any]):
-        observation_space = spaces.Box(-1, 1, (3,))
-        action_space = dtype_env
-
-        def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-            super().reset(seed=seed)
-            return np.zeros(3, np.float32), {}
-
-        def step(self, action: Any) -> Any:
-            return np.zeros(3, np.float32), 0.0, False, True, {}
-
-    model = PPO(KGatedPolicy, Env(), n_steps=8, batch_size=8, seed=0, device="cpu").learn(8)
-    assert Env.action_space.contains(model.predict(np.zeros(3, np.float32))[0])

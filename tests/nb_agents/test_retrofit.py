@@ -278,8 +278,10 @@ def test_refusals_leave_the_model_alone() -> None:
         retrofit(model.policy)
     with pytest.raises(ValueError, match="block_size must be an integer >= 1 or None, got 0"):
         retrofit(model, block_size=0)
-    with pytest.raises(TypeError, match="policy_class must extend KGatedMixin, got ActorCriticPolicy"):
+    with pytest.raises(TypeError, match=r"class that extends KGatedMixin, got <class .*\.ActorCriticPolicy'>"):
         retrofit(model, policy_class=ActorCriticPolicy)
+    with pytest.raises(TypeError, match=r"class that extends KGatedMixin, got 'KGatedPolicy'"):
+        retrofit(model, policy_class="KGatedPolicy")
     with pytest.raises(TypeError, match="unexpected keyword argument 'block_sise'"):
         retrofit(model, block_sise=3)
     with pytest.raises(ValueError, match="no gates to fold in ActorCriticPolicy"):

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import fx, nn
+from torch.nn.utils.prune import random_unstructured
 
 from nb_agents.folding import fold_gates
 from nb_agents.gates import KGate, named_gates
@@ -234,6 +235,8 @@ BLOCKED = {
     r"1 \(LayerNorm\)": nn.Sequential(KGate(4), nn.LayerNorm(4), nn.Linear(4, 2)),
     "another axis": nn.Sequential(nn.Conv2d(3, 4, 3), KGate(4, spatial_dims=2), nn.Linear(18, 2)),
     "computed by a parametrization": nn.Sequential(KGate(4), nn.utils.parametrizations.weight_norm(nn.Linear(4, 2))),
+    "or a hook": nn.Sequential(KGate(4), random_unstructured(nn.Linear(4, 2).requires_grad_(False), "weight", 0.5)),
+    r"1 is computed": nn.Sequential(KGate(4), nn.utils.parametrizations.weight_norm(nn.GRU(4, 2), "weight_ih_l0")),
     r"1 \(Tanh\)": nn.Sequential(KGate(4), nn.Tanh(), nn.Linear(4, 2)),
 }
 
@@ -245,6 +248,42 @@ def test_what_cannot_be_folded_says_why(reason: str) -> None:
     with pytest.raises(FoldError, match=rf"gate '\d'.*{reason}"):
         fold_gates(network)
     assert all(torch.equal(network.state_dict()[name], value) for name, value in before.items())
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        lambda h: h * h,
+        lambda h: torch.mul(h, other=h),
+        lambda h: h.mul_(h),
+        lambda h: h / h.exp(),
+        lambda h: 1 / h,
+        lambda h: F.avg_pool1d(h, 3, stride=1, padding=1),
+        lambda h: F.max_pool1d(h, 3, stride=1, padding=1),
+        lambda h: torch.cat(h.chunk(2, -1), -1),
+        lambda h: h.flip(-1),
+    ],
+    ids=["square", "square by name", "square in place", "quotient", "inverse", "mean", "maximum", "parts", "order"],
+)
+def test_what_does_not_keep_the_factor_of_each_unit_is_not_folded(
+    between: Callable[[torch.Tensor], torch.Tensor],
+) -> None:
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.out = nn.Linear(4, 8), nn.Linear(8, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.out(between(torch.relu(self.inner(x))))
+
+    with pytest.raises(FoldError, match="gate 'relu_gate'"):
+        fold_gates(insert_gates(Network(), block_size=2))
+
+
+def test_pooling_modules_over_units_are_not_folded() -> None:
+    network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.AvgPool1d(3, stride=1, padding=1), nn.Linear(8, 2))
+    with pytest.raises(FoldError, match="AvgPool1d over neighbouring units"):
+        fold_gates(insert_gates(network))
 
 
 class Tied(nn.Module):
@@ -451,6 +490,14 @@ def test_bad_arguments() -> None:
         insert_gates(network, block_weight=-1)
     with pytest.raises(ValueError, match="k_init must be any finite number, got nan"):
         insert_gates(network, k_init=float("nan"))
+    with pytest.raises(TypeError, match="neutral must be True or False, got 'yes'"):
+        insert_gates(network, neutral="yes")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="exclude must be a collection of names, got '1'"):
+        insert_gates(network, exclude="1")
+    with pytest.raises(TypeError, match=r"activations must be classes of modules, got \(ReLU\(\),\)"):
+        insert_gates(network, activations=(nn.ReLU(),))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"k_init must leave the gates open: the weights behind \['1', '5'\]"):
+        insert_gates(network, neutral=True, k_init=-200.0)
     with pytest.raises(ValueError, match=r"exclude must name gates among \['1', '5'\], got \['7'\]"):
         insert_gates(network, exclude=("7",))
     with pytest.raises(ValueError, match=r"without gates, but has \['1', '5'\]"):
