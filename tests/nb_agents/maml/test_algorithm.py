@@ -98,6 +98,15 @@ def test_the_inner_loop_changes_what_it_should_and_the_outer_loop_everything(ada
     assert moved(before, maml) >= set(maml._actor.names)
 
 
+@pytest.mark.parametrize("outer", ["trpo", "ppo"])
+def test_learned_rates_stay_with_what_adapts(outer: str) -> None:
+    maml = make(ANIL, learn_inner_lr=True, outer=outer)
+    initial = maml.inner_rates.clone()
+    maml.learn(200)
+    assert torch.equal(maml.inner_rates[initial == 0], initial[initial == 0])
+    assert not torch.equal(maml.inner_rates, initial)
+
+
 def test_inner_steps_at_test_time_all_have_the_inner_rate() -> None:
     """CAVIA gave a rate of its own to the first test-time step; learn2learn passed the meta rate (PR #211)."""
     maml = make(inner_lr=0.05, learning_rate=0.5, outer="ppo")

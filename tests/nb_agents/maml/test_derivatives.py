@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 from nb_agents.maml import actor, inner
 from nb_agents.maml.inner import Batch, surrogate
-from nb_agents.maml.outer import join, loss_gradient
+from nb_agents.maml.outer import MetaData, join, loss_gradient
 from nb_agents.maml.ppo_clip import PPOClip
 from nb_agents.maml.trpo import MetaFisher
 from tests.nb_agents.maml.problems import Problem, make_actor, make_problem
@@ -130,6 +130,42 @@ def test_fisher_product_is_the_hessian_of_the_adapted_policies_kl(inner_steps: i
     fisher = MetaFisher(data, problem.meta, damping=0.0)
     products = torch.stack([fisher.product(e) for e in torch.eye(problem.meta.vector.numel(), dtype=torch.float64)])
     assert relative_error(products, hessian) < 1e-7
+
+
+def test_samples_estimate_the_fisher_matrix_of_the_policies_that_acted() -> None:
+    """Adapted on the samples alone, the policies would be others: their KL is not the one that is bounded."""
+    problem = make_problem(2, second_order=False)  # so that the inner data enter through the adapted parameters only
+    adaptation = problem.data.adapt(problem.meta, differentiable=True)
+    vector = torch.randn_like(problem.meta.theta)
+    exact = MetaFisher(problem.data, problem.meta, 0.0).product(vector)
+    few = MetaData(problem.actor, tuple(batch.thin(3) for batch in problem.data.inner), problem.data.outer, False)
+    torch.testing.assert_close(MetaFisher(few, problem.meta, 0.0, adaptation).product(vector), exact)
+    assert relative_error(MetaFisher(few, problem.meta, 0.0).product(vector), exact) > 1e-3
+
+
+def test_on_all_samples_the_derivatives_are_the_adaptations_own() -> None:
+    problem = make_problem(2, learn_rates=True)
+    adaptation = problem.data.adapt(problem.meta, differentiable=True)
+    again = adaptation.on_samples(problem.data.inner)
+    cotangents = torch.randn_like(adaptation.params[-1])
+    for ours, theirs in zip(again.pullback(cotangents), adaptation.pullback(cotangents), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    tangents = torch.randn(2, *problem.meta.theta.shape, dtype=torch.float64)
+    torch.testing.assert_close(again.pushforward(*tangents), adaptation.pushforward(*tangents))
+
+
+def test_a_parameter_that_does_not_adapt_learns_no_rate() -> None:
+    """Otherwise Meta-SGD with ANIL would let the body adapt from the second meta-iteration on."""
+    problem = make_problem(2, learn_rates=True)
+    problem.meta.rates[::2] = 0.0
+    expected = finite_differences(lambda x: objective(problem, x), problem.meta.vector)
+    expected.chunk(2)[1][::2] = 0.0
+    assert relative_error(meta_gradient(problem), expected) < 1e-8
+    product = MetaFisher(problem.data, problem.meta, 0.0).product(torch.ones_like(problem.meta.vector))
+    assert not product.chunk(2)[1][::2].any()
+    only_fixed = torch.zeros_like(problem.meta.vector)
+    only_fixed.chunk(2)[1][::2] = 1.0
+    assert not MetaFisher(problem.data, problem.meta, 0.0).product(only_fixed).any()
 
 
 @pytest.mark.parametrize("inner_steps", [1, 3])
