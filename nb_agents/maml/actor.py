@@ -132,6 +132,9 @@ class StackedActor:
 
     def sample(self, outputs: torch.Tensor) -> torch.Tensor:
         """Actions drawn from outputs ``(tasks, batch, n_outputs)``, shape ``(tasks, batch, *action_shape)``."""
+        if self._is_gaussian:  # what SB3's distribution draws, without making one for every step of a rollout
+            mean, log_std = outputs.chunk(2, dim=-1)
+            return torch.normal(mean, log_std.exp())
         actions = self._distribution(outputs).sample()
         return actions.reshape(*outputs.shape[:2], *actions.shape[1:])
 

@@ -92,7 +92,7 @@ def collect(
             _check_finite("actions", outputs.cpu(), running, tasks)
             actions = actor.sample(outputs)
             steps.append((features, actions, outputs))
-            flat = actions.flatten(0, 1).cpu().numpy()
+            flat = actions.cpu().numpy().reshape(-1, *(env.single_action_space.shape or ()))
             observation, reward, terminated, truncated, info = env.step(
                 np.clip(flat, clip.low, clip.high) if clip is not None else flat
             )

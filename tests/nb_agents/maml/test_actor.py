@@ -54,6 +54,15 @@ def test_log_probability_and_kl_are_summed_over_action_dimensions() -> None:
     torch.testing.assert_close(actor.kl(old, new), kl_divergence(*normal).sum(dim=-1))
 
 
+def test_gaussian_actions_are_drawn_as_sb3_draws_them() -> None:
+    actor = make_actor()
+    outputs = torch.randn(3, 5, 4, dtype=torch.float64)
+    torch.manual_seed(1)
+    actions = actor.sample(outputs)
+    torch.manual_seed(1)
+    torch.testing.assert_close(actions, actor._distribution(outputs).sample().view(3, 5, 2))
+
+
 def test_only_what_the_actor_uses_and_may_train_is_stacked() -> None:
     policy = KGatedPolicy(BOX, BOX, lambda _: 1e-3, net_arch=[8, 8])
     actor = StackedActor(policy)

@@ -323,6 +323,30 @@ def test_the_adapted_models_critic_is_fitted_and_its_actor_is_the_inner_loops() 
     assert torch.equal(StackedActor(model.policy).get_vector(), params[-1][0])
 
 
+class Matrix(gym.Env[Any, Any]):
+    """One step, an action of two dimensions."""
+
+    observation_space = gym.spaces.Box(-1, 1, (2,))
+    action_space = gym.spaces.Box(-1, 1, (2, 3))
+
+    def __init__(self, scale: float) -> None:
+        self.scale = scale
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        return np.zeros(2, dtype=np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        assert action.shape == (2, 3)
+        return np.zeros(2, dtype=np.float32), self.scale * float(action.sum()), True, False, {}
+
+
+def test_actions_have_the_spaces_shape() -> None:
+    maml = MAML("MlpPolicy", Matrix, [{"scale": 1.0}, {"scale": -1.0}], episodes_per_task=4, seed=0, device="cpu")
+    maml.learn(1)
+    assert maml.adapt({"scale": 1.0}).num_timesteps == 4
+
+
 def test_discrete_actions_and_a_sampler_of_tasks() -> None:
     def sampler(rng: np.random.Generator, n: int) -> list[dict[str, Any]]:
         return [{"sutton_barto_reward": bool(rng.integers(2))} for _ in range(n)]
