@@ -28,8 +28,9 @@ from rich.table import Table
 from torch import nn
 
 import nb_gym  # noqa: F401  # registers the environment
+from benchmarks.arguments import count, output_file
 from benchmarks.navigation import draw_goals
-from benchmarks.records import commit, versions, write_atomically
+from benchmarks.records import write_measurement
 from nb_agents.maml import MAML, TRPO
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
@@ -190,24 +191,36 @@ def show(report: dict[str, Any]) -> None:
     console.print("seconds by number of tasks: " + ", ".join(f"{n}: {s:.2f}" for n, s in report["scaling"].items()))
 
 
+def peers_folder(text: str) -> Path:
+    """A folder that `benchmarks.peers_maml install` has set up.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is not.
+    """
+    folder = Path(text)
+    for part in ("venv/bin/python", *(comparison.peer for comparison in COMPARISONS)):
+        if not (folder / part).exists():
+            raise argparse.ArgumentTypeError(
+                f"must be a folder set up by `python -m benchmarks.peers_maml install`, got {text!r}, without {part}"
+            )
+    return folder
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Time what is asked for and write the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--peers", type=Path, help="folder that `benchmarks.peers_maml install` set up")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--repeats", type=int, default=3, help="meta-iterations of ours in a round")
-    parser.add_argument("--tasks", nargs="+", type=int, default=[1, 2, 5, 10, 20, 40, 80], help="for the scaling")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/maml_speed.json"))
+    parser.add_argument("--peers", type=peers_folder, help="folder that `benchmarks.peers_maml install` set up")
+    parser.add_argument("--rounds", type=count, default=5)
+    parser.add_argument("--repeats", type=count, default=3, help="meta-iterations of ours in a round")
+    parser.add_argument("--tasks", nargs="+", type=count, default=[1, 2, 5, 10, 20, 40, 80], help="for the scaling")
+    parser.add_argument("--out", type=output_file, default="benchmarks/results/maml_speed.json")
     options = parser.parse_args(arguments)
     report = {
         "comparisons": [compare(each, options.peers, options.rounds, options.repeats) for each in COMPARISONS],
         "scaling": scaling(options.tasks, options.rounds),
-        "versions": versions(),
-        "commit": commit(),
     }
     show(report)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(options.out, json.dumps(report, indent=1).encode())
+    write_measurement(options.out, **report)
 
 
 if __name__ == "__main__":

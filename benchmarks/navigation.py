@@ -13,7 +13,6 @@ on all goals with the same number of environment steps but without adapting.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 import nb_gym  # noqa: F401  # registers the environment
-from benchmarks.records import commit, versions, write_atomically
+from benchmarks.cached_runs import add_arguments, cached_runs, write_report
 from benchmarks.statistics import paired_difference
 from nb_agents.maml import ANIL, FOMAML, MAML, TRPO, JointTraining, MetaSGD, ProMP, Reptile
 
@@ -54,24 +52,23 @@ def draw_goals(rng: np.random.Generator, n: int) -> list[dict[str, Any]]:
 HELD_OUT = draw_goals(np.random.default_rng(2017), 40)
 
 
+SETTINGS: dict[str, Any] = {
+    "tasks_per_iteration": 20,
+    "episodes_per_task": 20,
+    "inner_lr": 0.1,
+    "gamma": 0.99,
+    "gae_lambda": 1.0,
+    "normalize_observations": False,
+    "policy_kwargs": {"net_arch": [64, 64]},
+}
+OUTER = TRPO(max_kl=0.01)
+"""Of all but ProMP and Reptile, which have outer updates of their own."""
+
+
 def make(method: str, seed: int) -> MAML:
     """An algorithm with the settings that all share."""
-    settings: dict[str, Any] = {"outer": TRPO(max_kl=0.01)} if method not in ("promp", "reptile") else {}
-    return METHODS[method](
-        "MlpPolicy",
-        "Navigation2D-v0",
-        draw_goals,
-        tasks_per_iteration=20,
-        episodes_per_task=20,
-        inner_lr=0.1,
-        gamma=0.99,
-        gae_lambda=1.0,
-        normalize_observations=False,
-        policy_kwargs={"net_arch": [64, 64]},
-        seed=seed,
-        device="cpu",
-        **settings,
-    )
+    outer: dict[str, Any] = {} if method in ("promp", "reptile") else {"outer": OUTER}
+    return METHODS[method]("MlpPolicy", "Navigation2D-v0", draw_goals, seed=seed, device="cpu", **SETTINGS, **outer)
 
 
 def run(method: str, seed: int, iterations: int = ITERATIONS) -> dict[str, Any]:
@@ -99,15 +96,6 @@ def run(method: str, seed: int, iterations: int = ITERATIONS) -> dict[str, Any]:
         curve["held_out"].append(maml.evaluate(HELD_OUT, steps=1, seed=seed).mean(axis=(1, 2)).tolist())
     final = maml.evaluate(HELD_OUT, steps=3, seed=seed).mean(axis=2)
     return {"method": method, "seed": seed, **curve, "final": final.tolist()}
-
-
-def load_or_run(method: str, seed: int, folder: Path) -> dict[str, Any]:
-    """The run's file in ``folder``, made first if it is not there."""
-    path = folder / f"{method}-{seed}.json"
-    if not path.exists():
-        write_atomically(path, json.dumps(run(method, seed)).encode())
-    loaded: dict[str, Any] = json.loads(path.read_text())
-    return loaded
 
 
 def level(runs: Sequence[dict[str, Any]], key: str) -> NDArray[np.float64]:
@@ -186,19 +174,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing, then write the summary, the curves and the figure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=["maml", "joint", "untrained"])
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(range(100, 105)))
-    parser.add_argument("--runs", type=Path, default=Path("benchmarks/out/navigation"), help="folder of the run files")
+    add_arguments(parser, "benchmarks/out/navigation")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder of the results")
     options = parser.parse_args(arguments)
-    options.runs.mkdir(parents=True, exist_ok=True)
-    options.out.mkdir(parents=True, exist_ok=True)
-    todo = [(method, seed) for seed in options.seeds for method in options.methods]
-    done = [load_or_run(method, seed, options.runs) for method, seed in track(todo, description="Navigation2D")]
+    settings = SETTINGS | {"outer": OUTER, "iterations": ITERATIONS}
+    try:
+        done = cached_runs(options.methods, options.seeds, run, settings, options.runs)
+    except ValueError as error:
+        parser.error(str(error))
     runs = {method: [r for r in done if r["method"] == method] for method in options.methods}
     summary = summarise(runs)
     show(summary)
-    report = {"summary": summary, "runs": _rounded(done), "versions": versions(), "commit": commit()}
-    write_atomically(options.out / "navigation.json", json.dumps(report).encode())
+    write_report(options.out / "navigation.json", summary=summary, runs=_rounded(done))
     if {"maml", "joint", "untrained"} <= set(options.methods):
         plot(runs, options.out / "navigation.png")
 

@@ -50,7 +50,9 @@ def install(folder: Path) -> None:
     subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", *REQUIREMENTS], check=True)
     for name, (url, commit) in SOURCES.items():
         subprocess.run(["git", "clone", "--quiet", "--no-checkout", url, folder / name], check=True)
-        subprocess.run(["git", "-C", folder / name, "checkout", "--quiet", commit, "--", ":!_assets"], check=True)
+        subprocess.run(
+            ["git", "-C", folder / name, "checkout", "--quiet", commit, "--", ":(exclude)_assets"], check=True
+        )
 
 
 def shim() -> None:

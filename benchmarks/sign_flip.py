@@ -11,20 +11,18 @@ torque at all returns.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from stable_baselines3.common.policies import BasePolicy
 
+from benchmarks.arguments import output_file
+from benchmarks.cached_runs import add_arguments, cached_runs, write_report
 from benchmarks.environments import NUM_STARTS, STARTS_SEED
-from benchmarks.records import commit, versions, write_atomically
 from benchmarks.statistics import paired_difference
 from nb_agents.maml import MAML, TRPO, JointTraining
 from nb_gym import NBPendulumVectorEnv
@@ -33,6 +31,14 @@ GAINS = (1.0, -1.0)
 METHODS: dict[str, type[MAML]] = {"maml": MAML, "joint": JointTraining, "untrained": MAML}
 INNER_STEPS, TEST_STEPS = 3, 5
 ITERATIONS = 120
+SETTINGS: dict[str, Any] = {
+    "inner_lr": 0.1,
+    "episodes_per_task": 20,
+    "gamma": 0.9,
+    "gae_lambda": 0.95,
+    "outer": TRPO(max_kl=0.02),
+}
+"""Shared by all methods; chosen on seed 0."""
 
 
 def task(gain: float) -> dict[str, float]:
@@ -41,21 +47,10 @@ def task(gain: float) -> dict[str, float]:
 
 
 def make(method: str, seed: int) -> MAML:
-    """An algorithm with the settings that all share; chosen on seed 0."""
-    kwargs: dict[str, Any] = {} if method == "joint" else {"inner_steps": INNER_STEPS}
-    return METHODS[method](
-        "MlpPolicy",
-        "NBPendulum-v0",
-        [task(gain) for gain in GAINS],
-        inner_lr=0.1,
-        episodes_per_task=20,
-        gamma=0.9,
-        gae_lambda=0.95,
-        outer=TRPO(max_kl=0.02),
-        seed=seed,
-        device="cpu",
-        **kwargs,
-    )
+    """An algorithm with the settings that all share."""
+    inner: dict[str, Any] = {} if method == "joint" else {"inner_steps": INNER_STEPS}
+    tasks = [task(gain) for gain in GAINS]
+    return METHODS[method]("MlpPolicy", "NBPendulum-v0", tasks, seed=seed, device="cpu", **SETTINGS, **inner)
 
 
 def deterministic_return(policy: BasePolicy, gain: float) -> float:
@@ -94,15 +89,6 @@ def run(method: str, seed: int) -> dict[str, Any]:
     return {"method": method, "seed": seed, "steps": steps, "training": training, "final": final}
 
 
-def load_or_run(method: str, seed: int, folder: Path) -> dict[str, Any]:
-    """The run's file in ``folder``, made first if it is not there."""
-    path = folder / f"{method}-{seed}.json"
-    if not path.exists():
-        write_atomically(path, json.dumps(run(method, seed)).encode())
-    loaded: dict[str, Any] = json.loads(path.read_text())
-    return loaded
-
-
 def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Means over seeds for each method, number of inner steps and sign, and MAML's paired differences."""
     finals = {method: np.array([r["final"] for r in runs if r["method"] == method]) for method in METHODS}
@@ -136,18 +122,17 @@ def show(summary: dict[str, Any]) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing, then write the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(range(100, 105)))
-    parser.add_argument("--runs", type=Path, default=Path("benchmarks/out/sign_flip"), help="folder of the run files")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/sign_flip.json"))
+    add_arguments(parser, "benchmarks/out/sign_flip")
+    parser.add_argument("--out", type=output_file, default="benchmarks/results/sign_flip.json")
     options = parser.parse_args(arguments)
-    options.runs.mkdir(parents=True, exist_ok=True)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    todo = [(method, seed) for seed in options.seeds for method in METHODS]
-    runs = [load_or_run(method, seed, options.runs) for method, seed in track(todo, description="Sign flip")]
+    settings = SETTINGS | {"inner_steps": INNER_STEPS, "test_steps": TEST_STEPS, "iterations": ITERATIONS}
+    try:
+        runs = cached_runs(list(METHODS), options.seeds, run, settings, options.runs)
+    except ValueError as error:
+        parser.error(str(error))
     summary = summarise(runs)
     show(summary)
-    report = {"summary": summary, "runs": runs, "versions": versions(), "commit": commit()}
-    write_atomically(options.out, json.dumps(report).encode())
+    write_report(options.out, summary=summary, runs=runs)
 
 
 if __name__ == "__main__":

@@ -102,9 +102,14 @@ class Navigation2DEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     def __init__(self, *, goal: Any = None, episode_steps: int = 100) -> None:
         self._goal_setting = _parse_goal(goal)
-        self.episode_steps = parse_count("episode_steps", episode_steps)
+        self._episode_steps = parse_count("episode_steps", episode_steps)
         self.observation_space, self.action_space = _make_spaces()
         self._steps: int | None = None
+
+    @property
+    def episode_steps(self) -> int:
+        """Steps per episode; set when the environment is made."""
+        return self._episode_steps
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -137,7 +142,7 @@ class Navigation2DEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             raise ResetNeeded("no episode is running: call reset() before step()")
         self._position, reward, reached = navigate(self._position, _parse_moves(action, (2,)), self._goal)
         steps = self._steps + 1
-        terminated, truncated = bool(reached), steps >= self.episode_steps
+        terminated, truncated = bool(reached), steps >= self._episode_steps
         self._steps = None if terminated or truncated else steps
         return self._position.astype(np.float32), float(reward), terminated, truncated, {"goal": self._goal.copy()}
 
@@ -175,9 +180,9 @@ class Navigation2DVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], 
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
         self.num_envs = parse_count("num_envs", num_envs)
-        self.episode_steps = parse_count("episode_steps", episode_steps)
+        self._episode_steps = parse_count("episode_steps", episode_steps)
         if max_episode_steps is not None:
-            self.episode_steps = min(self.episode_steps, parse_count("max_episode_steps", max_episode_steps))
+            self._episode_steps = min(self._episode_steps, parse_count("max_episode_steps", max_episode_steps))
         self._goal_setting = _parse_goal(goal, self.num_envs)
         self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
         self.metadata = self.metadata | {"autoreset_mode": self.autoreset_mode}
@@ -185,6 +190,11 @@ class Navigation2DVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], 
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._position: FloatArray | None = None
+
+    @property
+    def episode_steps(self) -> int:
+        """Steps per episode; set when the environment is made."""
+        return self._episode_steps
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -238,7 +248,7 @@ class Navigation2DVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], 
             raise ResetNeeded(f"episodes are over in environments {over}: call reset() with a reset_mask before step()")
         self._position, rewards, terminations = navigate(self._position, moves, self._goal)
         self._steps = self._steps + 1
-        truncations = self._steps >= self.episode_steps
+        truncations = self._steps >= self._episode_steps
         if self._over.any():  # the step after the end: NEXT_STEP begins here, ignoring the action
             rewards = np.where(self._over, 0.0, rewards)
             terminations, truncations = terminations & ~self._over, truncations & ~self._over

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from gymnasium import spaces
@@ -18,6 +19,8 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.preprocessing import is_image_space, preprocess_obs
 from torch import nn
 from torch.func import functional_call, vmap
+
+from nb_agents.maml.acting import acting_chain
 
 _CHUNK_ROWS = 4096
 """Rows of activations worked on at a time: about what fits the caches of a core with layers of 64 to 128 units."""
@@ -98,12 +101,20 @@ class StackedActor:
         Returns:
             Shape ``(tasks, batch, n_outputs)``.
         """
-        tasks = params.shape[0]
+        return self._call(self._unflatten(params), observations)
+
+    def acting(self, params: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+        """`outputs` at parameters that stay, from observations alone, for many calls without a gradient."""
+        stacked = self._unflatten(params)
+        return acting_chain(self.policy, stacked) or partial(self._call, stacked)
+
+    def _unflatten(self, params: torch.Tensor) -> dict[str, torch.Tensor]:
         parts = torch.split(params, self._sizes, dim=1)
-        named = {
-            f"policy.{name}": part.reshape(tasks, *shape)
-            for name, part, shape in zip(self.names, parts, self._shapes, strict=True)
-        }
+        shaped = (part.reshape(-1, *shape) for part, shape in zip(parts, self._shapes, strict=True))
+        return dict(zip(self.names, shaped, strict=True))
+
+    def _call(self, stacked: dict[str, torch.Tensor], observations: torch.Tensor) -> torch.Tensor:
+        named = {f"policy.{name}": value for name, value in stacked.items()}
         return vmap(lambda p, obs: functional_call(self._module, p, (obs,)))(named, observations)  # type: ignore[no-any-return]
 
     def _distribution(self, outputs: torch.Tensor) -> Distribution:
@@ -121,6 +132,9 @@ class StackedActor:
 
     def sample(self, outputs: torch.Tensor) -> torch.Tensor:
         """Actions drawn from outputs ``(tasks, batch, n_outputs)``, shape ``(tasks, batch, *action_shape)``."""
+        if self._is_gaussian:  # what SB3's distribution draws, without making one for every step of a rollout
+            mean, log_std = outputs.chunk(2, dim=-1)
+            return torch.normal(mean, log_std.exp())
         actions = self._distribution(outputs).sample()
         return actions.reshape(*outputs.shape[:2], *actions.shape[1:])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import os
 import pathlib
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -18,6 +17,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv
 
+from nb_agents.files import write_atomically
 from nb_agents.maml.actor import StackedActor
 from nb_agents.maml.arguments import check_count, check_positive
 from nb_agents.maml.critic import fit_critic
@@ -85,12 +85,17 @@ class Adaptable(BaseAlgorithm):
             FloatingPointError: If a rollout is not finite.
         """
         check_positive("reward_scale", reward_scale)
-        single = make_env(self.env_factory, task) if env is None else env
+        made = make_env(self.env_factory, task, (self.observation_space, self.action_space))
+        if env is not None:
+            made.close()
         params, rollouts = self._run([task], steps, episodes, seed, evaluate=False)
         settings: dict[str, Any] = {"gamma": self.gamma, "gae_lambda": self.gae_lambda, "device": self.device}
         with torch.random.fork_rng(devices=[]):
             model = PPO(
-                self.policy_class, single, policy_kwargs=copy.deepcopy(self.policy_kwargs), **settings | ppo_kwargs
+                self.policy_class,
+                made if env is None else env,
+                policy_kwargs=copy.deepcopy(self.policy_kwargs),
+                **settings | ppo_kwargs,
             )
             model.set_random_seed(self.seed if seed is None else seed)
         model.policy.load_state_dict(self.policy.state_dict())
@@ -121,7 +126,7 @@ class Adaptable(BaseAlgorithm):
         Returns:
             Undiscounted returns, shape ``(steps + 1, tasks, episodes)``.
         """
-        check_tasks(self.env_factory, tasks)
+        check_tasks(self.env_factory, tasks, (self.observation_space, self.action_space))
         _, rollouts = self._run(tasks, steps, episodes, seed, evaluate=True)
         return np.stack([rollout.returns for rollout in rollouts])
 
@@ -160,14 +165,10 @@ class Adaptable(BaseAlgorithm):
             super().save(path, exclude, include)
             return
         target = pathlib.Path(path)
-        target = target if target.suffix else target.with_suffix(".zip")
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                super().save(file, exclude, include)
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        buffer = io.BytesIO()
+        super().save(buffer, exclude, include)
+        target.parent.mkdir(parents=True, exist_ok=True)  # as SB3
+        write_atomically(target if target.suffix else target.with_suffix(".zip"), buffer.getvalue())
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_actor", "_task_envs", "_tasks", "_env_seed"]

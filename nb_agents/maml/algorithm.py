@@ -127,9 +127,13 @@ class MAML(Adaptable):
         if not issubclass(self.policy_class, ActorCriticPolicy):
             raise ValueError(f"policy must be an SB3 ActorCriticPolicy, got {self.policy_class.__name__}")
         if not _init_setup_model:
+            if env is not None:
+                raise ValueError(
+                    "env must not be given to load: the tasks, which the file holds, make the environments"
+                )
             return
-        if env is None:
-            raise ValueError("env must be an environment id or a callable, got None")
+        if not (isinstance(env, str) or callable(env)):
+            raise TypeError(f"env must be an environment id or a callable that makes environments, got {env!r}")
         self.env_factory = env
         size = None if tasks_per_iteration is None else check_count("tasks_per_iteration", tasks_per_iteration)
         self.task_source = TaskSource(env, tasks, size)
@@ -154,10 +158,10 @@ class MAML(Adaptable):
     def _set_tasks(self, tasks: list[Task]) -> None:
         if self.env is not None and tasks is self._tasks:
             return
+        task_envs = make_task_envs(self.env_factory, tasks, self.episodes_per_task)
         if self.env is not None:
             self.env.close()
-        self._tasks = tasks
-        self._task_envs = make_task_envs(self.env_factory, tasks, self.episodes_per_task)
+        self._tasks, self._task_envs = tasks, task_envs
         self._env_seed: int | None = int(self._rng.integers(2**31))
         self.env = VectorEnvAdapter(self._task_envs)  # for callbacks; rollouts need no dict per environment
         self.n_envs = self.env.num_envs
@@ -254,15 +258,16 @@ class MAML(Adaptable):
         if self.outer.uses_optimizer:
             self._update_learning_rate([self.policy.optimizer, self.rates_optimizer])
         data = MetaData(self._actor, tuple(batches[: self.inner_steps]), batches[-1], not self.first_order)
-        before = copy.deepcopy(self.policy.optimizer.state_dict()) if self.outer.uses_optimizer else None
+        optimizers = [self.policy.optimizer, self.rates_optimizer] if self.outer.uses_optimizer else []
+        before = [copy.deepcopy(optimizer.state_dict()) for optimizer in optimizers]
         try:
             new, logs = self.outer.update(data, meta, adaptation, self._optimize)
             if not torch.isfinite(new.vector).all():
                 raise FloatingPointError("the outer update must be finite, got a NaN or infinity; it is not kept")
         except FloatingPointError:
             self._write(meta)
-            if before is not None:
-                self.policy.optimizer.load_state_dict(before)
+            for optimizer, state in zip(optimizers, before, strict=True):
+                optimizer.load_state_dict(state)
             raise
         self._write(new)
         self._n_updates += 1
@@ -288,6 +293,8 @@ class MAML(Adaptable):
 
 def _parse_outer(outer: str | OuterUpdate) -> OuterUpdate:
     if not isinstance(outer, str):
+        if isinstance(outer, type) or not isinstance(outer, OuterUpdate):
+            raise TypeError(f"outer must be one of {sorted(OUTER_UPDATES)} or an outer update, got {outer!r}")
         return outer
     if outer not in OUTER_UPDATES:
         raise ValueError(f"outer must be one of {sorted(OUTER_UPDATES)} or an outer update, got {outer!r}")

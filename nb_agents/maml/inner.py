@@ -12,6 +12,7 @@ exact, and the graph of no step is ever nested in that of another.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TypeAlias
@@ -143,7 +144,8 @@ class Adaptation:
     Args:
         actor: Evaluates the parameters.
         theta: The common initialisation, shape ``(n_params,)``.
-        rates: Step size α of each parameter, shape ``(n_params,)``; 0 for those that do not adapt.
+        rates: Step size α of each parameter, shape ``(n_params,)``; 0 for those that do not adapt, which then have no
+            derivative in α either.
         tasks: Number of tasks.
         second_order: Whether derivatives see through the steps; otherwise each Jacobian is taken as the identity.
 
@@ -156,6 +158,7 @@ class Adaptation:
     ) -> None:
         self._actor = actor
         self._rates = rates
+        self._adapts = (rates != 0).to(rates.dtype)
         self._second_order = second_order
         self._steps: list[InnerStep] = []
         self.params = [theta.detach().expand(tasks, -1).contiguous()]
@@ -177,6 +180,15 @@ class Adaptation:
             adaptation.step(batch)
         return adaptation
 
+    def on_samples(self, data: Sequence[Batch]) -> Adaptation:
+        """This very adaptation, same parameters, with its derivatives estimated on samples of its batches."""
+        estimate = copy.copy(self)
+        estimate._steps = [
+            InnerStep(self._actor, params, batch, second_order=self._second_order)
+            for params, batch in zip(self.params, data, strict=False)  # one more: the parameters after the last step
+        ]
+        return estimate
+
     def step(self, batch: Batch) -> None:
         """One gradient step of every task on its part of the batch."""
         step = InnerStep(self._actor, self.params[-1], batch, second_order=self._second_order)
@@ -197,7 +209,7 @@ class Adaptation:
         for step in self._steps:
             change = self._rates * step.hessian_product(moved.contiguous()) if self._second_order else 0.0
             if rates_dot is not None:
-                change = change + rates_dot * step.gradient
+                change = change + self._adapts * rates_dot * step.gradient
             moved = moved - change
         return moved
 
@@ -221,4 +233,4 @@ class Adaptation:
                 cotangents = cotangents - step.hessian_product(self._rates * cotangents)
             if at_steps:
                 cotangents = cotangents + at_steps[k]
-        return cotangents.sum(dim=0), rates_bar
+        return cotangents.sum(dim=0), self._adapts * rates_bar

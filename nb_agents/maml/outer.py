@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -85,6 +85,7 @@ class MetaData:
         return float(loss) / self.outer.tasks, float(divergence) / self.outer.tasks
 
 
+@runtime_checkable
 class OuterUpdate(Protocol):
     """Turns a meta-iteration's data into new meta-parameters.
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import torch
 
+from nb_agents.maml.arguments import check_count, check_positive
 from nb_agents.maml.inner import Adaptation, Batch, ratios
 from nb_agents.maml.outer import MetaData, MetaParameters, join, loss_gradient
 from nb_agents.validation import check_number
@@ -35,10 +36,9 @@ class PPOClip:
     uses_optimizer: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_number("n_epochs", self.n_epochs, low=1)
+        check_count("n_epochs", self.n_epochs)
         check_number("inner_kl_weight", self.inner_kl_weight, low=0.0)
-        if check_number("clip_range", self.clip_range, low=0.0) == 0.0:
-            raise ValueError("clip_range must be > 0, got 0")
+        check_positive("clip_range", self.clip_range)
 
     def update(
         self,

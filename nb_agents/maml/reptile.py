@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import torch
 
+from nb_agents.maml.arguments import check_positive
 from nb_agents.maml.inner import Adaptation
 from nb_agents.maml.outer import MetaData, MetaParameters
-from nb_agents.validation import check_number
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,7 @@ class ReptileStep:
     uses_optimizer: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not 0.0 < check_number("step_size", self.step_size) <= 1.0:
-            raise ValueError(f"step_size must be in (0, 1], got {self.step_size!r}")
+        check_positive("step_size", self.step_size, high=1.0)
 
     def update(
         self,

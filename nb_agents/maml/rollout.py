@@ -81,17 +81,18 @@ def collect(
     alive: list[NDArray[np.bool_]] = []
     running = np.ones(env.num_envs, dtype=bool)
     terminal = np.zeros(env.num_envs, dtype=bool)
+    act = actor.acting(params)
     observation, _ = env.reset(seed=seed)
     final = np.array(observation)
     with torch.no_grad():
         while running.any():
             _check_finite("observations", observation, running, tasks)
             features = _features(actor, observation, tasks)
-            outputs = actor.outputs(params, features)
+            outputs = act(features)
             _check_finite("actions", outputs.cpu(), running, tasks)
             actions = actor.sample(outputs)
             steps.append((features, actions, outputs))
-            flat = actions.flatten(0, 1).cpu().numpy()
+            flat = actions.cpu().numpy().reshape(-1, *(env.single_action_space.shape or ()))
             observation, reward, terminated, truncated, info = env.step(
                 np.clip(flat, clip.low, clip.high) if clip is not None else flat
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -16,6 +16,8 @@ EnvFactory: TypeAlias = str | Callable[..., gym.Env[Any, Any]]
 """An id for `gymnasium.make`, or a callable that takes a task's keywords (`Environments` is one)."""
 Task: TypeAlias = Mapping[str, Any]
 """Keyword arguments of an environment."""
+Spaces: TypeAlias = tuple[gym.Space[Any], gym.Space[Any]]
+"""Those of observations and actions."""
 TaskSampler: TypeAlias = Callable[[np.random.Generator, int], Sequence[Task]]
 """Draws the given number of tasks with the given generator."""
 
@@ -65,11 +67,13 @@ class TaskSource:
         size: Tasks per meta-iteration.
 
     Raises:
-        TypeError: If a task is not a dict of keywords.
+        TypeError: If ``tasks`` is neither of both, or a task is not a dict of keywords.
         ValueError: If there are no tasks, ``size`` does not fit them, or their environments' spaces differ.
     """
 
     def __init__(self, env: EnvFactory, tasks: Sequence[Task] | TaskSampler, size: int | None) -> None:
+        self._env = env
+        self._spaces: Spaces | None = None
         self._tasks: list[Task] | TaskSampler
         if callable(tasks):
             self._tasks = tasks
@@ -77,61 +81,87 @@ class TaskSource:
                 raise ValueError("tasks_per_iteration must be given where tasks is a sampler, got None")
             self.size = size
             return
+        if not isinstance(tasks, Iterable) or isinstance(tasks, Mapping):
+            raise TypeError(f"tasks must be a list of keyword dicts or a sampler, got {tasks!r}")
         self._tasks = list(tasks)
         if not self._tasks:
             raise ValueError("tasks must be a non-empty list of keyword dicts or a sampler, got no tasks")
         if size is not None and size > len(self._tasks):
             raise ValueError(f"tasks_per_iteration must be at most the number of tasks, {len(self._tasks)}, got {size}")
         self.size = len(self._tasks) if size is None else size
-        check_tasks(env, self._tasks)
+        self._spaces = check_tasks(env, self._tasks)
 
     def draw(self, rng: np.random.Generator) -> list[Task]:
-        """The next meta-iteration's tasks: the whole list (always the same object), some of it, or new ones."""
+        """The next meta-iteration's tasks: the whole list (always the same object), some of it, or new ones.
+
+        Raises:
+            TypeError: If a sampler does not return dicts of keywords.
+            ValueError: If it does not return as many as asked for, or their environments are not as those before.
+        """
         if callable(self._tasks):
-            tasks = list(self._tasks(rng, self.size))
+            drawn = self._tasks(rng, self.size)
+            if not isinstance(drawn, Iterable) or isinstance(drawn, Mapping):
+                raise TypeError(f"tasks, a sampler, must return a list of keyword dicts, got {drawn!r}")
+            tasks = list(drawn)
             if len(tasks) != self.size:
                 raise ValueError(f"tasks, a sampler, was asked for {self.size} tasks and returned {len(tasks)}")
+            self._spaces = check_tasks(self._env, tasks, self._spaces)
             return tasks
         if self.size == len(self._tasks):
             return self._tasks
         return [self._tasks[i] for i in rng.choice(len(self._tasks), self.size, replace=False)]
 
 
-def check_tasks(env: EnvFactory, tasks: Sequence[Task]) -> None:
-    """Build each task's environment once.
+def check_tasks(env: EnvFactory, tasks: Sequence[Task], spaces: Spaces | None = None) -> Spaces:
+    """Build each task's environment once; return the spaces they share.
+
+    Args:
+        env: The environment.
+        tasks: At least one task.
+        spaces: What their spaces must be; those of the first by default.
 
     Raises:
         TypeError: If a task is not a dict of keywords.
-        ValueError: If an environment does not take a task's keywords, or spaces differ between tasks.
+        ValueError: If there are no tasks, an environment does not take a task's keywords, or spaces differ.
     """
-    first: gym.Env[Any, Any] | None = None
     for i, task in enumerate(tasks):
-        made = make_env(env, task, name=f"tasks[{i}]")
+        made = make_env(env, task, spaces, name=f"tasks[{i}]")
         made.close()
-        first = first or made
-        for space in ("observation_space", "action_space"):
-            if getattr(made, space) != getattr(first, space):
-                raise ValueError(
-                    f"tasks must have equal spaces: {space} of tasks[{i}] is {getattr(made, space)}, "
-                    f"of tasks[0] {getattr(first, space)}"
-                )
+        spaces = made.observation_space, made.action_space
+    if not len(tasks) or spaces is None:
+        raise ValueError("tasks must be a non-empty list of keyword dicts, got no tasks")
+    return spaces
 
 
-def make_env(env: EnvFactory, task: Task, name: str = "task") -> gym.Env[Any, Any]:
+def make_env(env: EnvFactory, task: Task, spaces: Spaces | None = None, name: str = "task") -> gym.Env[Any, Any]:
     """One environment of a task.
+
+    Args:
+        env: The environment.
+        task: The task.
+        spaces: What its spaces must be, None for any.
+        name: What the caller calls the task, for messages.
 
     Raises:
         TypeError: If the task is not a dict of keywords.
-        ValueError: If the environment does not take the keywords or their values.
+        ValueError: If the environment does not take the keywords or their values, or its spaces are others.
     """
     if not isinstance(task, Mapping) or not all(isinstance(key, str) for key in task):
         raise TypeError(f"{name} must be a dict of the environment's keywords, got {task!r}")
     try:
-        return gym.make(env, disable_env_checker=True, **task) if isinstance(env, str) else env(**task)
+        made = gym.make(env, disable_env_checker=True, **task) if isinstance(env, str) else env(**task)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{name} must be keywords that the environment {env!r} accepts, got {dict(task)!r}: {error}"
         ) from error
+    for attribute, expected in zip(("observation_space", "action_space"), spaces or (), strict=False):
+        if getattr(made, attribute) != expected:
+            made.close()
+            raise ValueError(
+                f"all tasks must have equal spaces: {attribute} of {name} is {getattr(made, attribute)}, "
+                f"of those before {expected}"
+            )
+    return made
 
 
 def make_task_envs(env: EnvFactory, tasks: Sequence[Task], episodes: int) -> VectorEnv[Any, Any, Any]:

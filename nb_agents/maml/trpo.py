@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 
 from nb_agents.maml.actor import StackedActor
+from nb_agents.maml.arguments import check_count, check_positive
 from nb_agents.maml.inner import Adaptation, Batch, surrogate
 from nb_agents.maml.outer import MetaData, MetaParameters, join, loss_gradient
 from nb_agents.validation import check_number
@@ -43,10 +44,9 @@ class TRPO:
 
     def __post_init__(self) -> None:
         for name in ("cg_steps", "line_search_steps", "sub_sampling_factor"):
-            check_number(name, getattr(self, name), low=1)
+            check_count(name, getattr(self, name))
         check_number("cg_damping", self.cg_damping, low=0.0)
-        if check_number("max_kl", self.max_kl, low=0.0) == 0.0:
-            raise ValueError("max_kl must be > 0, got 0")
+        check_positive("max_kl", self.max_kl)
         if not 0.0 < check_number("backtrack", self.backtrack) < 1.0:
             raise ValueError(f"backtrack must be in (0, 1), got {self.backtrack!r}")
 
@@ -62,7 +62,7 @@ class TRPO:
             data.actor, adaptation.params[-1], data.outer, lambda outputs, batch: surrogate(data.actor, outputs, batch)
         )
         gradient = join(meta, adaptation.pullback(cotangents)).double()
-        fisher = MetaFisher(data.thin(self.sub_sampling_factor, _LEAST_SAMPLES), meta, self.cg_damping)
+        fisher = MetaFisher(data.thin(self.sub_sampling_factor, _LEAST_SAMPLES), meta, self.cg_damping, adaptation)
         direction, residual = conjugate_gradient(fisher.product, gradient, self.cg_steps)
         curvature = torch.dot(direction, gradient - residual)  # xᵀA x without another product
         logs = {"surrogate": loss, "kl": 0.0, "line_search_tries": 0.0}
@@ -91,13 +91,17 @@ class MetaFisher:
         data: The data to use.
         meta: The old meta-parameters.
         damping: Added to the diagonal.
+        adaptation: Their adaptation, where ``data`` are samples of what it was made on; made on ``data`` by default.
     """
 
-    def __init__(self, data: MetaData, meta: MetaParameters, damping: float) -> None:
+    def __init__(
+        self, data: MetaData, meta: MetaParameters, damping: float, adaptation: Adaptation | None = None
+    ) -> None:
         self._meta = meta
         self._damping = damping
         self._tasks = data.outer.tasks
-        self._adaptation = data.adapt(meta, differentiable=True)
+        # The policies whose KL counts are those that acted: adapted on all samples, however few estimate J and F.
+        self._adaptation = adaptation.on_samples(data.inner) if adaptation else data.adapt(meta, differentiable=True)
         params = self._adaptation.params[-1]
         self._parts = [(tasks, _PolicyFisher(data.actor, params[tasks], batch)) for tasks, batch in data.outer.chunks()]
 

@@ -17,7 +17,10 @@ class FOMAML(MAML):
 
 
 class Reptile(MAML):
-    """Reptile: θ moves towards the adapted parameters; no outer data, no derivative of the inner loop."""
+    """Reptile: θ moves towards the adapted parameters; no outer data, no derivative of the inner loop.
+
+    With one inner step that is joint training by plain gradient steps, so take several.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("outer", "reptile")

@@ -138,6 +138,13 @@ def test_bad_arguments_are_named(kwargs: dict[str, Any], named: str) -> None:
         Navigation2DVectorEnv(**{"num_envs": 2} | kwargs)
 
 
+@pytest.mark.parametrize("env", [Navigation2DEnv(episode_steps=7), Navigation2DVectorEnv(2, episode_steps=7)])
+def test_the_length_of_an_episode_is_set_at_construction(env: Any) -> None:
+    assert env.episode_steps == 7
+    with pytest.raises(AttributeError):
+        env.episode_steps = 8
+
+
 def test_bad_calls_change_nothing() -> None:
     env = Navigation2DVectorEnv(2, goal=(0.2, 0.2), autoreset_mode="Disabled", episode_steps=2)
     with pytest.raises(ResetNeeded):

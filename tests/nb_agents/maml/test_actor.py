@@ -12,6 +12,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch.distributions import Normal, kl_divergence
 
 from nb_agents import KGatedPolicy
+from nb_agents.maml.acting import acting_chain
 from nb_agents.maml.actor import StackedActor
 from nb_agents.maml.scaling import ScaledExtractor
 from tests.nb_agents.maml.problems import make_actor
@@ -33,6 +34,7 @@ def test_outputs_and_log_probabilities_are_the_policies_own(
     observations = torch.as_tensor(np.stack([observation_space.sample() for _ in range(10)]))
     features = actor.preprocess(observations).reshape(2, 5, -1)
     outputs = actor.outputs(params, features)
+    torch.testing.assert_close(actor.acting(params)(features), outputs)
     actions = actor.sample(outputs)
     log_probs = actor.log_prob(outputs, actions)
     for task in range(2):
@@ -52,6 +54,15 @@ def test_log_probability_and_kl_are_summed_over_action_dimensions() -> None:
     torch.testing.assert_close(actor.kl(old, new), kl_divergence(*normal).sum(dim=-1))
 
 
+def test_gaussian_actions_are_drawn_as_sb3_draws_them() -> None:
+    actor = make_actor()
+    outputs = torch.randn(3, 5, 4, dtype=torch.float64)
+    torch.manual_seed(1)
+    actions = actor.sample(outputs)
+    torch.manual_seed(1)
+    torch.testing.assert_close(actions, actor._distribution(outputs).sample().view(3, 5, 2))
+
+
 def test_only_what_the_actor_uses_and_may_train_is_stacked() -> None:
     policy = KGatedPolicy(BOX, BOX, lambda _: 1e-3, net_arch=[8, 8])
     actor = StackedActor(policy)
@@ -60,6 +71,22 @@ def test_only_what_the_actor_uses_and_may_train_is_stacked() -> None:
     assert not any("value_net" in name for name in actor.names)
     policy.action_net.weight.requires_grad_(False)
     assert set(actor.names) - set(StackedActor(policy).names) == {"action_net.weight"}
+
+
+@pytest.mark.parametrize("activation", [torch.nn.ReLU, torch.nn.Softsign])
+@pytest.mark.parametrize("frozen", ["", "action_net", "mlp_extractor.policy_net.0", "log_std"])
+def test_acting_is_the_same_function(frozen: str, activation: type[torch.nn.Module]) -> None:
+    """With layers that are common to all tasks, scaled observations, and what is no plain chain of known layers."""
+    kwargs = {"net_arch": [8, 6], "activation_fn": activation, "features_extractor_class": ScaledExtractor}
+    policy = ActorCriticPolicy(BOX, BOX, lambda _: 1e-3, **kwargs)  # type: ignore[arg-type]
+    policy.features_extractor.update(3.0 + 2.0 * torch.randn(50, 3))
+    for name, parameter in policy.named_parameters():
+        parameter.requires_grad_(not (frozen and name.startswith(frozen)))
+    actor = StackedActor(policy)
+    params = actor.get_vector() + 0.3 * torch.randn(4, actor.n_params)
+    observations = torch.randn(4, 5, 3)
+    torch.testing.assert_close(actor.acting(params)(observations), actor.outputs(params, observations))
+    assert (acting_chain(policy, actor._unflatten(params)) is None) == (activation is torch.nn.Softsign)
 
 
 def test_vectors_go_in_and_out_of_the_policy() -> None:

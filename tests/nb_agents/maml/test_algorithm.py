@@ -31,7 +31,7 @@ from nb_agents.maml import (
     ReptileStep,
 )
 from nb_agents.maml.actor import StackedActor
-from nb_agents.maml.inner import Adaptation, Batch, InnerStep
+from nb_agents.maml.inner import Batch, InnerStep
 from nb_agents.maml.rollout import collect
 from nb_agents.maml.tasks import make_task_envs
 from nb_gym import NBPendulumVectorEnv
@@ -79,6 +79,13 @@ def test_variants_are_arguments() -> None:
     assert make(JointTraining).inner_steps == 0
 
 
+def test_first_order_takes_another_way() -> None:
+    before = meta_parameters(make())
+    second, first = make(inner_steps=2).learn(1), make(FOMAML, inner_steps=2).learn(1)
+    assert not moved(before, make())
+    assert "action_net.weight" in moved(meta_parameters(second), first)
+
+
 @pytest.mark.parametrize(
     ("adapt", "changing"),
     [
@@ -98,23 +105,28 @@ def test_the_inner_loop_changes_what_it_should_and_the_outer_loop_everything(ada
     assert moved(before, maml) >= set(maml._actor.names)
 
 
+@pytest.mark.parametrize("outer", ["trpo", "ppo"])
+def test_learned_rates_stay_with_what_adapts(outer: str) -> None:
+    maml = make(ANIL, learn_inner_lr=True, outer=outer)
+    initial = maml.inner_rates.clone()
+    maml.learn(200)
+    assert torch.equal(maml.inner_rates[initial == 0], initial[initial == 0])
+    assert not torch.equal(maml.inner_rates, initial)
+
+
 def test_inner_steps_at_test_time_all_have_the_inner_rate() -> None:
     """CAVIA gave a rate of its own to the first test-time step; learn2learn passed the meta rate (PR #211)."""
     maml = make(inner_lr=0.05, learning_rate=0.5, outer="ppo")
-    with torch.random.fork_rng():
-        params, _ = maml._run(GOALS, 3, None, 1, evaluate=True)
+    params, rollouts = maml._run(GOALS, 3, None, 1, evaluate=True)
     double, _ = make(inner_lr=0.1, learning_rate=0.5, outer="ppo")._run(GOALS, 1, None, 1, evaluate=False)
     other_meta_rate, _ = make(inner_lr=0.05, learning_rate=1e-6, outer="ppo")._run(GOALS, 3, None, 1, evaluate=True)
     torch.testing.assert_close(double[1] - double[0], 2 * (params[1] - params[0]))
     assert all(torch.equal(a, b) for a, b in zip(params, other_meta_rate, strict=True))
 
-    envs = make_task_envs("Navigation2D-v0", GOALS, 4)
     for k in range(3):
-        batch = Batch.from_rollout(maml._actor, collect(envs, maml._actor, params[k], seed=k), 0.99, 1.0)
-        adaptation = Adaptation(maml._actor, params[k][0], maml.inner_rates.detach(), 2, second_order=False)
-        adaptation.step(batch)
-        gradient = InnerStep(maml._actor, adaptation.params[0], batch, second_order=False).gradient
-        torch.testing.assert_close(adaptation.params[1], adaptation.params[0] - 0.05 * gradient)
+        batch = Batch.from_rollout(maml._actor, rollouts[k], 0.99, 1.0)
+        gradient = InnerStep(maml._actor, params[k], batch, second_order=False).gradient
+        torch.testing.assert_close(params[k + 1], params[k] - 0.05 * gradient)
 
 
 def test_adapting_leaves_the_meta_parameters_and_the_training_untouched() -> None:
@@ -312,6 +324,30 @@ def test_the_adapted_models_critic_is_fitted_and_its_actor_is_the_inner_loops() 
         assert -250 < values[2] < values[1] < 0
     params, _ = maml._run([{"goal": (0.3, 0.25)}], 2, None, None, evaluate=False)
     assert torch.equal(StackedActor(model.policy).get_vector(), params[-1][0])
+
+
+class Matrix(gym.Env[Any, Any]):
+    """One step, an action of two dimensions."""
+
+    observation_space = gym.spaces.Box(-1, 1, (2,))
+    action_space = gym.spaces.Box(-1, 1, (2, 3))
+
+    def __init__(self, scale: float) -> None:
+        self.scale = scale
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        return np.zeros(2, dtype=np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        assert action.shape == (2, 3)
+        return np.zeros(2, dtype=np.float32), self.scale * float(action.sum()), True, False, {}
+
+
+def test_actions_have_the_spaces_shape() -> None:
+    maml = MAML("MlpPolicy", Matrix, [{"scale": 1.0}, {"scale": -1.0}], episodes_per_task=4, seed=0, device="cpu")
+    maml.learn(1)
+    assert maml.adapt({"scale": 1.0}).num_timesteps == 4
 
 
 def test_discrete_actions_and_a_sampler_of_tasks() -> None:

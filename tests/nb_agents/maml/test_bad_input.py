@@ -16,7 +16,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.sac.policies import SACPolicy
 
 import nb_gym  # noqa: F401 - registers the environments
-from nb_agents.maml import MAML, MetaSGD, PPOClip, ReptileStep
+from nb_agents.maml import MAML, TRPO, MetaSGD, PPOClip, ReptileStep
 
 TASKS = [{"A": 1.0, "frame_skip": 50}, {"A": 1.5, "frame_skip": 50}]
 
@@ -52,7 +52,6 @@ def make(**kwargs: Any) -> MAML:
         ({"adapt": "body"}, "adapt"),
         ({"adapt": "gates"}, "gates"),
         ({"outer": "sgd"}, "outer"),
-        ({"env": None}, "env"),
         ({"policy": "MlpLstmPolicy"}, "MlpLstmPolicy"),
         ({"policy": RecurrentActorCriticPolicy}, "recurrent"),
         ({"policy": SACPolicy}, "ActorCriticPolicy"),
@@ -64,16 +63,55 @@ def test_bad_arguments_are_named(kwargs: dict[str, Any], named: str) -> None:
         make(**kwargs)
 
 
-@pytest.mark.parametrize("kwargs", [{"tasks": ["A"]}, {"tasks": [{1: 2}]}, {"inner_lr": "fast"}])
-def test_arguments_of_another_kind_are_refused(kwargs: dict[str, Any]) -> None:
-    with pytest.raises(TypeError, match=r"task|inner_lr"):
+@pytest.mark.parametrize(
+    ("kwargs", "named"),
+    [
+        ({"tasks": ["A"]}, r"tasks\[0\]"),
+        ({"tasks": [{1: 2}]}, r"tasks\[0\]"),
+        ({"tasks": None}, "tasks"),
+        ({"tasks": {"A": 1.0}}, "tasks"),
+        ({"tasks": lambda rng, n: None, "tasks_per_iteration": 2}, "tasks, a sampler"),
+        ({"tasks": lambda rng, n: ["A"] * n, "tasks_per_iteration": 2}, r"tasks\[0\]"),
+        ({"inner_lr": "fast"}, "inner_lr"),
+        ({"env": None}, "env"),
+        ({"env": 5}, "env"),
+        ({"outer": 5}, "outer"),
+        ({"outer": TRPO}, "outer"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(kwargs: dict[str, Any], named: str) -> None:
+    with pytest.raises(TypeError, match=named):
         make(**kwargs)
 
 
+@pytest.mark.parametrize(
+    ("odd", "named"),
+    [({"observe": "theta"}, "observation_space"), ({"max_torque": 1.0}, "action_space"), ({"gravity": 1.0}, "gravity")],
+)
+def test_a_sampler_whose_later_tasks_do_not_fit_is_refused_before_anything_changes(
+    odd: dict[str, Any], named: str
+) -> None:
+    """An observation of one number would broadcast against a policy's two, and no one would notice."""
+    answers = iter([[{"frame_skip": 50}] * 2, [odd] * 2, [{"frame_skip": 50}] * 2])
+    maml = make(tasks=lambda rng, n: next(answers), tasks_per_iteration=2).learn(1)
+    before = maml._actor.get_vector()
+    with pytest.raises(ValueError, match=named):
+        maml.learn(1)
+    assert torch.equal(maml._actor.get_vector(), before)
+    maml.learn(1)  # the environments of the tasks before were not closed
+    assert maml._n_updates == 2
+
+
+def test_the_tasks_of_a_file_cannot_be_replaced_by_an_environment(tmp_path: Path) -> None:
+    make().save(tmp_path / "model")
+    with pytest.raises(ValueError, match="env must not be given"):
+        MAML.load(tmp_path / "model", env=gym.make("NBPendulum-v0"))
+
+
 def test_bad_settings_of_outer_updates_are_named() -> None:
-    for named, value in {"n_epochs": 0, "clip_range": 0.0, "inner_kl_weight": -1.0}.items():
+    for named, value in [("n_epochs", 0), ("n_epochs", 1.5), ("clip_range", 0.0), ("inner_kl_weight", -1.0)]:
         with pytest.raises(ValueError, match=named):
-            PPOClip(**{named: value})
+            PPOClip(**{named: value})  # type: ignore[arg-type]
     for value in (0.0, 1.5):
         with pytest.raises(ValueError, match="step_size"):
             ReptileStep(step_size=value)
@@ -91,8 +129,16 @@ def test_bad_calls_are_named() -> None:
         maml.adapt(TASKS[0], episodes=0)
     with pytest.raises(ValueError, match="gravity"):
         maml.adapt({"gravity": 1.0})
+    with pytest.raises(ValueError, match="gravity"):
+        maml.adapt({"gravity": 1.0}, env=gym.make("NBPendulum-v0"))
+    with pytest.raises(ValueError, match="observation_space of task"):
+        maml.adapt({"observe": "theta"})
     with pytest.raises(ValueError, match=r"tasks\[0\]"):
         maml.evaluate([{"gravity": 1.0}])
+    with pytest.raises(ValueError, match=r"action_space of tasks\[0\]"):
+        maml.evaluate([{"max_torque": 1.0}])
+    with pytest.raises(ValueError, match="no tasks"):
+        maml.evaluate([])
 
 
 class Fragile(gym.Env[Any, Any]):
@@ -170,9 +216,11 @@ class Diverging(PPOClip):
 
 
 def test_an_update_that_is_not_finite_is_not_kept() -> None:
-    maml = make(outer=Diverging())
-    before = maml._actor.get_vector()
+    maml = make(outer=Diverging(), learn_inner_lr=True)
+    before, rates = maml._actor.get_vector(), maml.inner_rates.clone()
     with pytest.raises(FloatingPointError, match="outer update"):
         maml.learn(100)
     assert torch.equal(maml._actor.get_vector(), before)
+    assert torch.equal(maml.inner_rates, rates)
     assert not maml.policy.optimizer.state
+    assert not maml.rates_optimizer.state

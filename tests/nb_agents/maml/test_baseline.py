@@ -99,6 +99,14 @@ def test_truncated_episodes_bootstrap_and_terminated_ones_do_not() -> None:
     assert not bootstrap_values(rollout, 1.0).any()
 
 
+def test_where_some_episodes_terminate_only_the_others_bootstrap() -> None:
+    rollout = random_rollout(terminated=False)
+    rollout.terminated[:, ::2] = True
+    tail = bootstrap_values(rollout, GAMMA)
+    assert not tail[:, ::2].any()
+    assert tail[:, 1::2].all()
+
+
 def test_the_bootstrap_follows_the_state() -> None:
     """The reward is an observation that stays what it is: its value is r / (1 − γ)."""
     level = torch.linspace(-1, 1, 8, dtype=torch.float64).expand(2, 8)

@@ -7,11 +7,13 @@ from collections.abc import Callable
 import pytest
 import torch
 from gymnasium import spaces
+from torch.distributions import Normal
 
 from nb_agents.maml import actor, inner
-from nb_agents.maml.inner import Batch, surrogate
-from nb_agents.maml.outer import join, loss_gradient
+from nb_agents.maml.inner import Batch, InnerStep, surrogate
+from nb_agents.maml.outer import MetaData, join, loss_gradient
 from nb_agents.maml.ppo_clip import PPOClip
+from nb_agents.maml.reptile import ReptileStep
 from nb_agents.maml.trpo import MetaFisher
 from tests.nb_agents.maml.problems import Problem, make_actor, make_problem
 
@@ -46,6 +48,21 @@ def meta_gradient(problem: Problem, vector: torch.Tensor | None = None) -> torch
         problem.actor, adaptation.params[-1], problem.data.outer, lambda o, b: surrogate(problem.actor, o, b)
     )
     return join(meta, adaptation.pullback(cotangents))
+
+
+def test_the_surrogate_is_the_ratio_and_so_are_its_derivatives() -> None:
+    """Where θ collected the data, log π has the ratio's first derivative but not its second."""
+    problem = make_problem(1)
+    model, batch = problem.actor, problem.data.inner[0]
+    theta = problem.meta.theta.expand(3, -1).clone().requires_grad_()
+    outputs = model.outputs(theta, batch.observations)
+    log_probs = Normal(outputs[..., :2], outputs[..., 2:].exp()).log_prob(batch.actions).sum(dim=-1)
+    weighted = batch.weights * batch.advantages
+    explicit = -(weighted * (log_probs - batch.old_log_probs).exp()).sum(dim=1)
+    torch.testing.assert_close(surrogate(model, outputs, batch), explicit)
+    (expected,) = torch.autograd.grad(explicit.sum(), theta)
+    gradient = InnerStep(model, theta.detach(), batch, second_order=False).gradient
+    torch.testing.assert_close(gradient, expected)
 
 
 @pytest.mark.parametrize("learn_rates", [False, True])
@@ -130,6 +147,52 @@ def test_fisher_product_is_the_hessian_of_the_adapted_policies_kl(inner_steps: i
     fisher = MetaFisher(data, problem.meta, damping=0.0)
     products = torch.stack([fisher.product(e) for e in torch.eye(problem.meta.vector.numel(), dtype=torch.float64)])
     assert relative_error(products, hessian) < 1e-7
+
+
+def test_samples_estimate_the_fisher_matrix_of_the_policies_that_acted() -> None:
+    """Adapted on the samples alone, the policies would be others: their KL is not the one that is bounded."""
+    problem = make_problem(2, second_order=False)  # so that the inner data enter through the adapted parameters only
+    adaptation = problem.data.adapt(problem.meta, differentiable=True)
+    vector = torch.randn_like(problem.meta.theta)
+    exact = MetaFisher(problem.data, problem.meta, 0.0).product(vector)
+    few = MetaData(problem.actor, tuple(batch.thin(3) for batch in problem.data.inner), problem.data.outer, False)
+    torch.testing.assert_close(MetaFisher(few, problem.meta, 0.0, adaptation).product(vector), exact)
+    assert relative_error(MetaFisher(few, problem.meta, 0.0).product(vector), exact) > 1e-3
+
+
+def test_on_all_samples_the_derivatives_are_the_adaptations_own() -> None:
+    problem = make_problem(2, learn_rates=True)
+    adaptation = problem.data.adapt(problem.meta, differentiable=True)
+    again = adaptation.on_samples(problem.data.inner)
+    cotangents = torch.randn_like(adaptation.params[-1])
+    for ours, theirs in zip(again.pullback(cotangents), adaptation.pullback(cotangents), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    tangents = torch.randn(2, *problem.meta.theta.shape, dtype=torch.float64)
+    torch.testing.assert_close(again.pushforward(*tangents), adaptation.pushforward(*tangents))
+
+
+def test_a_parameter_that_does_not_adapt_learns_no_rate() -> None:
+    """Otherwise Meta-SGD with ANIL would let the body adapt from the second meta-iteration on."""
+    problem = make_problem(2, learn_rates=True)
+    problem.meta.rates[::2] = 0.0
+    expected = finite_differences(lambda x: objective(problem, x), problem.meta.vector)
+    expected.chunk(2)[1][::2] = 0.0
+    assert relative_error(meta_gradient(problem), expected) < 1e-8
+    product = MetaFisher(problem.data, problem.meta, 0.0).product(torch.ones_like(problem.meta.vector))
+    assert not product.chunk(2)[1][::2].any()
+    only_fixed = torch.zeros_like(problem.meta.vector)
+    only_fixed.chunk(2)[1][::2] = 1.0
+    assert not MetaFisher(problem.data, problem.meta, 0.0).product(only_fixed).any()
+
+
+def test_reptile_moves_a_fraction_of_the_way_to_the_adapted_parameters() -> None:
+    problem = make_problem(2, second_order=False)
+    adaptation = problem.data.adapt(problem.meta, differentiable=False)
+    for size in (0.25, 1.0):
+        new, _ = ReptileStep(step_size=size).update(problem.data, problem.meta, adaptation, lambda _: problem.meta)
+        expected = (1 - size) * problem.meta.theta + size * adaptation.params[2].mean(dim=0)
+        torch.testing.assert_close(new.theta, expected)
+    assert torch.equal(new.rates, problem.meta.rates)
 
 
 @pytest.mark.parametrize("inner_steps", [1, 3])

@@ -80,6 +80,7 @@ def test_without_a_gradient_nothing_moves() -> None:
         ({"max_kl": 0.0}, "max_kl"),
         ({"max_kl": math.nan}, "max_kl"),
         ({"cg_steps": 0}, "cg_steps"),
+        ({"cg_steps": 1.5}, "cg_steps"),
         ({"cg_damping": -1.0}, "cg_damping"),
         ({"line_search_steps": 0}, "line_search_steps"),
         ({"backtrack": 1.0}, "backtrack"),
