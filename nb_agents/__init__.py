@@ -24,6 +24,7 @@ from nb_agents.policies import (
     KGatedTD3Policy,
     QNetworkGates,
 )
+from nb_agents.recipe import NeuralBatteryPolicy, NeuralBatteryTrainer
 from nb_agents.retrofit import retrofit
 from nb_agents.surgery import insert_gates
 from nb_agents.vec_env import VectorEnvAdapter
@@ -52,6 +53,8 @@ __all__ = [
     "KGatedTD3MultiInputPolicy",
     "KGatedTD3Policy",
     "KTarget",
+    "NeuralBatteryPolicy",
+    "NeuralBatteryTrainer",
     "QNetworkGates",
     "VectorEnvAdapter",
     "export_onnx",
