@@ -77,20 +77,21 @@ class Ensemble:
     """Policies of one architecture that act together: each on its own share of the rows, in order."""
 
     def __init__(self, policies: Sequence[NeuralBatteryPolicy]) -> None:
-        state = stack_module_state(list(policies))  # type: ignore[arg-type]
-        self.state = tuple({name: tensor.detach() for name, tensor in part.items()} for part in state)
+        parameters, self.buffers = stack_module_state(list(policies))
+        self.parameters = {name: parameter.detach() for name, parameter in parameters.items()}
         self.module = copy.deepcopy(policies[0])
         self.size = len(policies)
 
     def predict(self, observation: Any, *_: Any, **__: Any) -> tuple[NDArray[np.float32], None]:
         """Actions for observations, as SB3's `predict`; the number of rows is a multiple of that of the policies."""
-        rows = torch.as_tensor(np.asarray(observation, dtype=np.float32)).unflatten(0, (self.size, -1))
+        rows = torch.as_tensor(np.asarray(observation, dtype=np.float32))
+        rows = rows.reshape(self.size, -1, rows.shape[-1])
 
         def act(parameters: Any, buffers: Any, x: torch.Tensor) -> torch.Tensor:
             return functional_call(self.module, (parameters, buffers), (x,))  # type: ignore[no-any-return]
 
         with torch.no_grad():
-            return vmap(act)(*self.state, rows).flatten(0, 1).numpy(), None
+            return vmap(act)(self.parameters, self.buffers, rows).flatten(0, 1).numpy(), None
 
 
 def make_env(observe: Mapping[str, float], num_envs: int, A: Any) -> VectorEnv[Any, Any, Any]:
@@ -110,7 +111,8 @@ def evaluate(learner: Any, observe: Mapping[str, float], num_seeds: int) -> Floa
     for _ in range(EPISODE_STEPS):
         observation, rewards, *_ = env.step(learner.predict(observation)[0])
         returns += rewards
-    return returns.reshape(num_seeds, 2, NUM_STARTS).mean(axis=2)
+    means: FloatArray = returns.reshape(num_seeds, 2, NUM_STARTS).mean(axis=2)
+    return means
 
 
 def starts(seeds: Sequence[int], stream: Sequence[int], episodes: int) -> list[int]:
@@ -119,13 +121,15 @@ def starts(seeds: Sequence[int], stream: Sequence[int], episodes: int) -> list[i
     return np.concatenate(drawn).tolist()  # type: ignore[no-any-return]
 
 
-def make_expert(name: str | None, env: VectorEnv[Any, Any, Any], models: Mapping[float, BaseAlgorithm], A: float) -> Expert:
+def make_expert(
+    name: str | None, env: VectorEnv[Any, Any, Any], models: Mapping[float, BaseAlgorithm], A: float
+) -> Expert:
     """The expert for one environment; the reference controllers read its state and time, and know its A."""
     if name == "sb3":
         return lambda observation: models[A].predict(observation, deterministic=True)[0]
     if name is None:
         return lambda observation: np.zeros(env.action_space.shape or ())  # not used
-    controller = {"feed-forward": controllers.feed_forward(), "pd": controllers.pd(100.0, 20.0)}[name]
+    controller: Any = {"feed-forward": controllers.feed_forward(), "pd": controllers.pd(100.0, 20.0)}[name]
     base: Any = env.unwrapped
     rng = np.random.default_rng(0)  # these controllers draw nothing
     return lambda observation: controller(*base.state, base.time, base.context, rng)[:, np.newaxis]
@@ -143,6 +147,7 @@ def train_sb3_experts(seed: int = 0) -> dict[float, BaseAlgorithm]:
 
 def make_trainer(variant: Variant, seed: int) -> NeuralBatteryTrainer:
     """The trainer of one seed, its networks fresh."""
+    ungated: dict[str, Any] = {} if variant.gated else {"k_target_weight": 0.0}
     trainer = NeuralBatteryTrainer(
         len(variant.observe) or 2,
         1,
@@ -152,7 +157,7 @@ def make_trainer(variant: Variant, seed: int) -> NeuralBatteryTrainer:
         updates_per_step=max(variant.updates, 1),
         batch_size=variant.batch_size,
         seed=seed,
-        **({} if variant.gated else {"k_target_weight": 0.0}),
+        **ungated,
         **variant.trainer,
     )
     if not variant.gated:
@@ -186,6 +191,7 @@ def train_phase(
     expert = make_expert(variant.expert, env, models, A)
     data: list[list[Labelled]] = [[] for _ in seeds]
     returns = []
+    tau = float(difficulty(A))
     for i in range(PHASES[A] // EPISODES_PER_ROUND):
         episodes = collect(
             env,
@@ -199,9 +205,10 @@ def train_phase(
         for j, trainer in enumerate(trainers if variant.updates else []):
             new = [labelled(variant, e) for e in episodes[j * EPISODES_PER_ROUND : (j + 1) * EPISODES_PER_ROUND]]
             data[j] += new
-            together = tuple(torch.cat(column) for column in zip(*data[j], strict=True))
+            states, labels, values = (torch.cat(column) for column in zip(*data[j], strict=True))
             for own in new:
-                trainer.train_step(*(together if variant.aggregate else own), task_difficulty=difficulty(A))
+                given = (states, labels, values) if variant.aggregate else own
+                trainer.train_step(*given, task_difficulty=tau)
     return np.concatenate(returns, axis=1)
 
 

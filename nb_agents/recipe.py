@@ -207,9 +207,9 @@ class NeuralBatteryTrainer:
             rows = rows[:, None]
         if rows.dim() != 2 or rows.shape[1] != n_columns or len(rows) == 0:
             raise ValueError(f"{name} must be {accepted}, got the shape {tuple(rows.shape)}")
-        finite = rows.isfinite().all(dim=1)
+        finite = rows.isfinite()
         if not finite.all():
-            row = int((~finite).nonzero()[0])
+            row = int((~finite).nonzero()[0, 0])
             raise ValueError(f"{name} must be {accepted}, got {rows[row].tolist()} in row {row}")
         return rows
 
