@@ -62,6 +62,8 @@ GROUPS: tuple[dict[str, Variant], ...] = (
     {"as-released nb": replace(AS_RELEASED, hierarchical=False)},
     {"as-printed nb-pro, one update": replace(AS_PRINTED, aggregate=False, updates=1, batch_size=None)},
     {"as-printed nb-pro": AS_PRINTED, "as-printed nb-pro-k": replace(AS_PRINTED, adapt="gates")},
+)
+CONTROLS: tuple[dict[str, Variant], ...] = (
     {
         "as-printed nb": replace(AS_PRINTED, hierarchical=False),
         "as-printed nb-k": replace(AS_PRINTED, hierarchical=False, adapt="gates"),
@@ -70,10 +72,13 @@ GROUPS: tuple[dict[str, Variant], ...] = (
     {"as-printed nb-pro, PD expert, θ and θ̇ only": replace(AS_PRINTED, expert="pd", observe=PAPER_CHANNELS)},
     {"as-printed nb-pro, PPO expert": replace(AS_PRINTED, expert="sb3")},
 )
-"""Rows by name, in the table's order; those of a group share their pretraining."""
+"""Rows by name; those of a group share their pretraining."""
+
+CONTROL_SEEDS = 10
+"""Controls are made for the first seeds only, at most so many."""
 
 MAML = "supervised MAML"
-ROWS = [*(name for group in GROUPS for name in group), MAML]
+ROWS = [*(name for group in GROUPS for name in group), MAML, *(name for group in CONTROLS for name in group)]
 
 PUBLISHED_SEEDS: dict[str, tuple[float, ...]] = {
     "MAML": (-3431.3, -3681.6, -8232.6, -6396.7, -3604.0),
@@ -120,9 +125,9 @@ def make_rows(names: Sequence[str], seeds: Sequence[int], out: Path, console: Co
         console: where progress is shown.
     """
     protocol = {"phases": PHASES, "episodes_per_round": EPISODES_PER_ROUND, "seeds": list(seeds)}
-    variants: dict[str, Variant] = {name: v for group in GROUPS for name, v in group.items()}
-    specifications = {name: _json({**asdict(v), **protocol}) for name, v in variants.items()}
-    specifications[MAML] = _json({**asdict(recipe_maml.Settings()), **protocol})
+    specifications = {MAML: _json({**asdict(recipe_maml.Settings()), **protocol})}
+    for groups, own in ((GROUPS, protocol), (CONTROLS, {**protocol, "seeds": list(seeds[:CONTROL_SEEDS])})):
+        specifications |= {name: _json({**asdict(v), **own}) for group in groups for name, v in group.items()}
     made = {row["row"] for row in read_rows(out).values() if row["specification"] == specifications[row["row"]]}
     models: dict[float, Any] = {}
     started = time.process_time()
@@ -140,14 +145,13 @@ def make_rows(names: Sequence[str], seeds: Sequence[int], out: Path, console: Co
         write_measurement(out / row_file(name), row=name, specification=specification, cpu_seconds=seconds, **results)
         console.print(f"{name}: final {point(results['final'])}, {seconds:.0f} s")
 
-    for group in GROUPS:
+    if MAML in names and MAML not in made:
+        recipe_maml.run(seeds, recipe_maml.Settings(), lambda results: on_row(MAML, results))
+    for group in (*GROUPS, *CONTROLS):
         missing = {name: variant for name, variant in group.items() if name in names and name not in made}
         if missing:
             models = train_sb3_experts() if any(v.expert == "sb3" for v in missing.values()) else {}
-            run(missing, seeds, models, on_row)
-    if MAML in names and MAML not in made:
-        models = {}
-        recipe_maml.run(seeds, recipe_maml.Settings(), lambda results: on_row(MAML, results))
+            run(missing, specifications[next(iter(missing))]["seeds"], models, on_row)
 
 
 def read_rows(folder: Path) -> dict[str, dict[str, Any]]:
@@ -186,8 +190,8 @@ def results_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
 def differences(rows: Mapping[str, Mapping[str, Any]]) -> str:
     """What training gains over the same networks untrained, and the rows against each other, seed by seed."""
     lines = [
-        "| x − y at A = 1.8 | paired difference [95 % CI] | probability that x is better [95 % CI] |",
-        "| --- | ---: | ---: |",
+        "| x − y at A = 1.8 | seeds | paired difference [95 % CI] | probability that x is better [95 % CI] |",
+        "| --- | ---: | ---: | ---: |",
     ]
     pairs = [(f"{kind}", "final", f"untrained {kind.split()[1]}", "final") for kind in rows if "released" in kind]
     pairs += [(kind, "best_episode", y, "best_episode") for kind, _, y, _ in pairs]
@@ -197,13 +201,14 @@ def differences(rows: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     pairs += [(f"as-printed {kind}-k", "final", f"as-printed {kind}-k", "zero_shot") for kind in ("nb-pro", "nb")]
     for x, x_key, y, y_key in pairs:
-        if x in rows and y in rows and rows[x]["specification"]["seeds"] == rows[y]["specification"]["seeds"]:
-            a, b = rows[x][x_key], rows[y][y_key]
+        if x in rows and y in rows:
+            both = min(len(rows[name]["final"]) for name in (x, y))  # every row begins with the same seeds
+            a, b = rows[x][x_key][:both], rows[y][y_key][:both]
             gain = paired_difference(a, b, np.random.default_rng(0))
             better = probability_of_improvement(a, b, np.random.default_rng(0))
             what = {"final": "", "best_episode": ", best training episode", "zero_shot": ", zero-shot"}
             lines.append(
-                f"| {x}{what[x_key]} − {y}{what[y_key]} | {interval(gain, len(a), signed=True)} |"
+                f"| {x}{what[x_key]} − {y}{what[y_key]} | {both} | {interval(gain, len(a), signed=True)} |"
                 f" {interval(better, len(a), digits=2)} |"
             )
     return "\n".join(lines) + "\n"

@@ -130,23 +130,26 @@ def run(seeds: Sequence[int], settings: Settings, on_row: Callable[[dict[str, An
     Args:
         seeds: one set of meta-parameters each.
         settings: see `Settings`.
-        on_row: called with the row: lists with one number for each seed.
+        on_row: called with the row: lists with one number for each seed. "few_shot" is the return at A = 1.8 after the
+            inner steps on a single episode there, that of the unadapted policy, labelled.
     """
     maml = SupervisedMAML(seeds, settings)
     untrained = evaluate(maml.unadapted(), BENCHMARK_CHANNELS, len(seeds))
     scores: dict[float, FloatArray] = {}
-    zero_shot: FloatArray = untrained
+    zero_shot = few_shot = untrained
     for A, episodes in PHASES.items():
         last = meta_train(maml, seeds, A, episodes)
         scores[A] = evaluate(maml.adapted(*last), BENCHMARK_CHANNELS, len(seeds))
         if A != TARGET_A:
             zero_shot = evaluate(maml.unadapted(), BENCHMARK_CHANNELS, len(seeds))
+            few_shot = evaluate(maml.adapted(*first_episode(maml, seeds)), BENCHMARK_CHANNELS, len(seeds))
     before, after = (scores[A] for A in PHASES)
     on_row(
         {
             "untrained": untrained[:, 1].tolist(),
             "source_before": before[:, 0].tolist(),
             "zero_shot": zero_shot[:, 1].tolist(),
+            "few_shot": few_shot[:, 1].tolist(),
             "final": after[:, 1].tolist(),
             "source_after": after[:, 0].tolist(),
         },
@@ -191,6 +194,14 @@ def meta_train(
             )
     states, labels = supports[-1]
     return states[:, -1:], labels[:, -1:]
+
+
+def first_episode(maml: SupervisedMAML, seeds: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """One labelled episode of the unadapted policies at A = 1.8, as `meta_train` returns it."""
+    env = make_env(BENCHMARK_CHANNELS, len(seeds), TARGET_A)
+    seeding = starts(seeds, [int(10 * TARGET_A)], 1)
+    expert = make_expert("feed-forward", env, {}, TARGET_A)
+    return _stack(collect(env, maml.unadapted(), expert, np.random.default_rng(0), seed=seeding), len(seeds))
 
 
 def _stack(episodes: Sequence[Episode], num_seeds: int) -> tuple[torch.Tensor, torch.Tensor]:

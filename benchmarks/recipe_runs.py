@@ -97,7 +97,7 @@ class Ensemble:
 def make_env(observe: Mapping[str, float], num_envs: int, A: Any) -> VectorEnv[Any, Any, Any]:
     """Pendulums with one decision per physics step; who steps them resets them."""
     if not observe:
-        return NBPendulumVectorEnv(num_envs, autoreset_mode=AutoresetMode.DISABLED, A=A)
+        return NBPendulumVectorEnv(num_envs, episode_steps=EPISODE_STEPS, autoreset_mode=AutoresetMode.DISABLED, A=A)
     return make_vector_env(PPOSettings(frame_skip=1, observe=observe), num_envs, A=A)
 
 
