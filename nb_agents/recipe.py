@@ -17,8 +17,9 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from nb_agents.k_target import KTarget
+from nb_agents.maml.arguments import check_count, check_positive
 from nb_agents.optim import two_rates
-from nb_agents.recipe_policy import NeuralBatteryPolicy, check_count, read_tensors, write_tensors
+from nb_agents.recipe_policy import NeuralBatteryPolicy, read_tensors, write_tensors
 from nb_agents.validation import check_number
 
 __all__ = ["LearnedKTarget", "Losses", "NeuralBatteryPolicy", "NeuralBatteryTrainer"]
@@ -115,9 +116,7 @@ class NeuralBatteryTrainer:
         device: torch.device | str = "cpu",
         **policy_kwargs: Any,
     ) -> None:
-        lr, k_lr = check_number("lr", lr, low=0.0), check_number("k_lr", k_lr, low=0.0)
-        if lr == 0.0:
-            raise ValueError("lr must be > 0, got 0; policy.adapt('gates') holds the weights")
+        lr, k_lr = check_positive("lr", lr), check_number("k_lr", k_lr, low=0.0)
         if not isinstance(learn_k_target, bool):
             raise TypeError(f"learn_k_target must be True or False, got {learn_k_target!r}")
         self.value_coef = check_number("value_coef", value_coef, low=0.0)

@@ -6,7 +6,6 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from torch import nn
 from nb_agents.adaptation import AdaptationMixin
 from nb_agents.files import write_atomically
 from nb_agents.gates import KGate, check_gate_arguments, named_gates
-from nb_agents.validation import check_number
+from nb_agents.maml.arguments import check_count, check_positive
 
 
 class ClampedKGate(KGate):
@@ -80,9 +79,7 @@ class NeuralBatteryPolicy(AdaptationMixin, BasePolicy):
             if not isinstance(flag, bool):
                 raise TypeError(f"{name} must be True or False, got {flag!r}")
         check_gate_arguments(block_size, block_weight, k_init)
-        max_torque = check_number("max_torque", max_torque, low=0.0)
-        if max_torque == 0.0:
-            raise ValueError("max_torque must be > 0, got 0")
+        max_torque = check_positive("max_torque", max_torque)
         super().__init__(
             spaces.Box(-np.inf, np.inf, (state_dim,), np.float32),
             spaces.Box(-max_torque, max_torque, (action_dim,), np.float32),
@@ -151,20 +148,6 @@ class NeuralBatteryPolicy(AdaptationMixin, BasePolicy):
         policy = cls(**content["arguments"])
         policy.load_state_dict(content["policy"])
         return policy.to(device)
-
-
-def check_count(name: str, value: Any) -> int:
-    """Return ``value`` as an int.
-
-    Raises:
-        TypeError: If it is not an integer.
-        ValueError: If it is below 1.
-    """
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer >= 1, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
-    return int(value)
 
 
 def write_tensors(path: str | os.PathLike[str], kind: str, **content: Mapping[str, Any]) -> None:

@@ -218,7 +218,7 @@ def test_a_gradient_that_overflows_moves_nothing() -> None:
     ("name", "value", "error"),
     [
         ("state_dim", 0, ValueError),
-        ("action_dim", 1.5, TypeError),
+        ("action_dim", 1.5, ValueError),
         ("use_hierarchical", "yes", TypeError),
         ("lr", 0.0, ValueError),
         ("k_lr", -1.0, ValueError),
@@ -227,7 +227,7 @@ def test_a_gradient_that_overflows_moves_nothing() -> None:
         ("value_coef", -1.0, ValueError),
         ("max_grad_norm", "1", TypeError),
         ("updates_per_step", 0, ValueError),
-        ("batch_size", True, TypeError),
+        ("batch_size", True, ValueError),
         ("net_arch", (), ValueError),
         ("net_arch", (64, 0), ValueError),
         ("block_size", 0, ValueError),
