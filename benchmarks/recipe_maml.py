@@ -54,7 +54,7 @@ class Settings:
     inner_steps: int = 5
     inner_lr: float = 0.1
     outer_lr: float = 1e-3
-    updates: int = 3
+    updates: int = 5
     tasks: int = 2
     batch_size: int = 128
     spread: float = 0.4

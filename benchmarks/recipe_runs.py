@@ -66,7 +66,7 @@ class Variant:
     gated: bool = True
     adapt: str = "all"
     aggregate: bool = True
-    updates: int = 10
+    updates: int = 5
     batch_size: int | None = 128
     lr: float = 1e-3
     gamma: float | None = 0.99
@@ -229,7 +229,8 @@ def run(
     first = next(iter(variants.values()))
     trainers = [make_trainer(first, seed) for seed in seeds]
     untrained = evaluate(Ensemble([t.policy for t in trainers]), first.observe, len(seeds))
-    train_phase(first, trainers, seeds, SOURCE_A, models)
+    if first.updates:
+        train_phase(first, trainers, seeds, SOURCE_A, models)
     before = evaluate(Ensemble([t.policy for t in trainers]), first.observe, len(seeds))
     for name, variant in variants.items():
         adapting = copy.deepcopy(trainers)
