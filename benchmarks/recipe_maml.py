@@ -53,7 +53,7 @@ class Settings:
 
     inner_steps: int = 5
     inner_lr: float = 0.1
-    outer_lr: float = 1e-3
+    outer_lr: float = 3e-3
     updates: int = 5
     tasks: int = 2
     batch_size: int = 128
