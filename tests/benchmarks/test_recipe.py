@@ -9,7 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmarks import environments, recipe, recipe_maml, recipe_quick_start, recipe_runs
+from benchmarks import environments, recipe, recipe_maml, recipe_quick_start, recipe_report, recipe_runs
 from benchmarks.anchors import CONTROLLERS, reference_returns
 from benchmarks.recipe_runs import BENCHMARK_CHANNELS, Ensemble, Variant, labelled, make_trainer
 from nb_agents.dagger import Episode
@@ -114,8 +114,8 @@ def test_rows_are_made_once_and_reported_from_their_files(tmp_path: Any, monkeyp
     monkeypatch.setattr(recipe_maml, "Settings", lambda: settings)
     names = [*quick, recipe.MAML]
     recipe.make_rows(names, [100], tmp_path, Console(quiet=True))
-    rows = recipe.read_rows(tmp_path)
-    assert set(rows) == set(names)
+    rows = recipe_report.read_rows(tmp_path, names)
+    assert list(rows) == names
     both = [rows[name] for name in quick]
     assert both[0]["zero_shot"] == both[1]["zero_shot"], "they share their pretraining"
     assert both[0]["final"] != both[1]["final"]
@@ -125,12 +125,12 @@ def test_rows_are_made_once_and_reported_from_their_files(tmp_path: Any, monkeyp
     monkeypatch.setattr(recipe_maml, "run", lambda *_: pytest.fail("made again"))
     recipe.make_rows(names, [100], tmp_path, Console(quiet=True))
 
-    table = recipe.results_table(rows)
+    table = recipe_report.results_table(rows)
     assert all(f"| {name} | 1 |" in table for name in names)
     assert "published: NB Pro" in table
-    assert recipe.estimate(both[0]["final"]) in table
-    assert "as-printed nb-pro − as-printed nb-pro-k" in recipe.differences(rows)
-    recipe.save_figure(rows, tmp_path / "recipe.png")
+    assert recipe_report.estimate(both[0]["final"]) in table
+    assert "as-printed nb-pro − as-printed nb-pro-k" in recipe_report.differences(rows)
+    recipe_report.save_figure(rows, tmp_path / "recipe.png")
     assert (tmp_path / "recipe.png").read_bytes().startswith(b"\x89PNG")
 
 
