@@ -68,7 +68,7 @@ CONTROLS: tuple[dict[str, Variant], ...] = (
 """Rows by name; those of a group share their pretraining."""
 
 CONTROL_SEEDS = 5
-"""Controls are made for the first seeds only: the published number of them, and no more."""
+"""Controls and MAML are made for the first seeds only: the published number of them, and no more."""
 
 MAML = "supervised MAML"
 ROWS = [*(name for group in GROUPS for name in group), MAML, *(name for group in CONTROLS for name in group)]
@@ -110,10 +110,12 @@ def make_rows(names: Sequence[str], seeds: Sequence[int], out: Path, console: Co
         out: folder of the files.
         console: where progress is shown.
     """
-    protocol = {"phases": PHASES, "episodes_per_round": EPISODES_PER_ROUND, "seeds": list(seeds)}
-    specifications = {MAML: _json({**asdict(recipe_maml.Settings()), **protocol})}
-    for groups, own in ((GROUPS, protocol), (CONTROLS, {**protocol, "seeds": list(seeds[:CONTROL_SEEDS])})):
-        specifications |= {name: _json({**asdict(v), **own}) for group in groups for name, v in group.items()}
+    protocol: dict[str, Any] = {"phases": PHASES, "episodes_per_round": EPISODES_PER_ROUND}
+    few = {**protocol, "seeds": list(seeds[:CONTROL_SEEDS])}
+    specifications: dict[str, Any] = {}
+    for groups, shared in ((GROUPS, {**protocol, "seeds": list(seeds)}), (CONTROLS, few)):
+        specifications |= {name: _json({**asdict(v), **shared}) for group in groups for name, v in group.items()}
+    specifications[MAML] = _json({**asdict(recipe_maml.Settings()), **few})
     made = {row["row"] for row in read_rows(out, ROWS).values() if row["specification"] == specifications[row["row"]]}
     models: dict[float, Any] = {}
     started = time.process_time()
@@ -132,7 +134,7 @@ def make_rows(names: Sequence[str], seeds: Sequence[int], out: Path, console: Co
         console.print(f"{name}: final {point(results['final'])}, {seconds:.0f} s")
 
     if MAML in names and MAML not in made:
-        recipe_maml.run(seeds, recipe_maml.Settings(), lambda results: on_row(MAML, results))
+        recipe_maml.run(few["seeds"], recipe_maml.Settings(), lambda results: on_row(MAML, results))
     for group in (*GROUPS, *CONTROLS):
         missing = {name: variant for name, variant in group.items() if name in names and name not in made}
         if missing:
