@@ -155,3 +155,12 @@ def test_the_quick_starts_environment_ends_its_episodes() -> None:
     assert env.reset().shape == (2,)
     steps = [env.step(np.zeros(1, dtype=np.float32)) for _ in range(3)]
     assert [step[2] for step in steps] == [False, False, True]
+
+
+def test_the_docs_tables_are_what_the_committed_rows_give() -> None:
+    rows = recipe_report.read_rows(recipe.DEFAULT_OUT, recipe.ROWS)
+    assert list(rows) == recipe.ROWS
+    assert min(min(row["specification"]["seeds"]) for row in rows.values()) >= 100, "tuning seeds are not for reporting"
+    page = recipe_quick_start.DOCS.read_text()
+    assert recipe_report.results_table(rows) in page
+    assert recipe_report.differences(rows) in page
