@@ -20,7 +20,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from benchmarks.environments import NUM_STARTS, fixed_starts, make_training_env, make_vector_env
 from benchmarks.settings import PPOSettings
-from benchmarks.spec import EPISODE_STEPS, RunSpec
+from benchmarks.spec import EPISODE_STEPS
 from nb_agents.dagger import Episode, Expert, collect
 from nb_agents.folding import remove_gates
 from nb_agents.recipe import NeuralBatteryPolicy, NeuralBatteryTrainer
@@ -138,10 +138,10 @@ def make_expert(
 def train_sb3_experts(seed: int = 0) -> dict[float, BaseAlgorithm]:
     """PPO policies with the main benchmark's settings, one for each A, from 150 episodes each."""
     models: dict[float, BaseAlgorithm] = {}
+    settings = PPOSettings()
     for A in PHASES:
-        spec = RunSpec(method="fine-tune", seed=seed)
-        model = spec.settings.build("MlpPolicy", make_training_env(spec, {"A": A}), {}, seed)
-        models[A] = model.learn(sum(PHASES.values()) * EPISODE_STEPS // spec.settings.frame_skip)
+        model = settings.build("MlpPolicy", make_training_env(settings, {"A": A}), {}, seed)
+        models[A] = model.learn(sum(PHASES.values()) * EPISODE_STEPS // settings.frame_skip)
     return models
 
 
