@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 from benchmarks.environments import reference_return
-from benchmarks.spec import Context
+from benchmarks.spec import Context, RunSpec
 from nb_gym import controllers
 from nb_gym.controllers import Controller
 
@@ -26,18 +26,29 @@ class Published(NamedTuple):
     Attributes:
         best: best episode, mean of 5 seeds as printed.
         last: average over the last 10 episodes, as printed.
+        improvement: of the best episode over MAML's, mean over the seeds in per cent, as printed; None for MAML.
     """
 
     best: float
     last: float
+    improvement: float | None = None
 
 
 PUBLISHED: dict[str, Published] = {
     "MAML": Published(-5088.9, -5231.4),
-    "NB": Published(-3328.9, -3489.6),
-    "NB Pro": Published(-3068.2, -4004.8),
+    "NB": Published(-3328.9, -3489.6, 35.8),
+    "NB Pro": Published(-3068.2, -4004.8, 37.1),
 }
+PUBLISHED_AS: dict[str, str] = {"MAML": "maml", "NB": "nb", "NB Pro": "nb-pro"}
+"""The rows' names among our methods."""
+
 PUBLISHED_TARGET: Context = {"A": 1.8}
+
+
+def is_published_protocol(spec: RunSpec) -> bool:
+    """Whether a run has the paper's contexts and budget."""
+    budget = spec.pretrain_episodes, spec.transfer_episodes
+    return spec.source == {"A": 1.0} and spec.target == PUBLISHED_TARGET and budget == (50, 100)
 
 
 def reference_returns(context: Context) -> dict[str, float]:

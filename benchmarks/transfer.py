@@ -23,10 +23,10 @@ from benchmarks.report import (
     by_method,
     caption,
     comparison_table,
-    markdown_page,
     number,
     results_table,
 )
+from benchmarks.report.transfer_page import markdown_page
 from benchmarks.runner import Outcome, run_all
 from benchmarks.settings import ALGORITHMS
 from benchmarks.spec import FIRST_REPORTING_SEED, RunSpec, parse_assignments

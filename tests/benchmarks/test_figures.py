@@ -3,13 +3,28 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from benchmarks.figures import STYLES, _scale_returns, _spread, save_before_and_after, save_curves
+from benchmarks.figures import STYLES, panels, save_before_and_after, save_curves
+from benchmarks.figures.style import GROUPS, REFERENCE, scale_returns, spread
 from benchmarks.methods import METHODS
 
 
 def test_every_method_has_a_style_of_its_own():
     assert set(STYLES) == set(METHODS)
-    assert len(set(STYLES.values())) == len(METHODS)
+    assert len({style.marker for style in STYLES.values()}) == len(METHODS)
+
+
+def test_the_lines_of_a_panel_can_be_told_apart_with_and_without_colour():
+    layout = panels(METHODS)
+    assert {name for names in layout.values() for name in names} == set(METHODS)
+    for names in layout.values():
+        assert len({STYLES[name].colour for name in names}) == len(names) <= 5
+        assert len({(STYLES[name].line, STYLES[name].marker) for name in names}) == len(names)
+        assert names[0] == REFERENCE
+
+
+def test_few_methods_share_a_panel():
+    assert panels(["scratch", "nb"]) == {"": ["nb", "scratch"]}
+    assert len(panels(sum(GROUPS.values(), ()))) == len(GROUPS)
 
 
 def test_curves(made_up_run, tmp_path):
@@ -32,7 +47,7 @@ def test_the_axis_holds_everything_drawn(low, high):
     axes = Figure().subplots()
     axes.plot([0, 1], [-20.0, high])
     axes.axhline(low)
-    _scale_returns(axes)
+    scale_returns(axes)
     bottom, top = axes.get_ylim()
     assert bottom < low < high < top
     ticks = axes.get_yticks()
@@ -52,6 +67,6 @@ def test_before_and_after(made_up_run, tmp_path):
 
 
 def test_labels_are_moved_apart_no_further_than_needed():
-    np.testing.assert_allclose(_spread(np.array([0.0, 0.1, 5.0]), 1.0), [-0.45, 0.55, 5.0])
-    np.testing.assert_allclose(_spread(np.array([0.0, 1.0, 2.5]), 1.0), [0.0, 1.0, 2.5])
-    assert np.diff(_spread(np.array([0.0, 0.2, 0.3, 0.3, 4.0]), 1.0)).min() >= 1.0 - 1e-12
+    np.testing.assert_allclose(spread(np.array([0.0, 0.1, 5.0]), 1.0), [-0.45, 0.55, 5.0])
+    np.testing.assert_allclose(spread(np.array([0.0, 1.0, 2.5]), 1.0), [0.0, 1.0, 2.5])
+    assert np.diff(spread(np.array([0.0, 0.2, 0.3, 0.3, 4.0]), 1.0)).min() >= 1.0 - 1e-12

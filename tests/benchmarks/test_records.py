@@ -85,7 +85,7 @@ def test_measurements_tell_what_they_depend_on(tmp_path):
 
 
 def test_numbers_that_json_lacks_are_refused(made_up_run, tmp_path):
-    with pytest.raises(ValueError, match="not JSON compliant"):
+    with pytest.raises(ValueError, match="must be finite"):
         made_up_run(final=float("nan")).write(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

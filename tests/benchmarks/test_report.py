@@ -1,3 +1,4 @@
+import itertools
 import math
 import re
 
@@ -15,10 +16,10 @@ from benchmarks.report import (
     describe_seeds,
     gains_table,
     interval,
-    markdown_page,
     number,
     results_table,
 )
+from benchmarks.report.transfer_page import markdown_page
 from benchmarks.statistics import Estimate
 
 
@@ -43,8 +44,14 @@ def test_results(runs):
     assert table.title == "Return at A = 1.8"
     row = row_of(table, "nb-pro")
     assert row["zero-shot"] == "−900.0"
-    assert re.fullmatch(r"−11\.0 \[−1[12]\.\d, −(9|10)\.\d\]", row["final [95 % CI]"])
-    assert row["last 10 evaluations"] == "−155.5"  # of -300 and each seed's final
+    assert re.fullmatch(r"−11\.0 \[−1[12]\.\d, −(9|10)\.\d\]", row["last evaluation [95 % CI]"])
+    assert row["final [95 % CI]"].startswith("−155.5 [")  # the mean of -300 and each seed's last
+    assert row["area under the curve [95 % CI]"].startswith("−377.8 [")  # (900 / 2 + 300 + 11 / 2) / 2
+    assert row["episodes to −500"] == "2 [2, 2]"  # -300 after 2 episodes, the last after 4
+    assert row["episodes to −20"] == "4 [4, 4]"
+    assert row["source task before"] == "−50.0"
+    assert row["forgetting [95 % CI]"] == "+0.0 [+0.0, +0.0]"
+    assert row["CPU time per run"] == "1 s"
     assert row["seeds"] == "5"
     assert row["best training episode [95 % CI]"] == "−80.0 [−80.0, −80.0]"
     assert row["last 10 training episodes"] == "−367.5"
@@ -79,9 +86,10 @@ def test_comparison_is_paired_by_seed(runs, made_up_run):
     runs = [*runs, made_up_run(method="nb-pro", seed=105, final=-9999.0)]  # a seed that fine-tune did not run
     (row,) = comparison_table(runs).rows
     assert row[0] == "`nb-pro`"
-    assert re.fullmatch(r"\+5\.0 \[\+[34]\.\d, \+[567]\.\d\]", row[1])
-    assert row[2].startswith("0.94 [")  # of 25 pairs -12 and -12 count half, -13 and -12 nothing
-    assert row[3] == "5"
+    assert re.fullmatch(r"\+2\.5 \[\+[12]\.\d, \+[23]\.\d\]", row[1])  # the last of two evaluations differs, by 5
+    assert re.fullmatch(r"\+1\.2 \[\+[01]\.\d, \+[12]\.\d\]", row[2])  # and weighs a quarter of the area
+    assert row[3].startswith("0.94 [")  # of 25 pairs -12 and -12 count half, -13 and -12 nothing
+    assert row[4] == "5"
 
 
 def test_no_comparison_without_the_baseline(runs):
@@ -126,8 +134,11 @@ def test_groups_are_in_the_order_of_the_methods_and_seeds(runs):
 def test_page_is_markdown_that_says_how_it_was_made(runs):
     page = markdown_page(runs, "python -m benchmarks.transfer --seeds 3")
     lines = page.splitlines()
-    assert lines[0] == "| " + " | ".join(COLUMNS) + " |"
-    assert len({line.count("|") for line in lines[: 2 + 9]}) == 1
+    tables = [list(group) for is_row, group in itertools.groupby(lines, lambda line: line[:1] == "|") if is_row]
+    assert len(tables) == 7
+    assert all(len({line.count("|") for line in table}) == 1 for table in tables)
+    shown = {cell.strip() for table in tables for cell in table[0].split("|")}
+    assert set(COLUMNS) <= shown
     assert lines[-1] == caption(runs, "python -m benchmarks.transfer --seeds 3")
     assert "5 seeds (100 to 104); PPO; 2 + 4 episodes of 1,000 physics steps; A = 1 → A = 1.8" in lines[-1]
     assert "`python -m benchmarks.transfer --seeds 3` at 0123456789ab" in lines[-1]
@@ -154,5 +165,5 @@ def test_texts():
 def test_gains_are_paired_within_runs(made_up_run):
     runs = [made_up_run(method=method, seed=seed) for method in ("nb-k", "scratch") for seed in range(100, 105)]
     (row,) = gains_table(runs).rows
-    # zero-shot -900 and final -10 in every run; the source task stays at -50
-    assert row == ["`nb-k`", "+890.0 [+890.0, +890.0]", "+0.0 [+0.0, +0.0]", "5"]
+    # zero-shot -900, then -300 and -10, in every run; the source task stays at -50
+    assert row == ["`nb-k`", "+745.0 [+745.0, +745.0]", "+0.0 [+0.0, +0.0]", "5"]

@@ -1,0 +1,137 @@
+"""What all figures share: colours, lines and markers of the methods, axes of returns, and deterministic SVG."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+from numpy.typing import NDArray
+
+from benchmarks.report.wording import number
+
+
+class Style(NamedTuple):
+    """How a method is drawn: the colour is of Okabe and Ito's palette, which the colour-blind can tell apart.
+
+    Line and marker tell methods apart in print without colour.
+    """
+
+    colour: str
+    line: str | tuple[int, tuple[float, ...]]
+    marker: str
+
+
+DENSE = (0, (4.0, 1.0, 1.0, 1.0, 1.0, 1.0))
+
+STYLES: dict[str, Style] = {
+    "nb": Style("#56B4E9", "--", "v"),
+    "nb-pro": Style("#0072B2", "-", "^"),
+    "nb-k": Style("#CC79A7", "--", "<"),
+    "nb-pro-k": Style("#D55E00", "-", ">"),
+    "fine-tune": Style("#000000", "-", "o"),
+    "fine-tune-folded": Style("#E69F00", ":", "s"),
+    "head": Style("#009E73", "-.", "P"),
+    "scratch": Style("#009E73", "--", "X"),
+    "randomised": Style("#CC79A7", DENSE, "d"),
+    "maml": Style("#E69F00", "-", "D"),
+    "fomaml": Style("#0072B2", "--", "p"),
+    "reptile": Style("#CC79A7", ":", "h"),
+    "anil": Style("#009E73", DENSE, "*"),
+}
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "gates, all weights adapt": ("nb", "nb-pro"),
+    "few numbers adapt": ("nb-k", "nb-pro-k", "head"),
+    "no gates": ("fine-tune-folded", "scratch", "randomised"),
+    "meta-learners": ("maml", "fomaml", "reptile", "anil"),
+}
+"""Panels of the figures that draw lines: more than five in one could not be told apart."""
+
+REFERENCE = "fine-tune"
+"""Drawn in every panel, to compare across them."""
+
+FEW = 6
+"""So many methods fit into one panel."""
+
+GREY = "0.4"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished figure.
+
+    Attributes:
+        title: what it is about.
+        alt: what there is to see, for those who do not see it.
+        note: how to read it.
+        svg: the drawing.
+    """
+
+    title: str
+    alt: str
+    note: str
+    svg: bytes
+
+
+def panels(methods: Iterable[str]) -> dict[str, list[str]]:
+    """Which methods go into which panel, by the panel's title; the title of a single one is empty."""
+    present = [name for name in STYLES if name in set(methods)]
+    if len(present) <= FEW:
+        return {"": present}
+    reference = [REFERENCE] if REFERENCE in present else []
+    groups = {title: [name for name in names if name in present] for title, names in GROUPS.items()}
+    return {title: reference + names for title, names in groups.items() if names}
+
+
+def svg(figure: Figure) -> bytes:
+    """The figure as SVG: the same figure gives the same bytes, and text is drawn, so that no font is needed."""
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "neural battery", "svg.fonttype": "path"}):
+        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.08, metadata=metadata)
+    # Six decimals of a point are more than anyone can see; the paths, most of the file, need two.
+    return re.sub(rb' d="[^"]*"', lambda path: re.sub(rb"(\.\d\d)\d+", rb"\1", path.group()), buffer.getvalue())
+
+
+def tidy(axes: Axes, grid: Literal["x", "y"] = "y") -> None:
+    """Take away what does not help to read."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis=grid, color="0.9", linewidth=0.7)
+    axes.set_axisbelow(True)
+
+
+def scale_returns(axes: Axes, which: str = "y") -> None:
+    """A logarithmic axis of returns that holds everything drawn; ticks at 1 and 3 times the powers of ten."""
+    low, high = getattr(axes.dataLim, f"interval{which}")
+    low, high = min(low, -1.0), min(high, -0.3)
+    bounds = 1.6 * low, high / 1.6
+    ticks = [-factor * 10.0**power for power in range(int(np.log10(-bounds[0])) + 1) for factor in (1, 3)]
+    if which == "x" and -bounds[0] > 300 * -bounds[1]:  # decades only, or the labels would touch
+        ticks = ticks[::2]
+    shown = [tick for tick in sorted(ticks) if bounds[0] <= tick <= bounds[1]]
+    axis = axes.yaxis if which == "y" else axes.xaxis
+    getattr(axes, f"set_{which}scale")("symlog", linthresh=1.0)
+    getattr(axes, f"set_{which}lim")(*bounds)
+    axis.set_ticks(shown, [number(tick, digits=0) for tick in shown])
+    axis.set_minor_locator(NullLocator())
+
+
+def spread(heights: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
+    """Move rising heights apart, up and down alike, until neighbours are at least `gap` from each other."""
+    offsets = gap * np.arange(len(heights))
+    upwards: NDArray[np.float64] = np.maximum.accumulate(heights - offsets) + offsets
+    downwards: NDArray[np.float64] = np.minimum.accumulate((heights - offsets)[::-1])[::-1] + offsets
+    return 0.5 * (upwards + downwards)
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

@@ -1,0 +1,58 @@
+"""Writes the report of a folder of run files: `python -m benchmarks.report FOLDER`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.records import write_atomically
+from benchmarks.report.folders import read_folder
+from benchmarks.report.page import html_page, make_section
+
+DEFAULT = Path("benchmarks/results")
+
+DESCRIPTION = """\
+Make tables and figures from run files: index.html, one page that needs nothing
+else, and table.md in the folder of each job. The same run files give the same
+bytes. What cannot be reported is named on the page and here, and left as it is.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the report; see `--help`.
+
+    Returns:
+        The exit status: 0, also where something was left out.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.report",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    help_text = f"a job's output folder, or a folder of such folders (default: {DEFAULT})"
+    parser.add_argument("folder", type=Path, nargs="?", default=DEFAULT, metavar="FOLDER", help=help_text)
+    folder: Path = parser.parse_args(arguments).folder
+    try:
+        jobs, skipped = read_folder(folder)
+    except NotADirectoryError as error:
+        parser.error(str(error))
+    for each in skipped:
+        print(f"left out: {each.name} {each.reason}", file=sys.stderr)
+    if not jobs:
+        parser.error(f"{folder} holds no job that can be reported")
+    sections = [make_section(job) for job in jobs]
+    page = html_page(sections, skipped)
+    # All is made before the first file is replaced.
+    for section in sections:
+        for each in section.job.skipped:
+            print(f"left out: {section.job.name}/{each.name} {each.reason}", file=sys.stderr)
+        write_atomically(section.job.folder / "table.md", section.markdown.encode())
+    write_atomically(folder / "index.html", page.encode())
+    print(f"Written: {folder / 'index.html'}, and table.md for {', '.join(section.job.name for section in sections)}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
