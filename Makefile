@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # One torch thread a process: the networks are small, and the workers would fight over the cores.
 export OMP_NUM_THREADS := 1
 
-.PHONY: transfer test lint type throughput clean help
+.PHONY: transfer report test lint type throughput clean help
 
 help: ## show this text
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 14
@@ -13,7 +13,11 @@ help: ## show this text
 transfer: $(VENV)/.bench ## pretrain at A = 1.0, transfer to A = 1.8, write benchmarks/out/transfer (ARGS="--help" for options)
 	$(BIN)/python -m benchmarks.transfer $(ARGS)
 
+report: $(VENV)/.bench ## tables and index.html from the run files in benchmarks/results (ARGS="FOLDER" for others)
+	$(BIN)/python -m benchmarks.report $(ARGS)
+
 test: $(VENV)/.test ## run the tests
+	@bash .ci/browser
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: $(VENV)/.dev ## ruff: style and formatting

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from benchmarks.anchors import BEST, PUBLISHED, PUBLISHED_TARGET, WORST, reference_returns
-from benchmarks.figures.style import GREY, STYLES, Picture, panels, scale_returns, spread, svg, tidy
+from benchmarks.figures.style import GREY, STYLES, Picture, panel_grid, panels, scale_returns, spread, svg, tidy
 from benchmarks.records import Run, write_atomically
 from benchmarks.report.wording import FEWEST_SEEDS, by_method, caption, conditions, describe_context, number
 from benchmarks.spec import EPISODE_STEPS, RunSpec
@@ -89,11 +89,9 @@ def draw_lines(lines: Mapping[str, Line], *, columns: int = 2) -> tuple[Figure, 
     rows = -(-len(layout) // columns)
     size = (9.0, 5.4) if len(layout) == 1 else (5.3 * columns, 3.4 * rows)
     figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    for axes in grid[len(layout) :]:
-        axes.set_axis_off()
+    grid = panel_grid(figure, len(layout), columns)
     bands = {name: band(line.scores) for name, line in lines.items()}
-    for axes, (title, methods) in zip(grid, layout.items(), strict=False):
+    for axes, (title, methods) in zip(grid, layout.items(), strict=True):
         for name in methods:
             _draw_line(axes, name, lines[name], bands[name])
         axes.set_title(title, loc="left", fontsize=10, pad=24)
@@ -102,7 +100,7 @@ def draw_lines(lines: Mapping[str, Line], *, columns: int = 2) -> tuple[Figure, 
             fontsize=7.5, columnspacing=0.9, handlelength=2.4, handletextpad=0.4,
         )  # fmt: skip
         tidy(axes)
-    return figure, list(grid[: len(layout)])
+    return figure, grid
 
 
 def band(scores: NDArray[np.float64]) -> tuple[list[float], list[float]] | None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.anchors import BEST, CONTROLLERS, WORST
 from benchmarks.environments import reference_return
 from benchmarks.figures.curves import Line, draw_lines
-from benchmarks.figures.style import GREY, scale_returns
+from benchmarks.figures.style import GREY, panel_grid, scale_returns
 from benchmarks.landscape import DRIVES, GRID_DRIVES, GRID_GAINS
 from benchmarks.spec import RunSpec
 from benchmarks.statistics import interquartile_mean
@@ -64,12 +64,10 @@ def draw_maps(maps: Mapping[str, NDArray[np.float64]], spec: RunSpec) -> Figure:
     columns = min(MAP_COLUMNS, len(maps))
     rows = -(-len(maps) // columns)
     figure = Figure(figsize=(1.0 + 2.0 * columns, 0.8 + 2.1 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    for axes in grid[len(maps) :]:
-        axes.set_axis_off()
+    grid = panel_grid(figure, len(maps), columns)
     half = GRID_DRIVES[1] / 2, (GRID_GAINS[1] - GRID_GAINS[0]) / 2
     extent = (GRID_DRIVES[0] - half[0], GRID_DRIVES[-1] + half[0], GRID_GAINS[0] - half[1], GRID_GAINS[-1] + half[1])
-    for axes, (name, scores) in zip(grid, maps.items(), strict=False):
+    for axes, (name, scores) in zip(grid, maps.items(), strict=True):
         worth = -interquartile_mean(scores, axis=0).T  # (len(GRID_GAINS), len(GRID_DRIVES))
         image = axes.imshow(worth, norm=LogNorm(*WORTH), cmap="cividis_r", origin="lower", aspect="auto", extent=extent)
         if worth.min() < 100 < worth.max():

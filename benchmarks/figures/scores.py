@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.anchors import CONTROLLERS, PUBLISHED, PUBLISHED_AS, WORST, is_published_protocol, reference_returns
-from benchmarks.figures.style import GREY, STYLES, Picture, panels, scale_returns, svg, tidy
+from benchmarks.figures.style import GREY, STYLES, Picture, panel_grid, panels, scale_returns, svg, tidy
 from benchmarks.records import Run
 from benchmarks.report.wording import FEWEST_SEEDS, by_method, describe_context, number
 from benchmarks.statistics import iqm, performance_profile
@@ -131,10 +131,8 @@ def draw_profiles(runs: Sequence[Run]) -> Figure:
     rows = -(-len(layout) // columns)
     size = (8.0, 4.2) if len(layout) == 1 else (4.5 * columns, 2.6 * rows)
     figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    for axes in grid[len(layout) :]:
-        axes.set_axis_off()
-    for axes, (title, methods) in zip(grid, layout.items(), strict=False):
+    grid = panel_grid(figure, len(layout), columns)
+    for axes, (title, methods) in zip(grid, layout.items(), strict=True):
         for name in methods:
             colour, dashes, _ = STYLES[name]
             profile = performance_profile(scores[name], thresholds, np.random.default_rng(0), num_resamples=500)
@@ -147,7 +145,7 @@ def draw_profiles(runs: Sequence[Run]) -> Figure:
         axes.legend(frameon=False, fontsize=8, loc="lower left", handlelength=2.6)
         axes.set_ylim(-0.02, 1.02)
         tidy(axes)
-    for axes in grid[: len(layout)]:
+    for axes in grid:
         scale_returns(axes, "x")
     figure.supxlabel("τ, final return", fontsize=10)
     figure.supylabel("fraction of seeds above τ", fontsize=10)

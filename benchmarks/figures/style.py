@@ -91,12 +91,23 @@ def panels(methods: Iterable[str]) -> dict[str, list[str]]:
     return {title: reference + names for title, names in groups.items() if names}
 
 
+def panel_grid(figure: Figure, number: int, columns: int) -> list[Axes]:
+    """So many panels that share their axes, row by row; the lowest of each column tells the x ticks."""
+    rows = -(-number // columns)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes in grid[number:]:
+        axes.set_axis_off()
+    for axes in grid[max(0, number - columns) : number]:
+        axes.tick_params(labelbottom=True)
+    return list(grid[:number])
+
+
 def svg(figure: Figure) -> bytes:
     """The figure as SVG: the same figure gives the same bytes, and text is drawn, so that no font is needed."""
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "neural battery", "svg.fonttype": "path"}):
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.08, metadata=metadata)
+        figure.savefig(buffer, format="svg", metadata=metadata)
     # Six decimals of a point are more than anyone can see; the paths, most of the file, need two.
     return re.sub(rb' d="[^"]*"', lambda path: re.sub(rb"(\.\d\d)\d+", rb"\1", path.group()), buffer.getvalue())
 

@@ -15,6 +15,9 @@ from benchmarks.report.wording import INTERVALS
 
 TITLE = "Neural Battery: what was measured"
 
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+"""Holds the browser to it that the page loads nothing."""
+
 STYLE = """\
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, sans-serif; color: #111; background: #fff; max-width: 76rem; margin: 2rem auto;
@@ -86,6 +89,7 @@ def html_page(sections: Sequence[Section], skipped: Sequence[Skipped]) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         # An empty icon, or else the browser asks the server for one.
         '<link rel="icon" href="data:,">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         f"<title>{html.escape(TITLE)}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n"
         f"<h1>{html.escape(TITLE)}</h1>\n{answers}"
         f"<p>Made from the run files alone. {inline_html(INTERVALS)}</p>\n</header>\n"

@@ -14,7 +14,7 @@ QUICK = PPOSettings(frame_skip=20, num_envs=2, n_steps=50, batch_size=50, n_epoc
 QUICK_META = MetaSettings(inner_steps=1, adapt_episodes=2)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def quick_spec():
     """Makes specifications that run in a fraction of a second."""
 
@@ -32,7 +32,7 @@ def made_up_landscape(value):
     return Landscape([value] * len(DRIVES), [[value] * len(GRID_GAINS)] * len(GRID_DRIVES))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def made_up_run(quick_spec):
     """Makes finished runs without running anything; the final return is given."""
 
