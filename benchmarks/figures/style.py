@@ -122,6 +122,8 @@ def tidy(axes: Axes, grid: Literal["x", "y"] = "y") -> None:
 def scale_returns(axes: Axes, which: str = "y") -> None:
     """A logarithmic axis of returns that holds everything drawn; ticks at 1 and 3 times the powers of ten."""
     low, high = getattr(axes.dataLim, f"interval{which}")
+    if low > high:
+        return  # nothing is drawn
     low, high = min(low, -1.0), min(high, -0.3)
     bounds = 1.6 * low, high / 1.6
     ticks = [-factor * 10.0**power for power in range(int(np.log10(-bounds[0])) + 1) for factor in (1, 3)]

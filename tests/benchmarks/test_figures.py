@@ -1,11 +1,16 @@
+import re
+from dataclasses import replace
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from benchmarks.figures import STYLES, panels, save_before_and_after, save_curves
+from benchmarks.figures import STYLES, panels, save_before_and_after, save_curves, svg
 from benchmarks.figures.style import GROUPS, REFERENCE, scale_returns, spread
 from benchmarks.methods import METHODS
+from benchmarks.report.transfer_page import figures
 
 
 def test_every_method_has_a_style_of_its_own():
@@ -70,3 +75,29 @@ def test_labels_are_moved_apart_no_further_than_needed():
     np.testing.assert_allclose(spread(np.array([0.0, 0.1, 5.0]), 1.0), [-0.45, 0.55, 5.0])
     np.testing.assert_allclose(spread(np.array([0.0, 1.0, 2.5]), 1.0), [0.0, 1.0, 2.5])
     assert np.diff(spread(np.array([0.0, 0.2, 0.3, 0.3, 4.0]), 1.0)).min() >= 1.0 - 1e-12
+
+
+def test_little_can_be_drawn_too(made_up_run):
+    """One run of a method that trains on no target and has surveyed nothing."""
+    run = made_up_run(method="randomised", seed=100)
+    bare = replace(run.result, transfer_episodes=[], landscape_before=None, landscape_after=None)
+    pictures = figures([replace(run, result=bare)])
+    assert [picture.title for picture in pictures][1:] == [
+        "Interval plots",
+        "Performance profiles",
+        "Every seed",
+        "Score against numbers adapted",
+    ]
+    for picture in pictures:
+        assert ElementTree.fromstring(picture.svg).tag.endswith("svg")
+
+
+def test_shorter_paths_leave_the_text_where_it_is():
+    """Glyphs are scaled by small factors, which must keep all their digits."""
+    figure = Figure()
+    figure.text(0.5, 0.5, "θ")
+    figure.subplots().plot([0, 1, 2], [0.123456, 0.7, 0.3])
+    drawing = svg(figure).decode()
+    assert "scale(0.015625)" in drawing
+    assert not re.search(r' d="[^"]*\.\d\d\d', drawing)
+    assert svg(figure).decode() == drawing
