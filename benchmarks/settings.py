@@ -185,7 +185,12 @@ class MetaSettings:
 
 
 META: dict[str, dict[str, MetaSettings]] = {
-    "short": {name: MetaSettings() for name in ("maml", "fomaml", "reptile", "anil")},
+    "short": {
+        "maml": MetaSettings(inner_lr=0.3, episodes_per_task=2, adapt_episodes=4, max_kl=0.01),
+        "fomaml": MetaSettings(inner_lr=0.3, episodes_per_task=2, adapt_episodes=4, max_kl=0.01),
+        "reptile": MetaSettings(inner_lr=0.3, episodes_per_task=4, adapt_episodes=4),
+        "anil": MetaSettings(inner_lr=0.3, episodes_per_task=4, adapt_episodes=2, max_kl=0.05),
+    },
     "long": {
         name: MetaSettings(tasks_per_iteration=5, episodes_per_task=4) for name in ("maml", "fomaml", "reptile", "anil")
     },
