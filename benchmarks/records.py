@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from benchmarks.experiment import RunResult
 from benchmarks.landscape import Landscape
@@ -26,9 +26,14 @@ JOB_FILE = "job.json"
 """In each folder of run files: what question they answer, and the command that made them."""
 
 
+Spec = TypeVar("Spec", bound=RunSpec)
+Result = TypeVar("Result")
+Self = TypeVar("Self", bound="FinishedRun[Any, Any]")
+
+
 @dataclass(frozen=True)
-class Run:
-    """A finished run, as its file tells it.
+class FinishedRun(Generic[Spec, Result]):
+    """A finished run of any question, as its file tells it; `Run` is the transfer's.
 
     Attributes:
         spec: what was run.
@@ -39,27 +44,37 @@ class Run:
         cpu_seconds: of the worker process, in the same span.
     """
 
-    spec: RunSpec
-    result: RunResult
+    spec: Spec
+    result: Result
     versions: dict[str, str]
     commit: str | None
     wall_seconds: float
     cpu_seconds: float
 
-    @cached_property
-    def summary(self) -> Summary:
-        """The figures of the tables."""
-        return summarise(self.spec, self.result)
+    @classmethod
+    def parse(cls, spec: dict[str, Any], result: dict[str, Any]) -> tuple[Spec, Result]:
+        """Specification and result from JSON's types.
+
+        Raises:
+            KeyError: a field is missing.
+            TypeError: a field is missing, unknown, or of another type.
+            ValueError: a field is out of range.
+        """
+        raise NotImplementedError
+
+    def figures(self) -> dict[str, Any]:
+        """What the file holds besides, for whoever reads it without this code."""
+        return {}
 
     def write(self, folder: Path) -> Path:
         """Write the file `<name>.json`; a reader finds the whole of it or nothing."""
-        data = asdict(self) | {"digest": self.spec.digest, "summary": asdict(self.summary)}
+        data = asdict(self) | {"digest": self.spec.digest} | self.figures()
         path = folder / f"{self.spec.name}.json"
         write_atomically(path, json.dumps(data, allow_nan=False).encode())
         return path
 
     @classmethod
-    def read(cls, path: Path) -> Run:
+    def read(cls: type[Self], path: Path) -> Self:
         """Read a run file.
 
         Raises:
@@ -67,8 +82,7 @@ class Run:
         """
         try:
             data = json.loads(path.read_bytes())
-            spec = RunSpec.from_json(data["spec"])
-            result = _result(data["result"])
+            spec, result = cls.parse(data["spec"], data["result"])
             rest = {name: data[name] for name in ("versions", "commit", "wall_seconds", "cpu_seconds")}
             digest = data["digest"]
         except (KeyError, TypeError, ValueError) as error:
@@ -80,6 +94,25 @@ class Run:
         return cls(spec=spec, result=result, **rest)
 
 
+@dataclass(frozen=True)
+class Run(FinishedRun[RunSpec, RunResult]):
+    """A finished run of one transfer."""
+
+    @cached_property
+    def summary(self) -> Summary:
+        """The figures of the tables."""
+        return summarise(self.spec, self.result)
+
+    @classmethod
+    def parse(cls, spec: dict[str, Any], result: dict[str, Any]) -> tuple[RunSpec, RunResult]:
+        """See `FinishedRun.parse`."""
+        return RunSpec.from_json(spec), _result(result)
+
+    def figures(self) -> dict[str, Any]:
+        """The summary."""
+        return {"summary": asdict(self.summary)}
+
+
 def _result(data: dict[str, Any]) -> RunResult:
     parts: dict[str, Any] = {"curve": Curve(**data["curve"])}
     for name in ("landscape_before", "landscape_after"):
@@ -87,20 +120,28 @@ def _result(data: dict[str, Any]) -> RunResult:
     return RunResult(**data | parts)
 
 
-def read_runs(folder: Path, shared: dict[str, Any]) -> dict[str, Run]:
+def read_runs(
+    folder: Path,
+    shared: dict[str, Any],
+    *,
+    kind: type[Self] = Run,  # type: ignore[assignment]  # the default of `Self`, so to speak
+    varies: tuple[str, ...] = (),
+) -> dict[str, Self]:
     """All runs in an output folder, by name.
 
     Args:
         folder: may not exist yet.
         shared: what every run there has to agree with, see `RunSpec.shared`.
+        kind: the run files' kind.
+        varies: fields of the specification in which the runs may differ nevertheless.
 
     Raises:
         ValueError: a file is damaged, or a run is of another specification or made with other package versions.
     """
-    runs = {path.stem: Run.read(path) for path in sorted(folder.glob("*.json")) if path.name != JOB_FILE}
+    runs = {path.stem: kind.read(path) for path in sorted(folder.glob("*.json")) if path.name != JOB_FILE}
+    here = _compared(shared, versions(), varies)
     for name, run in runs.items():
-        there = run.spec.shared | {f"version of {package}": number for package, number in run.versions.items()}
-        here = shared | {f"version of {package}": number for package, number in versions().items()}
+        there = _compared(run.spec.shared, run.versions, varies)
         differences = [
             f"{key} is {there.get(key)} there and {here.get(key)} here"
             for key in sorted(there.keys() | here.keys())
@@ -112,6 +153,12 @@ def read_runs(folder: Path, shared: dict[str, Any]) -> dict[str, Run]:
                 " Choose another output folder, or remove that one"
             )
     return runs
+
+
+def _compared(shared: dict[str, Any], packages: dict[str, str], varies: tuple[str, ...]) -> dict[str, Any]:
+    """What has to agree, by its name in a message."""
+    kept = {name: value for name, value in shared.items() if name.partition(".")[0] not in varies}
+    return kept | {f"version of {package}": number for package, number in packages.items()}
 
 
 def versions() -> dict[str, str]:

@@ -3,9 +3,12 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
+from benchmarks import transfer
+from benchmarks.experiment import execute
 from benchmarks.transfer import main
 
 TINY = ["--seeds", "1", "--pretrain-episodes", "2", "--transfer-episodes", "4", "--workers", "1"]
@@ -64,16 +67,12 @@ def test_a_killed_job_goes_on_where_it_stopped(tmp_path):
 
 
 def test_a_failed_run_is_shown_and_the_others_reported(tmp_path, capsys, monkeypatch):
-    from benchmarks import runner
-
-    execute = runner.run_all.__kwdefaults__["experiment"]
-
     def fail_on_scratch(spec):
         if spec.method == "scratch":
             raise ArithmeticError("not today")
         return execute(spec)
 
-    monkeypatch.setitem(runner.run_all.__kwdefaults__, "experiment", fail_on_scratch)
+    monkeypatch.setattr(transfer, "QUESTION", replace(transfer.QUESTION, experiment=fail_on_scratch))
     assert main(job(tmp_path, "--methods", "scratch", "fine-tune")) == 1
     out = capsys.readouterr().out
     assert "ArithmeticError: not today" in out

@@ -1,0 +1,170 @@
+"""What the jobs have in common: run what is not finished, show how it goes, report what came out and what failed.
+
+A script says what it asks (`Question`); `run_job` does the rest. Options are refused before anything is run or written,
+and a job that was interrupted goes on where it stopped when it is started again with the same options.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table as ScreenTable
+from typing_extensions import TypeVar
+
+from benchmarks.arguments import add_workers
+from benchmarks.experiment import RunResult, execute
+from benchmarks.records import FinishedRun, Run, read_runs, write_atomically, write_job
+from benchmarks.report import Table
+from benchmarks.runner import Outcome, run_all
+from benchmarks.spec import RunSpec
+
+Spec = TypeVar("Spec", bound=RunSpec, default=RunSpec)
+Result = TypeVar("Result", default=RunResult)
+Finished = TypeVar("Finished", bound=FinishedRun[Any, Any], default=Run)
+
+
+Report = Callable[[Sequence[Finished], Path, str, Console], None]
+"""Makes tables and pictures from finished runs (at least one), in a folder, and shows the most important; it is told
+the command line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question(Generic[Spec, Result, Finished]):
+    """A script's question.
+
+    Attributes:
+        name: of the script, `benchmarks.<name>`.
+        parser: its options; what `add_job_options` adds is among them.
+        specifications: what is to be run, by the options; raises TypeError, ValueError or ImportError where an option
+            is not accepted.
+        line: what a finished run shows for itself while the job goes on.
+        report: what is made of the runs.
+        experiment: what a run does.
+        run: the kind of its file.
+        varies: fields of the specification, beside method, seed and `meta`, in which the runs of the job differ.
+    """
+
+    name: str
+    parser: argparse.ArgumentParser
+    specifications: Callable[[argparse.Namespace], Sequence[Spec]]
+    line: Callable[[Finished], str]
+    report: Report[Finished]
+    experiment: Callable[[Spec], Result] = execute  # type: ignore[assignment]
+    run: type[Finished] = Run  # type: ignore[assignment]
+    varies: tuple[str, ...] = ()
+
+
+def add_job_options(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add `--workers`, `--ray` and `--out`."""
+    add_workers(parser)
+    out = Path("benchmarks/out") / name
+    parser.add_argument("--out", type=Path, default=out, metavar="FOLDER", help=f"output folder (default: {out})")
+
+
+def run_job(question: Question[Any, Any, Any], arguments: Sequence[str] | None = None) -> int:
+    """Answer a question on the command line.
+
+    Args:
+        question: what is asked.
+        arguments: the command line's; None for the process's own.
+
+    Returns:
+        The exit status: 0, 1 if a run failed, 130 if interrupted.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    options = question.parser.parse_args(arguments)
+    console = Console()
+    try:
+        specs = list(question.specifications(options))
+        finished = read_runs(options.out, specs[0].shared, kind=question.run, varies=question.varies)
+        options.out.mkdir(parents=True, exist_ok=True)
+    except (TypeError, ValueError, ImportError) as error:
+        question.parser.error(str(error))
+    except OSError as error:
+        question.parser.error(f"--out {options.out} cannot be a folder: {error.strerror}")
+    wanted = {spec.name: finished.get(spec.name) for spec in specs}
+    waiting = [spec for spec in specs if wanted[spec.name] is None]
+    try:
+        outcomes = _run(question, waiting, len(specs), options, console)
+    except KeyboardInterrupt:
+        console.print("Interrupted. The same command goes on where this one stopped.")
+        return 130
+    wanted |= {outcome.spec.name: outcome.run for outcome in outcomes}
+    runs = [run for run in wanted.values() if run is not None]
+    if runs:
+        command = shlex.join(["python", "-m", f"benchmarks.{question.name}", *arguments])
+        write_job(options.out, question.name, command)
+        question.report(runs, options.out, command, console)
+    failures = [outcome for outcome in outcomes if outcome.failure]
+    for outcome in failures:
+        console.print(f"\n[bold red]{outcome.spec.name} failed:[/]")
+        console.print(outcome.failure, markup=False, highlight=False)
+    return 1 if failures else 0
+
+
+def _run(
+    question: Question[Any, Any, Any],
+    waiting: Sequence[RunSpec],
+    total: int,
+    options: argparse.Namespace,
+    console: Console,
+) -> list[Outcome[Any, Any]]:
+    """Run what is not finished yet, and show how it goes: a line for each run, a bar with the time left below."""
+    outcomes = []
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        "runs ·",
+        TimeElapsedColumn(),
+        "elapsed ·",
+        TimeRemainingColumn(),
+        "left",
+    )
+    with Progress(TextColumn("{task.description}"), *columns, console=console) as progress:
+        bar = progress.add_task(question.name, total=total, completed=total - len(waiting))
+        for outcome in run_all(
+            waiting,
+            options.out,
+            workers=options.workers,
+            experiment=question.experiment,
+            record=question.run,
+            ray=options.ray,
+        ):
+            outcomes.append(outcome)
+            progress.console.print(_line(question, outcome), highlight=False)
+            progress.advance(bar)
+    return outcomes
+
+
+def _line(question: Question[Any, Any, Any], outcome: Outcome[Any, Any]) -> str:
+    label = f"{outcome.spec.method:<10} seed {outcome.spec.seed}"
+    if outcome.run is None:
+        return f"{label}  [bold red]failed[/]: {(outcome.failure or '').strip().splitlines()[-1]}"
+    return f"{label}  {question.line(outcome.run)}   {outcome.run.wall_seconds:5.1f} s"
+
+
+def publish(tables: Sequence[Table], notes: str, folder: Path, console: Console) -> None:
+    """Write tables to `table.md`, each under its title, with what a reader has to know below; show them, too."""
+    parts = [f"**{table.title}**\n\n{table.markdown()}" for table in tables]
+    write_atomically(folder / "table.md", "\n".join([*parts, f"{notes}\n"]).encode())
+    for table in tables:
+        console.print(on_screen(table))
+    console.print(notes, style="dim", highlight=False)
+
+
+def on_screen(table: Table) -> ScreenTable:
+    """A table as the terminal shows it."""
+    screen = ScreenTable(title=table.title)
+    for i, column in enumerate(table.columns):
+        screen.add_column(column, justify="right" if i else "left")
+    for row in table.rows:
+        screen.add_row(*(cell.strip("`*") for cell in row))
+    return screen
