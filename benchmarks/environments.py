@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.wrappers.vector import TransformObservation
+from gymnasium.wrappers.vector import TransformAction, TransformObservation
 from numpy.typing import NDArray
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
@@ -62,10 +62,21 @@ def make_vector_env(settings: AlgorithmSettings, num_envs: int, **context: Any) 
     return TransformObservation(env, shown, single_observation_space=space)
 
 
-def make_training_env(settings: AlgorithmSettings, context: Source) -> VecNormalize:
-    """What SB3 trains on: episode statistics count the true rewards, the algorithm sees them normalised."""
-    env = VecMonitor(VectorEnvAdapter(make_vector_env(settings, settings.num_envs, **context)))
-    return VecNormalize(env, norm_obs=False, gamma=settings.gamma)
+def make_training_env(settings: AlgorithmSettings, context: Source, actions_of: Source | None = None) -> VecNormalize:
+    """What SB3 trains on: episode statistics count the true rewards, the algorithm sees them normalised.
+
+    Args:
+        settings: the algorithm's.
+        context: of the pendulums.
+        actions_of: where the action space comes from, if not from the context. A policy that was trained with one
+            `max_torque` keeps its action space where another holds; the pendulum clips what is too much for it.
+    """
+    env = make_vector_env(settings, settings.num_envs, **context)
+    if actions_of is not None:
+        limit = np.float32(np.max(actions_of.get("max_torque", PendulumContext().max_torque)))
+        space = gym.spaces.Box(-limit, limit, (1,), np.float32)
+        env = TransformAction(env, lambda actions: actions, single_action_space=space)
+    return VecNormalize(VecMonitor(VectorEnvAdapter(env)), norm_obs=False, gamma=settings.gamma)
 
 
 class Evaluation(NamedTuple):

@@ -162,7 +162,7 @@ class MetaMethod(Method):
         """`steps` inner steps from the initialisation; the model counts the pretraining's decisions as its own."""
         maml: Any = pretrained.model
         settings, meta = _settings(spec)
-        env = make_training_env(spec.transfer_settings, spec.target)
+        env = make_training_env(spec.transfer_settings, spec.target, spec.source)
         env.ret_rms = copy.deepcopy(pretrained.rewards)  # the scale of the rewards goes on from where it is
         names = ("n_steps", "batch_size", "n_epochs", "learning_rate", "clip_range", "ent_coef", "max_grad_norm")
         model: PPO = maml.adapt(

@@ -95,3 +95,20 @@ def test_controllers_start_where_policies_start(quick_spec):
     evaluation = Evaluator(spec)(policy)
     assert evaluation.source == pytest.approx(reference_return(controllers.zero, spec.source))
     assert evaluation.target == pytest.approx(reference_return(controllers.zero, spec.target))
+
+
+@pytest.mark.parametrize("source", [{}, {"max_torque": 1.5}, {"max_torque": (0.5, 1.5)}])
+def test_actions_keep_the_sources_range_where_less_torque_is_to_be_had(quick_spec, source):
+    settings = quick_spec().settings
+    env = make_training_env(settings, {"max_torque": 1.2}, source)
+    assert env.action_space.high.item() == (1.5 if source else 2.0)
+    plain = make_training_env(settings, {"max_torque": 1.2})
+    assert plain.action_space.high.item() == pytest.approx(1.2)
+    returns = []
+    for each, torque in ((env, 1.5), (plain, 1.2)):  # the pendulum clips
+        each.seed(0)
+        each.reset()
+        for _ in range(50):
+            _, _, _, infos = each.step(np.full((settings.num_envs, 1), torque, dtype=np.float32))
+        returns.append(infos[0]["episode"]["r"])
+    assert returns[0] == returns[1]
