@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ from stable_baselines3.common.vec_env import VecEnv
 from benchmarks.environments import make_training_env
 from benchmarks.method import Method, Pretrained, task_difficulty
 from benchmarks.recorder import Recorder
-from benchmarks.settings import AlgorithmSettings
+from benchmarks.settings import AlgorithmSettings, PPOSettings
 from benchmarks.spec import RunSpec, Source
 from nb_agents import KGatedMixin, KGatedPolicy, KGatedSACPolicy, fold_gates
+from nb_agents.networks import absorb_in_policy
 
 PLAIN: dict[str, str] = {"ppo": "MlpPolicy", "sac": "MlpPolicy"}
 GATED: dict[str, type[BasePolicy]] = {"ppo": KGatedPolicy, "sac": KGatedSACPolicy}
@@ -36,18 +38,31 @@ class GradientMethod(Method):
         gated: whether the policy has k-gates.
         block_size: units per block gate; None for layer gates alone.
         folded: whether an ungated policy starts as the gated one with its gates folded away.
+        gates: further arguments of the k-gated policy.
+        neutral: whether the weights behind the gates are divided by them at the start, so that the untrained gated
+            policy computes what the ungated one does.
+        clips: whether PPO clips the gradient's norm, as its settings say.
+        policies: the k-gated policy of each algorithm.
     """
 
     gated: bool = False
     block_size: int | None = None
     folded: bool = False
+    gates: Mapping[str, Any] = field(default_factory=dict)
+    neutral: bool = False
+    clips: bool = True
+    policies: Mapping[str, type[BasePolicy]] = field(default_factory=lambda: GATED)
 
     def build(self, spec: RunSpec, env: VecEnv, settings: AlgorithmSettings, tau: float) -> BaseAlgorithm:
         """The algorithm with this method's policy, untrained; gates are told the first task's difficulty."""
+        if not self.clips and isinstance(settings, PPOSettings):
+            settings = replace(settings, max_grad_norm=math.inf)
         gated = None
         if self.gated or self.folded:
-            policy_kwargs: dict[str, Any] = {"block_size": self.block_size, "task_difficulty": tau}
-            gated = settings.build(GATED[spec.algo], env, policy_kwargs, spec.seed)
+            policy_kwargs: dict[str, Any] = {"block_size": self.block_size, "task_difficulty": tau, **self.gates}
+            gated = settings.build(self.policies[spec.algo], env, policy_kwargs, spec.seed)
+        if self.neutral and gated is not None:
+            absorb_in_policy(gated.policy, inverse=True)
         if self.gated and gated is not None:
             return gated
         plain = settings.build(PLAIN[spec.algo], env, {}, spec.seed)
@@ -72,7 +87,7 @@ class GradientMethod(Method):
         With `adapts="gates"` nothing that decides the deterministic action trains, except the k's. Critics and the
         spread of the exploration train on: the algorithms need them to learn, and no deployed policy contains them.
         """
-        env = make_training_env(spec.transfer_settings, self._trains_on(spec))
+        env = make_training_env(spec.transfer_settings, self._trains_on(spec), spec.source)
         if pretrained is None:
             return self.build(spec, env, spec.transfer_settings, task_difficulty(spec.target))
         env.ret_rms = copy.deepcopy(pretrained.rewards)  # the scale of the rewards goes on from where it is

@@ -5,12 +5,27 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from benchmarks.clamped import ClampedKGatedPolicy
+from benchmarks.evolution import EvolutionMethod
 from benchmarks.gradient import GradientMethod, RandomisedMethod
 from benchmarks.meta import MetaMethod
 from benchmarks.method import Method
 from benchmarks.settings import ALGORITHMS, meta_settings
 from benchmarks.spec import RunSpec
 from nb_agents.maml import ANIL, FOMAML, MAML, Reptile
+
+ABLATIONS: dict[str, Method] = {
+    f"nb-pro-{name}": GradientMethod(summary=f"nb-pro {summary}", gated=True, block_size=16, **changes)
+    for name, summary, changes in (
+        ("no-k-target", "without the k-target loss", {"gates": {"k_target_weight": 0.0}}),
+        ("no-clipping", "without gradient clipping", {"clips": False, "algos": ("ppo",)}),
+        ("ratio-1", "with one learning rate for k and weights", {"gates": {"k_lr_ratio": 1.0}}),
+        ("neutral", "whose gates change nothing at the start", {"neutral": True}),
+        ("gate-critic", "with gates in the critic as well", {"gates": {"gate_critic": True}}),
+        ("clamped", "with gates of at most 1", {"policies": {"ppo": ClampedKGatedPolicy}, "algos": ("ppo",)}),
+    )
+}
+"""NB Pro with one thing changed; without its blocks it is `nb`."""
 
 METHODS: dict[str, Method] = {
     "nb": GradientMethod(summary="k-gates per layer; everything adapts", gated=True),
@@ -21,6 +36,10 @@ METHODS: dict[str, Method] = {
     "nb-pro-k": GradientMethod(
         summary="k-gates per layer and block; only k adapts",
         gated=True, block_size=16, adapts="gates", pretrains_as="nb-pro",
+    ),
+    "nb-k-cma": EvolutionMethod(summary="k-gates per layer; only k adapts, by CMA-ES", pretrains_as="nb"),
+    "nb-pro-k-cma": EvolutionMethod(
+        summary="k-gates per layer and block; only k adapts, by CMA-ES", block_size=16, pretrains_as="nb-pro"
     ),
     "fine-tune": GradientMethod(summary="SB3's MlpPolicy; everything adapts"),
     "fine-tune-folded": GradientMethod(
@@ -35,6 +54,7 @@ METHODS: dict[str, Method] = {
     "fomaml": MetaMethod(summary="first-order MAML, then PPO", learner=FOMAML),
     "reptile": MetaMethod(summary="Reptile, then PPO", learner=Reptile),
     "anil": MetaMethod(summary="MAML whose inner steps move the last layer alone, then PPO", learner=ANIL),
+    **ABLATIONS,
 }  # fmt: skip
 
 
@@ -57,6 +77,7 @@ def specify(method: str, **options: Any) -> RunSpec:
         **options: fields of `RunSpec`; those given are kept.
 
     Raises:
+        ModuleNotFoundError: a package that the method needs is not installed.
         TypeError: a context names something that the pendulum does not have.
         ValueError: the method does not exist or is not defined for the algorithm, or a field is out of range.
     """

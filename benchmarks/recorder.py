@@ -60,12 +60,14 @@ class Recorder(BaseCallback):
             self.curve.target.append(evaluation.target)
         return evaluation
 
+    def evaluate_if_due(self, model: BaseAlgorithm) -> None:
+        """Measure the policy if the training is followed and the last evaluation is an interval away."""
+        steps = model.num_timesteps * self.frame_skip
+        if self.follow and (not self.curve.steps or steps // self.interval > self.curve.steps[-1] // self.interval):
+            self.evaluate(model)
+
     def _on_rollout_start(self) -> None:
-        if not self.follow:
-            return
-        steps = self.model.num_timesteps * self.frame_skip
-        if not self.curve.steps or steps // self.interval > self.curve.steps[-1] // self.interval:
-            self.evaluate(self.model)
+        self.evaluate_if_due(self.model)
 
     def _on_step(self) -> bool:
         infos = self.locals.get("infos", ())  # meta-learners count their episodes themselves

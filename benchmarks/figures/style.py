@@ -45,12 +45,25 @@ STYLES: dict[str, Style] = {
     "fomaml": Style("#0072B2", "--", "p"),
     "reptile": Style("#CC79A7", ":", "h"),
     "anil": Style("#009E73", DENSE, "*"),
+    "nb-k-cma": Style("#CC79A7", "-", "1"),
+    "nb-pro-k-cma": Style("#D55E00", ":", "2"),
+    "nb-pro-no-k-target": Style("#56B4E9", "-", "3"),
+    "nb-pro-no-clipping": Style("#D55E00", "--", "4"),
+    "nb-pro-ratio-1": Style("#009E73", "-", "8"),
+    "nb-pro-neutral": Style("#E69F00", "--", "H"),
+    "nb-pro-gate-critic": Style("#0072B2", ":", "x"),
+    "nb-pro-clamped": Style("#0072B2", "-.", "+"),
 }
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "gates, all weights adapt": ("nb", "nb-pro"),
     "few numbers adapt": ("nb-k", "nb-pro-k", "head"),
     "no gates": ("fine-tune-folded", "scratch", "randomised"),
+    "k by CMA-ES": ("nb-k-cma", "nb-pro-k-cma"),
+    "NB Pro with one thing changed": (
+        "nb-pro-no-k-target", "nb-pro-no-clipping", "nb-pro-ratio-1", "nb-pro-neutral", "nb-pro-gate-critic",
+        "nb-pro-clamped",
+    ),  # fmt: skip
     "meta-learners": ("maml", "fomaml", "reptile", "anil"),
 }
 """Panels of the figures that draw lines: more than five in one could not be told apart."""
