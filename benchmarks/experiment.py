@@ -61,7 +61,7 @@ def execute(spec: RunSpec) -> RunResult:
         recorder = Recorder(spec)
         pretrained = None
         if method.pretrains:
-            pretrained = _pretrained(_pretraining(spec))
+            pretrained = pretrain(spec)
             recorder.curve = copy.deepcopy(pretrained.curve)
             if not spec.detail:  # the shared pretraining knows nothing of this target
                 recorder.curve = Curve()
@@ -92,6 +92,11 @@ def execute(spec: RunSpec) -> RunResult:
         landscape_before=landscape_before,
         landscape_after=landscape_after,
     )
+
+
+def pretrain(spec: RunSpec) -> Pretrained:
+    """What the method of a specification brings to the target; the last one is kept, for the next that asks for it."""
+    return _pretrained(_pretraining(spec))
 
 
 def _pretraining(spec: RunSpec) -> RunSpec:

@@ -7,13 +7,15 @@ and a job that was interrupted goes on where it stopped when it is started again
 from __future__ import annotations
 
 import argparse
+import io
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic
 
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table as ScreenTable
@@ -151,13 +153,21 @@ def _line(question: Question[Any, Any, Any], outcome: Outcome[Any, Any]) -> str:
     return f"{label}  {question.line(outcome.run)}   {outcome.run.wall_seconds:5.1f} s"
 
 
-def publish(tables: Sequence[Table], notes: str, folder: Path, console: Console) -> None:
-    """Write tables to `table.md`, each under its title, with what a reader has to know below; show them, too."""
+def publish(tables: Sequence[Table], figures: Mapping[str, Figure], notes: str, folder: Path, console: Console) -> None:
+    """Write tables to `table.md`, each under its title, with what a reader has to know below, and figures beside it.
+
+    The tables are shown, too.
+    """
     parts = [f"**{table.title}**\n\n{table.markdown()}" for table in tables]
     write_atomically(folder / "table.md", "\n".join([*parts, f"{notes}\n"]).encode())
+    for name, figure in figures.items():
+        buffer = io.BytesIO()
+        figure.savefig(buffer, dpi=150)
+        write_atomically(folder / f"{name}.png", buffer.getvalue())
     for table in tables:
         console.print(on_screen(table))
     console.print(notes, style="dim", highlight=False)
+    console.print(f"Written to {folder}: {', '.join(['table.md', *(f'{name}.png' for name in figures)])} and the runs.")
 
 
 def on_screen(table: Table) -> ScreenTable:

@@ -80,11 +80,16 @@ def task_difficulty(context: Context) -> float:
     return float(nb_gym.difficulty(PendulumContext(**context).A))
 
 
-def count_adapted(policy: BasePolicy) -> int:
-    """How many numbers the transfer may change of those that the deterministic action depends on."""
-    trainable = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+def acting_parameters(policy: BasePolicy) -> dict[str, torch.nn.Parameter]:
+    """Those of the parameters that train on which the deterministic action depends, by name."""
+    trainable = {name: parameter for name, parameter in policy.named_parameters() if parameter.requires_grad}
     observation, _ = policy.obs_to_tensor(np.ones(policy.observation_space.shape or (), dtype=np.float32))
     action = policy._predict(observation, deterministic=True)
-    gradients = torch.autograd.grad(action.sum(), trainable, allow_unused=True)
-    moved = (parameter for parameter, gradient in zip(trainable, gradients, strict=True) if gradient is not None)
-    return sum(parameter.numel() for parameter in moved)
+    gradients = torch.autograd.grad(action.sum(), list(trainable.values()), allow_unused=True)
+    acting = zip(trainable.items(), gradients, strict=True)
+    return {name: parameter for (name, parameter), gradient in acting if gradient is not None}
+
+
+def count_adapted(policy: BasePolicy) -> int:
+    """How many numbers the transfer may change of those that the deterministic action depends on."""
+    return sum(parameter.numel() for parameter in acting_parameters(policy).values())
