@@ -1,0 +1,79 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from benchmarks import ablation
+from benchmarks.ablation import PUBLISHED, VARIANTS, figures, main, tables
+from benchmarks.methods import METHODS
+from benchmarks.records import Run
+
+JOB = ["--seeds", "1", "--workers", "1", "--pretrain-episodes", "2", "--transfer-episodes", "4"]
+
+
+@pytest.fixture
+def made_up(made_up_run):
+    def make(method, best, final, seed=100):
+        run = made_up_run(method=method, seed=seed, final=final)
+        result = replace(run.result, transfer_episodes=[best - 5.0, best])
+        return Run(run.spec, result, run.versions, run.commit, 1.0, 1.0)
+
+    return make
+
+
+def test_variants_are_methods():
+    assert set(PUBLISHED) < set(VARIANTS) < set(METHODS)
+
+
+def test_table_is_paired_by_seed(made_up):
+    runs = [made_up("nb-pro", -100.0, -10.0, seed) for seed in range(100, 105)]
+    runs += [made_up("nb-pro-no-k-target", -120.0, -13.0, seed) for seed in range(100, 105)]
+    runs += [made_up("nb", -1.0, -1.0, 200)]  # a seed that nb-pro has not run
+    (table,) = tables(runs)
+    assert [row[0] for row in table.rows] == ["`nb-pro-no-k-target`"]
+    row = dict(zip(table.columns, table.rows[0], strict=True))
+    assert row["paper's metric, % [95 % CI]"] == "−20.0 [−20.0, −20.0]"
+    assert row["as printed, %"] == "−11.4"
+    assert row["seeds improved"] == "0 of 5"
+    assert row["difference of the final return [95 % CI]"] == "−3.0 [−3.0, −3.0]"
+    assert list(figures(runs)) == ["ablation"]
+
+
+def test_nothing_to_compare(made_up):
+    assert tables([made_up("nb", -1.0, -1.0)]) == []
+    assert figures([made_up("nb", -1.0, -1.0)]) == {}
+
+
+def test_the_whole_job_and_going_on_with_it(tmp_path, monkeypatch):
+    options = [*JOB, "--methods", "nb-pro-neutral", "--out", str(tmp_path)]
+    assert main(options) == 0
+    runs = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*-seed100-*.json")}
+    assert [path.name.split("-ppo-")[0] for path in sorted(runs)] == ["nb-pro-neutral", "nb-pro"]
+    assert json.loads((tmp_path / "job.json").read_text())["question"] == "ablation"
+    assert "| `nb-pro-neutral` |" in (tmp_path / "table.md").read_text()
+    monkeypatch.setattr(ablation, "QUESTION", replace(ablation.QUESTION, experiment=None))
+    assert main(options) == 0
+    assert {path: path.stat().st_mtime_ns for path in runs} == runs
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--methods", "fine-tune"], "invalid choice: 'fine-tune'"),
+        (["--seeds", "0"], "--seeds: must be a whole number of at least 1"),
+        (["--transfer-episodes", "3"], "transfer_episodes is a budget of 3,000 physics steps"),
+    ],
+)
+def test_bad_options_are_named_and_nothing_is_made(tmp_path, capsys, options, message):
+    with pytest.raises(SystemExit):
+        main([*options, "--out", str(tmp_path / "out")])
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_runs_of_a_transfer_do_not_mix_with_it(tmp_path, capsys, made_up_run):
+    path = made_up_run().write(tmp_path)
+    with pytest.raises(SystemExit):
+        main([*JOB, "--out", str(tmp_path)])
+    assert "holds runs of another specification" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [path]
