@@ -34,8 +34,8 @@ class EvolutionMethod(GradientMethod):
 
     adapts: str | None = "gates"
     gated: bool = True
-    sigma: float = 1.0
-    population: int = 6
+    sigma: float = 2.0
+    population: int = 4
 
     def check(self, spec: RunSpec) -> None:
         """Refuse a specification that the method cannot run.

@@ -39,7 +39,8 @@ METHODS: dict[str, Method] = {
     ),
     "nb-k-cma": EvolutionMethod(summary="k-gates per layer; only k adapts, by CMA-ES", pretrains_as="nb"),
     "nb-pro-k-cma": EvolutionMethod(
-        summary="k-gates per layer and block; only k adapts, by CMA-ES", block_size=16, pretrains_as="nb-pro"
+        summary="k-gates per layer and block; only k adapts, by CMA-ES",
+        block_size=16, population=6, pretrains_as="nb-pro",
     ),
     "fine-tune": GradientMethod(summary="SB3's MlpPolicy; everything adapts"),
     "fine-tune-folded": GradientMethod(
