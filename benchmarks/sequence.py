@@ -16,6 +16,7 @@ from rich.console import Console
 from benchmarks.anchors import normalise, reference_returns
 from benchmarks.arguments import add_seeds, count
 from benchmarks.figures import STYLES
+from benchmarks.figures.style import Style
 from benchmarks.job import Question, add_job_options, publish, run_job
 from benchmarks.report import FEWEST_SEEDS, Table, describe_context, describe_seeds, interval, number
 from benchmarks.sequence_runs import (
@@ -29,7 +30,7 @@ from benchmarks.spec import FIRST_REPORTING_SEED
 from benchmarks.statistics import Estimate, interquartile_mean, iqm, paired_difference
 
 BASELINE = "fine-tune"
-KEPT_STYLE = ("#009E73", "--")
+KEPT_STYLE = Style("#009E73", "--", "X")
 """Of what is no method of the transfer job and has no style there."""
 
 
@@ -213,7 +214,7 @@ def figures(runs: Sequence[SequenceRun]) -> dict[str, Figure]:
     axes = figure.subplots()
     stages = runs[0].spec.stages
     for name, group in by_strategy(runs).items():
-        colour, line = STYLES.get(name, KEPT_STYLE)
+        colour, line, _ = STYLES.get(name, KEPT_STYLE)
         curves = np.array([averages(run) for run in group])
         axes.plot(interquartile_mean(curves, axis=0), color=colour, linestyle=line, marker="o", label=name)
         if len(group) >= FEWEST_SEEDS:

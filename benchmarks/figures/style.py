@@ -51,7 +51,7 @@ STYLES: dict[str, Style] = {
     "nb-pro-no-clipping": Style("#D55E00", "--", "4"),
     "nb-pro-ratio-1": Style("#009E73", "-", "8"),
     "nb-pro-neutral": Style("#E69F00", "--", "H"),
-    "nb-pro-gate-critic": Style("#0072B2", ":", "x"),
+    "nb-pro-gate-critic": Style("#CC79A7", ":", "x"),
     "nb-pro-clamped": Style("#0072B2", "-.", "+"),
 }
 
@@ -60,10 +60,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "few numbers adapt": ("nb-k", "nb-pro-k", "head"),
     "no gates": ("fine-tune-folded", "scratch", "randomised"),
     "k by CMA-ES": ("nb-k-cma", "nb-pro-k-cma"),
-    "NB Pro with one thing changed": (
-        "nb-pro-no-k-target", "nb-pro-no-clipping", "nb-pro-ratio-1", "nb-pro-neutral", "nb-pro-gate-critic",
-        "nb-pro-clamped",
-    ),  # fmt: skip
+    "NB Pro trained otherwise": ("nb-pro-no-k-target", "nb-pro-no-clipping", "nb-pro-ratio-1"),
+    "NB Pro with other gates": ("nb-pro-neutral", "nb-pro-gate-critic", "nb-pro-clamped"),
     "meta-learners": ("maml", "fomaml", "reptile", "anil"),
 }
 """Panels of the figures that draw lines: more than five in one could not be told apart."""
