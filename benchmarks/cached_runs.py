@@ -14,7 +14,8 @@ from rich.progress import track
 
 import nb_agents
 import nb_gym
-from benchmarks.records import commit, versions, write_atomically
+from benchmarks.records import commit, versions
+from nb_agents.files import write_atomically
 
 Result: TypeAlias = dict[str, Any]
 """What a run returns: JSON, with its method and seed."""

@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         help="parameters of the source pendulum, numbers or ranges (default: A=1.0)")  # fmt: skip
     add_seeds(parser, default=10)
     add("--pretrain-episodes", type=count, default=50, metavar="N",
-        help="budget on the source (default: 50, the published one; 200 solve the source task)")  # fmt: skip
+        help="budget on the source (default: 50, the published one)")  # fmt: skip
     add("--shots", type=count, default=SHOTS[-1], metavar="N", help=f"budget on each target (default: {SHOTS[-1]})")
     add_job_options(parser, "few_shot")
     return parser

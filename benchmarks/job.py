@@ -23,10 +23,11 @@ from typing_extensions import TypeVar
 
 from benchmarks.arguments import add_workers
 from benchmarks.experiment import RunResult, execute
-from benchmarks.records import FinishedRun, Run, read_runs, write_atomically, write_job
+from benchmarks.records import FinishedRun, Run, read_runs, write_job
 from benchmarks.report import Table
 from benchmarks.runner import Outcome, run_all
 from benchmarks.spec import RunSpec
+from nb_agents.files import write_atomically
 
 Spec = TypeVar("Spec", bound=RunSpec, default=RunSpec)
 Result = TypeVar("Result", default=RunResult)

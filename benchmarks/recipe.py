@@ -31,8 +31,9 @@ from benchmarks.recipe_runs import (
     run,
     train_sb3_experts,
 )
-from benchmarks.records import write_atomically, write_measurement
+from benchmarks.records import write_measurement
 from benchmarks.spec import FIRST_REPORTING_SEED
+from nb_agents.files import write_atomically
 
 DEFAULT_OUT = Path("benchmarks/results/recipe")
 

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 
 from benchmarks.anchors import CONTROLLERS, PUBLISHED, reference_returns
 from benchmarks.recipe_runs import SOURCE_A, TARGET_A
-from benchmarks.records import write_atomically
 from benchmarks.report import interval, number
 from benchmarks.statistics import interquartile_mean, iqm, paired_difference, probability_of_improvement
+from nb_agents.files import write_atomically
 
 PUBLISHED_SEEDS: dict[str, tuple[float, ...]] = {
     "MAML": (-3431.3, -3681.6, -8232.6, -6396.7, -3604.0),

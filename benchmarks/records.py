@@ -17,6 +17,7 @@ from benchmarks.landscape import Landscape
 from benchmarks.recorder import Curve
 from benchmarks.spec import RunSpec
 from benchmarks.summary import Summary, summarise
+from nb_agents.files import write_atomically
 
 PACKAGES = ("neural-battery", "gymnasium", "stable-baselines3", "torch", "numpy")
 """The packages that could change a result; their versions are part of every run file."""
@@ -195,13 +196,3 @@ def write_measurement(path: Path, **figures: Any) -> None:
     """Write measured speeds, with what they depend on: versions, commit and machine."""
     report = {"versions": versions(), "commit": commit(), "machine": machine()} | figures
     write_atomically(path, json.dumps(report, indent=1).encode())
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file through a temporary one beside it, so that no reader ever finds half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from benchmarks.arguments import add_seeds, count
 from benchmarks.figures import save_before_and_after, save_curves
 from benchmarks.job import Question, add_job_options, on_screen, run_job
 from benchmarks.methods import METHODS, specify
-from benchmarks.records import Run, write_atomically
+from benchmarks.records import Run
 from benchmarks.report import (
     MAIN_COLUMNS,
     by_method,
@@ -26,6 +26,7 @@ from benchmarks.report import (
 from benchmarks.report.transfer_page import markdown_page
 from benchmarks.settings import ALGORITHMS
 from benchmarks.spec import FIRST_REPORTING_SEED, RunSpec, parse_assignments
+from nb_agents.files import write_atomically
 
 DEFAULT_METHODS = ("nb", "nb-pro", "nb-pro-k", "fine-tune", "scratch")
 

@@ -24,11 +24,11 @@ from benchmarks.arguments import count
 from benchmarks.environments import NUM_STARTS
 from benchmarks.experiment import execute
 from benchmarks.methods import specify
-from benchmarks.records import write_atomically
 from benchmarks.settings import META, AlgorithmSettings, MetaSettings, PPOSettings, SACSettings
 from benchmarks.spec import EPISODE_STEPS, FIRST_REPORTING_SEED, PROTOCOL, RunSpec
 from benchmarks.statistics import interquartile_mean
 from benchmarks.summary import summarise
+from nb_agents.files import write_atomically
 
 MAX_UPDATES = {"ppo": 6_000, "sac": 15_000}
 """Gradient steps of a run at the published budget, so that the main job takes minutes."""

@@ -14,10 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from benchmarks.anchors import BEST, PUBLISHED, PUBLISHED_TARGET, WORST, reference_returns
 from benchmarks.figures.style import GREY, STYLES, Picture, panel_grid, panels, scale_returns, spread, svg, tidy
-from benchmarks.records import Run, write_atomically
+from benchmarks.records import Run
 from benchmarks.report.wording import FEWEST_SEEDS, by_method, caption, conditions, describe_context, number
 from benchmarks.spec import EPISODE_STEPS, RunSpec
 from benchmarks.statistics import interquartile_mean, iqm
+from nb_agents.files import write_atomically
 
 LABEL_GAP = 0.16
 """Decades between labels of neighbouring lines."""

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.environments import fixed_starts
-from benchmarks.records import Run, write_atomically
+from benchmarks.records import Run
 from benchmarks.spec import EPISODE_STEPS
+from nb_agents.files import write_atomically
 from nb_gym import NBPendulumVectorEnv
 
 PICTURE_STEPS = 10

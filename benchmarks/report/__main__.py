@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.records import write_atomically
 from benchmarks.report.folders import read_folder
 from benchmarks.report.page import html_page, make_section
+from nb_agents.files import write_atomically
 
 DEFAULT = Path("benchmarks/results")
 

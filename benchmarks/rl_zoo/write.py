@@ -10,11 +10,11 @@ import yaml
 
 from benchmarks.gradient import GATED, GradientMethod
 from benchmarks.methods import find_method
-from benchmarks.records import write_atomically
 from benchmarks.rl_zoo import ScaledObservation
 from benchmarks.settings import ALGORITHMS, AlgorithmSettings
 from benchmarks.spec import EPISODE_STEPS, RunSpec
 from nb_agents import KGateCallback
+from nb_agents.files import write_atomically
 
 FOLDER = Path(__file__).parent
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 
 from benchmarks import records
-from benchmarks.records import Run, commit, read_runs, versions, write_atomically, write_measurement
+from benchmarks.records import Run, commit, read_runs, versions, write_measurement
+from nb_agents.files import write_atomically
 
 
 def test_a_run_file_tells_the_run(made_up_run, tmp_path):
@@ -97,7 +98,7 @@ def test_atomic_writing_leaves_the_old_file_or_the_new(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(records.os, "replace", fail)
+    monkeypatch.setattr("os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
