@@ -26,6 +26,8 @@ PACKAGES = ("neural-battery", "gymnasium", "stable-baselines3", "torch", "numpy"
 JOB_FILE = "job.json"
 """In each folder of run files: what question they answer, and the command that made them."""
 
+_AND = " && "
+
 
 Spec = TypeVar("Spec", bound=RunSpec)
 Result = TypeVar("Result")
@@ -188,8 +190,18 @@ def machine() -> dict[str, Any]:
 
 
 def write_job(folder: Path, question: str, command: str) -> None:
-    """Leave word in a folder of run files: the name of the script, and the command line that made them."""
-    write_atomically(folder / JOB_FILE, json.dumps({"question": question, "command": command}).encode())
+    """Leave word in a folder of run files: the name of the script, and the command line that made them.
+
+    Where several commands of one question have filled the folder, all of them are told, joined by ``&&``.
+    """
+    path = folder / JOB_FILE
+    try:
+        known = json.loads(path.read_bytes())
+        earlier = known["command"].split(_AND) if known["question"] == question else []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none yet, or a damaged one
+        earlier = []
+    commands = _AND.join(dict.fromkeys([*earlier, command]))
+    write_atomically(path, json.dumps({"question": question, "command": commands}).encode())
 
 
 def write_measurement(path: Path, **figures: Any) -> None:

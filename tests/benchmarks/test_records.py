@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks import records
-from benchmarks.records import Run, commit, read_runs, versions, write_measurement
+from benchmarks.records import JOB_FILE, Run, commit, read_runs, versions, write_job, write_measurement
 from nb_agents.files import write_atomically
 
 
@@ -103,6 +103,20 @@ def test_atomic_writing_leaves_the_old_file_or_the_new(tmp_path, monkeypatch):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_names_every_command_that_filled_it(tmp_path):
+    def commands():
+        return json.loads((tmp_path / JOB_FILE).read_text())["command"]
+
+    for command in ("python a --seeds 5", "python a --seeds 10", "python a --seeds 5"):
+        write_job(tmp_path, "transfer", command)
+    assert commands() == "python a --seeds 5 && python a --seeds 10"
+    write_job(tmp_path, "ablation", "python b")
+    assert commands() == "python b"
+    (tmp_path / JOB_FILE).write_text('{"question": "abla')
+    write_job(tmp_path, "ablation", "python c")
+    assert commands() == "python c"
 
 
 def test_commit_is_none_outside_a_repository(tmp_path, monkeypatch):
