@@ -113,10 +113,15 @@ def collect(
 
 def _labels(expert: Expert, observations: NDArray[Any], env: VectorEnv[Any, Any, Any]) -> NDArray[Any]:
     space = env.action_space
-    labels = np.asarray(expert(observations))
-    if labels.shape != space.shape or labels.dtype.kind not in "fiu" or not np.isfinite(labels).all():
+    given = expert(observations)
+    try:
+        labels = np.asarray(given)
+        fits = labels.shape == space.shape and labels.dtype.kind in "fiu" and np.isfinite(labels).all()
+        found = f"{labels!r} of shape {labels.shape}"
+    except (RuntimeError, TypeError, ValueError) as error:  # rows of unequal length, or SB3's pair (actions, states)
+        fits, found = False, f"{given!r}; {error}"
+    if not fits:
         raise ValueError(
-            f"expert must return finite actions of shape {space.shape}, one for each environment;"
-            f" got {labels!r} of shape {labels.shape}"
+            f"expert must return finite actions of shape {space.shape}, one for each environment; got {found}"
         )
     return np.clip(labels, space.low, space.high).astype(space.dtype)  # type: ignore[attr-defined]

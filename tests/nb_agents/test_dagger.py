@@ -5,6 +5,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import nb_gym  # noqa: F401  (registers NBPendulum-v0)
@@ -98,12 +99,15 @@ def test_returns_are_discounted_sums_up_to_the_end() -> None:
         lambda obs: np.zeros((2, 1)),
         lambda obs: np.full((3, 1), np.nan),
         lambda obs: None,
+        lambda obs: [[0.0], [0.0, 0.0], [0.0]],
+        lambda obs: (np.zeros((3, 1)), None),  # what SB3's predict returns
+        lambda obs: torch.zeros(3, 1, requires_grad=True),
     ],
 )
 def test_an_expert_that_returns_something_else_is_refused_before_anything_moves(labels: Any) -> None:
     policy = NeuralBatteryTrainer(2, 1, seed=0).policy
     before = [parameter.clone() for parameter in policy.parameters()]
-    with pytest.raises(ValueError, match="expert"):
+    with pytest.raises(ValueError, match=r"expert must return finite actions of shape \(3, 1\)"):
         collect(pendulums(), policy, labels, np.random.default_rng(0))
     assert all(a.equal(b) for a, b in zip(before, policy.parameters(), strict=True))
 
