@@ -9,6 +9,7 @@ is measured in `benchmarks.recipe`.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from nb_agents.k_target import KTarget
 from nb_agents.maml.arguments import check_count, check_positive
 from nb_agents.optim import two_rates
 from nb_agents.recipe_policy import NeuralBatteryPolicy, read_tensors, write_tensors
-from nb_agents.validation import check_number
+from nb_agents.validation import check_flag, check_number
 
 __all__ = ["LearnedKTarget", "Losses", "NeuralBatteryPolicy", "NeuralBatteryTrainer"]
 
@@ -31,7 +32,7 @@ class Losses(float):
     """The total loss, a float as the paper's code returns it, with its parts; each a mean over the updates of a step.
 
     Attributes:
-        action: Mean squared distance to the expert's actions, over rows and action dimensions.
+        action: Squared distance to the expert's actions, summed over action dimensions; mean over rows.
         value: Mean squared distance of the predicted to the given returns.
         k_target: The k-target loss, unweighted.
         grad_norm: Norm of the gradient before it was clipped.
@@ -48,8 +49,8 @@ class Losses(float):
         self.action, self.value, self.k_target, self.grad_norm = action, value, k_target, grad_norm
         return self
 
-    def _asdict(self) -> dict[str, float]:
-        return {"loss": float(self), **vars(self)}
+    def __getnewargs__(self) -> tuple[float, ...]:  # type: ignore[override]  # copy and pickle need the parts too
+        return float(self), self.action, self.value, self.k_target, self.grad_norm
 
 
 class LearnedKTarget(KTarget):
@@ -117,8 +118,7 @@ class NeuralBatteryTrainer:
         **policy_kwargs: Any,
     ) -> None:
         lr, k_lr = check_positive("lr", lr), check_number("k_lr", k_lr, low=0.0)
-        if not isinstance(learn_k_target, bool):
-            raise TypeError(f"learn_k_target must be True or False, got {learn_k_target!r}")
+        check_flag("learn_k_target", learn_k_target)
         self.value_coef = check_number("value_coef", value_coef, low=0.0)
         self.max_grad_norm = check_number("max_grad_norm", max_grad_norm, low=0.0)
         self.updates_per_step = check_count("updates_per_step", updates_per_step)
@@ -179,7 +179,7 @@ class NeuralBatteryTrainer:
 
     def _update(self, states: torch.Tensor, expert_actions: torch.Tensor, returns: torch.Tensor) -> torch.Tensor:
         """One gradient step; the total, the three losses and the gradient's norm, shape ``(5,)``."""
-        action_loss = nn.functional.mse_loss(self.policy(states), expert_actions)
+        action_loss = (self.policy(states) - expert_actions).square().sum(dim=1).mean()
         value_loss = nn.functional.mse_loss(self.policy.predict_values(states), returns)
         loss = action_loss + self.value_coef * value_loss
         k_target_loss = loss.new_zeros(())
@@ -187,7 +187,7 @@ class NeuralBatteryTrainer:
             k_target_loss = self.regularizer(self.policy.gates.values())
             loss = loss + self.regularizer.weight * k_target_loss
         self.policy.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = nn.utils.clip_grad_norm_(self._parameters, self.max_grad_norm, error_if_nonfinite=True)
         self.policy.optimizer.step()
         return torch.stack([loss, action_loss, value_loss, k_target_loss, norm]).detach()
@@ -197,10 +197,13 @@ class NeuralBatteryTrainer:
         accepted = f"finite numbers of shape (n, {n_columns})" + (" or (n,)" if n_columns == 1 else "") + ", n >= 1"
         try:
             if not isinstance(values, torch.Tensor):
+                numbers = np.array(values)
+                if numbers.dtype.kind not in "fiub":
+                    raise TypeError(f"got the dtype {numbers.dtype}")
                 with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
-                    values = torch.from_numpy(np.array(values, dtype=np.float32))
+                    values = torch.from_numpy(numbers.astype(np.float32))
             rows: torch.Tensor = values.detach().to(self.policy.device, torch.float32)
-        except (TypeError, ValueError) as error:
+        except (RuntimeError, TypeError, ValueError) as error:
             raise ValueError(f"{name} must be {accepted}; {error}") from None
         if rows.dim() == 1 and n_columns == 1:
             rows = rows[:, None]
@@ -236,10 +239,14 @@ class NeuralBatteryTrainer:
             OSError: If the file cannot be read.
             ValueError: If it is damaged or of another kind.
         """
-        content = read_tensors(path, FORMAT)
-        trainer = cls(**content["arguments"], seed=0, device=device)
-        trainer.policy.load_state_dict(content["policy"])
-        trainer.regularizer.load_state_dict(content["regularizer"])
-        trainer.policy.optimizer.load_state_dict(content["optimizer"])
-        trainer._rng.set_state(content["rng"]["state"])
-        return trainer
+        torch.empty(0, device=device)  # that a device is not there is no fault of the file
+
+        def build(content: Mapping[str, Any]) -> NeuralBatteryTrainer:
+            trainer = cls(**content["arguments"], seed=0, device=device)
+            trainer.policy.load_state_dict(content["policy"])
+            trainer.regularizer.load_state_dict(content["regularizer"])
+            trainer.policy.optimizer.load_state_dict(content["optimizer"])
+            trainer._rng.set_state(content["rng"]["state"])
+            return trainer
+
+        return read_tensors(path, FORMAT, build)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping, Sequence
+import pickle
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,8 +19,11 @@ from torch import nn
 
 from nb_agents.adaptation import AdaptationMixin
 from nb_agents.files import write_atomically
-from nb_agents.gates import KGate, check_gate_arguments, named_gates
+from nb_agents.gates import KGate, named_gates
 from nb_agents.maml.arguments import check_count, check_positive
+from nb_agents.validation import check_flag, check_number
+
+T = TypeVar("T")
 
 
 class ClampedKGate(KGate):
@@ -72,13 +76,16 @@ class NeuralBatteryPolicy(AdaptationMixin, BasePolicy):
         max_torque: float = 2.0,
     ) -> None:
         state_dim, action_dim = check_count("state_dim", state_dim), check_count("action_dim", action_dim)
+        if not isinstance(net_arch, Sequence):
+            raise TypeError(f"net_arch must be a sequence of integers >= 1, got {net_arch!r}")
         net_arch = [check_count("net_arch", n_units) for n_units in net_arch]
         if not net_arch:
             raise ValueError("net_arch must hold at least one hidden layer, got ()")
-        for name, flag in (("use_hierarchical", use_hierarchical), ("clamp_gate", clamp_gate)):
-            if not isinstance(flag, bool):
-                raise TypeError(f"{name} must be True or False, got {flag!r}")
-        check_gate_arguments(block_size, block_weight, k_init)
+        check_flag("use_hierarchical", use_hierarchical)
+        check_flag("clamp_gate", clamp_gate)
+        # Plain Python numbers from here on: `load` takes no others from a file, NumPy's neither.
+        block_size = check_count("block_size", block_size)
+        block_weight, k_init = check_number("block_weight", block_weight, low=0.0), check_number("k_init", k_init)
         max_torque = check_positive("max_torque", max_torque)
         super().__init__(
             spaces.Box(-np.inf, np.inf, (state_dim,), np.float32),
@@ -122,7 +129,8 @@ class NeuralBatteryPolicy(AdaptationMixin, BasePolicy):
         return values
 
     def _predict(self, observation: Any, deterministic: bool = False) -> torch.Tensor:
-        return self(observation)  # type: ignore[no-any-return]  # the recipe has no other than deterministic actions
+        # In float32 as SB3's own policies; the recipe has no other than deterministic actions.
+        return self(observation.float())  # type: ignore[no-any-return]
 
     def set_training_mode(self, mode: bool) -> None:
         """SB3 calls this in every `predict`; nothing here depends on the mode, so walking the modules is saved."""
@@ -144,10 +152,13 @@ class NeuralBatteryPolicy(AdaptationMixin, BasePolicy):
             OSError: If the file cannot be read.
             ValueError: If it is damaged or of another kind.
         """
-        content = read_tensors(path, "nb_agents.NeuralBatteryPolicy 1")
-        policy = cls(**content["arguments"])
-        policy.load_state_dict(content["policy"])
-        return policy.to(device)
+
+        def build(content: Mapping[str, Any]) -> NeuralBatteryPolicy:
+            policy = cls(**content["arguments"])
+            policy.load_state_dict(content["policy"])
+            return policy
+
+        return read_tensors(path, "nb_agents.NeuralBatteryPolicy 1", build).to(device)
 
 
 def write_tensors(path: str | os.PathLike[str], kind: str, **content: Mapping[str, Any]) -> None:
@@ -161,20 +172,23 @@ def write_tensors(path: str | os.PathLike[str], kind: str, **content: Mapping[st
     write_atomically(path, buffer.getvalue())
 
 
-def read_tensors(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
-    """Read what `write_tensors` wrote, onto the CPU; what is neither a tensor nor a plain value is refused.
+def read_tensors(path: str | os.PathLike[str], kind: str, build: Callable[[Mapping[str, Any]], T]) -> T:
+    """What ``build`` makes of what `write_tensors` wrote, on the CPU; all but tensors and plain values is refused.
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If it is damaged or of another kind.
+        ValueError: If it is damaged or of another kind, or ``build`` fails.
     """
     whole = io.BytesIO(Path(path).read_bytes())
     try:
         content = torch.load(whole, map_location="cpu", weights_only=True)
-    except Exception as error:  # what a damaged file makes torch's reader raise is of any kind
-        reason = str(error).splitlines()[0] if str(error) else "it ends too early"
+        found = content.get("format") if isinstance(content, dict) else None
+        if found != kind:
+            raise ValueError(f"its format is {found!r}")
+        return build(content)
+    except Exception as error:  # what a damaged file makes torch's reader or a constructor raise is of any kind
+        if isinstance(error, pickle.UnpicklingError):  # torch's own text goes on to say how to run it all the same
+            reason = "it holds something other than tensors and plain values"
+        else:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ValueError(f"{os.fspath(path)!r} is not a whole file of {kind!r}: {reason}") from None
-    found = content.get("format") if isinstance(content, dict) else None
-    if found != kind:
-        raise ValueError(f"{os.fspath(path)!r} is not a file of {kind!r}: its format is {found!r}")
-    return content  # type: ignore[no-any-return]

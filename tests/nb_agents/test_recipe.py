@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import math
 import pickle
 from typing import Any
@@ -75,6 +76,38 @@ def test_losses_are_the_formula_and_the_total_is_a_float() -> None:
     assert f"{losses:.4f}" == f"{float(losses):.4f}"  # how the paper's quick start prints it
 
 
+def test_the_action_loss_sums_over_the_action_dimensions() -> None:
+    trainer, data = NeuralBatteryTrainer(2, 3, seed=0), batch()
+    data["expert_actions"] = np.random.default_rng(1).normal(size=(40, 3))
+    actions, _ = trainer.policy.predict(data["states"])
+    distance = np.linalg.norm(actions - data["expert_actions"], axis=1)
+    assert trainer.train_step(**data).action == pytest.approx((distance**2).mean(), rel=1e-5)
+
+
+def test_the_gradient_of_k_holds_the_k_target_loss_once() -> None:
+    gradients = []
+    for weight in (0.0, 0.1):
+        trainer = NeuralBatteryTrainer(2, 1, seed=0, k_target_weight=weight, max_grad_norm=1e9)
+        trainer.train_step(**batch(), task_difficulty=0.5)
+        gradients.append(torch.stack([gate.k.grad[0] for gate in trainer.policy.gates.values()]))
+    sigma = 1 / (1 + math.exp(-0.25))
+    expected = 0.1 * 2 * (sigma - 0.3 * (0.5 + 0.3 * 0.5)) * sigma * (1 - sigma)
+    assert (gradients[1] - gradients[0]).tolist() == pytest.approx([expected] * 2, rel=1e-3)
+
+
+def test_losses_and_trainers_can_be_copied() -> None:
+    trainer = NeuralBatteryTrainer(2, 1, seed=0, updates_per_step=2, batch_size=8)
+    losses = trainer.train_step(**batch())
+    for other in (copy.deepcopy(losses), pickle.loads(pickle.dumps(losses))):
+        assert (float(other), vars(other)) == (float(losses), vars(losses))
+    twin = copy.deepcopy(trainer)
+    before = parameters(trainer)
+    twin.train_step(**batch(seed=1))
+    assert equal(parameters(trainer), before)
+    trainer.train_step(**batch(seed=1))
+    assert equal(parameters(trainer), parameters(twin))
+
+
 def test_one_step_is_adam_on_the_clipped_gradient_with_two_rates() -> None:
     trainer, data = NeuralBatteryTrainer(2, 1, seed=0, lr=1e-3, k_lr=5e-3), batch()
     data["returns"] = 1e3 * data["returns"]  # so that clipping clips
@@ -141,7 +174,7 @@ def test_sb3_evaluates_the_policy() -> None:
     with pytest.warns(UserWarning, match="Monitor"):
         mean, _ = evaluate_policy(policy, env, n_eval_episodes=2)
     assert -200.0 < mean < 0.0
-    one, _ = policy.predict(np.array([0.1, -0.2], dtype=np.float32))
+    one, _ = policy.predict(np.array([0.1, -0.2]))  # float64, as SB3's own policies accept
     many, _ = policy.predict(np.array([[0.1, -0.2]] * 3, dtype=np.float32))
     assert one.shape == (1,)
     np.testing.assert_allclose(many, [one] * 3, rtol=1e-6)
@@ -187,6 +220,9 @@ def test_a_seed_decides_everything_and_leaves_the_global_generator_alone() -> No
         {"expert_actions": np.zeros((39, 1))},
         {"expert_actions": np.full((40, 1), np.inf)},
         {"expert_actions": ["left"] * 40},
+        {"expert_actions": [["0.5"]] * 40},
+        {"expert_actions": np.full((40, 1), 1j)},
+        {"states": [torch.zeros(2, requires_grad=True)] * 40},
         {"returns": np.zeros(41)},
         {"returns": np.zeros((40, 2))},
         {"returns": np.full(40, -np.inf)},
@@ -230,7 +266,9 @@ def test_a_gradient_that_overflows_moves_nothing() -> None:
         ("batch_size", True, ValueError),
         ("net_arch", (), ValueError),
         ("net_arch", (64, 0), ValueError),
+        ("net_arch", 64, TypeError),
         ("block_size", 0, ValueError),
+        ("block_size", None, ValueError),
         ("clamp_gate", None, TypeError),
         ("max_torque", 0.0, ValueError),
     ],
@@ -261,6 +299,12 @@ def test_a_loaded_policy_acts_alike(tmp_path: Any) -> None:
     assert NeuralBatteryPolicy.load(tmp_path / "policy.pt")(x).equal(policy(x))
 
 
+def test_numpy_numbers_as_arguments_survive_the_file(tmp_path: Any) -> None:
+    settings: dict[str, Any] = {"k_init": np.float64(0.5), "block_weight": np.float32(0.5), "block_size": np.int64(8)}
+    NeuralBatteryPolicy(2, 1, **settings).save(tmp_path / "policy.pt")
+    assert NeuralBatteryPolicy.load(tmp_path / "policy.pt").arguments.items() >= settings.items()
+
+
 class Payload:
     def __reduce__(self) -> Any:
         return pytest.fail, ("the file ran code",)
@@ -279,7 +323,21 @@ def test_files_that_are_damaged_of_another_kind_or_hostile_are_refused(kind: Any
         with pytest.raises(ValueError, match=r"file\.pt"):
             kind.load(path)
     torch.save({"format": "x", "payload": Payload()}, path)
-    with pytest.raises(ValueError, match=r"file\.pt"):
+    with pytest.raises(ValueError, match=r"file\.pt.*: it holds something other than tensors"):
         kind.load(path)
+    path.write_bytes(whole)
+    content = torch.load(path, weights_only=True)
+    arguments = content["arguments"]
+    changes: list[dict[str, Any]] = [
+        {"policy": {}},
+        {"arguments": {}},
+        {"arguments": arguments | {"lr_decay": 1}},
+        {"arguments": arguments | {"net_arch": [8]}},
+        {"arguments": arguments | {"max_torque": -1.0}},
+    ]
+    for change in changes:
+        torch.save(content | change, path)
+        with pytest.raises(ValueError, match=r"file\.pt"):
+            kind.load(path)
     with pytest.raises(FileNotFoundError):
         kind.load(tmp_path / "nothing.pt")
