@@ -80,7 +80,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recipe", description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
-    add("--seeds", type=count, default=30, metavar="N", help=f"seeds from {FIRST_REPORTING_SEED} up (default: 30)")
+    add(
+        "--seeds",
+        type=count,
+        default=30,
+        metavar="N",
+        help=f"seeds from {FIRST_REPORTING_SEED} up (default: 30); a row of other seeds is replaced",
+    )
     add("--rows", nargs="+", choices=ROWS, default=ROWS, metavar="ROW", help=f"of: {'; '.join(ROWS)} (default: all)")
     add("--out", type=Path, default=DEFAULT_OUT, metavar="FOLDER", help=f"output folder (default: {DEFAULT_OUT})")
     options = parser.parse_args(arguments)

@@ -3,7 +3,8 @@
 A task is a pendulum with its A. From one labelled episode of a task, the support, five gradient steps on the action
 loss adapt the meta-parameters; the loss of the adapted policy on a second episode, the query, is differentiated through
 the five steps (second order; Finn et al. 2017). The policy is the recipe's without gates. All seeds are computed at
-once: parameters are stacked, ``(num_seeds, ...)``, and Adam acts on numbers one by one.
+once: parameters are stacked, ``(num_seeds, ...)``, and Adam acts on numbers one by one. They share one generator, for
+the amplitudes, who acts, and the minibatches, so that the row is that of all its seeds.
 """
 
 from __future__ import annotations
@@ -104,24 +105,16 @@ class SupervisedMAML:
         torch.autograd.backward(loss)
         self.optimizer.step()
 
-    def adapted(self, states: torch.Tensor, labels: torch.Tensor) -> StackedActor:
+    def adapted(self, states: torch.Tensor, labels: torch.Tensor) -> Ensemble:
         """Adapted policies: every seed's network on each of its tasks, from ``(num_seeds, tasks, rows, ...)``."""
         with torch.no_grad():
             adapt = vmap(vmap(self.adapt, in_dims=(None, 0, 0)))
             parameters = adapt({name: p.detach() for name, p in self.meta.items()}, states, labels)
-        return StackedActor(self.module, {name: p.flatten(0, 1) for name, p in parameters.items()})
+        return Ensemble(self.module, {name: p.flatten(0, 1) for name, p in parameters.items()}, {})
 
-    def unadapted(self) -> StackedActor:
+    def unadapted(self) -> Ensemble:
         """The meta-parameters' own policies."""
-        return StackedActor(self.module, {name: p.detach() for name, p in self.meta.items()})
-
-
-class StackedActor(Ensemble):
-    """`Ensemble` from stacked parameters, ``(size, ...)``."""
-
-    def __init__(self, module: Any, parameters: Parameters) -> None:
-        self.module, self.parameters, self.buffers = module, parameters, {}
-        self.size = len(next(iter(parameters.values())))
+        return Ensemble(self.module, self.meta, {})
 
 
 def run(seeds: Sequence[int], settings: Settings, on_row: Callable[[dict[str, Any]], None]) -> None:
@@ -175,7 +168,7 @@ def meta_train(
             amplitudes[:, :-1] += settings.spread * rng.uniform(-1.0, 1.0, (num_seeds, TASKS_PER_ROUND - 1))
         env = make_env(BENCHMARK_CHANNELS, amplitudes.size, amplitudes.ravel())
         expert = make_expert("feed-forward", env, {}, A)
-        learner: Ensemble = maml.unadapted()
+        learner = maml.unadapted()
         for kind, data in enumerate((supports, queries)):
             seeding = starts(seeds, [int(10 * A), i, kind], TASKS_PER_ROUND)
             played = collect(env, learner, expert, rng, mixing=0.5**i, seed=seeding)

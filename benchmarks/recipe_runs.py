@@ -1,7 +1,8 @@
 """One row of the recipe's table: a variant of the recipe over the published protocol, for many seeds at once.
 
-Seeds share nothing but the clock: each has its own policy, its own starts and its own trainer. All of them act in one
-vector environment through one batched forward pass, which is what makes 30 seeds affordable.
+Each seed has its own policy, its own starts and its own trainer. All of them act in one vector environment through one
+batched forward pass, which is what makes 30 seeds affordable. They share the generator that decides where the expert
+acts, so that a row with mixing is the row of all its seeds: run with fewer, a seed ends elsewhere.
 """
 
 from __future__ import annotations
@@ -74,13 +75,25 @@ class Variant:
 
 
 class Ensemble:
-    """Policies of one architecture that act together: each on its own share of the rows, in order."""
+    """Policies of one architecture that act together: each on its own share of the rows, in order.
 
-    def __init__(self, policies: Sequence[NeuralBatteryPolicy]) -> None:
-        parameters, self.buffers = stack_module_state(list(policies))
+    Args:
+        module: A policy of that architecture.
+        parameters: Those of all policies, stacked: ``(size, ...)``.
+        buffers: Likewise.
+    """
+
+    def __init__(
+        self, module: NeuralBatteryPolicy, parameters: Mapping[str, torch.Tensor], buffers: Mapping[str, torch.Tensor]
+    ) -> None:
+        self.module, self.buffers = module, dict(buffers)
         self.parameters = {name: parameter.detach() for name, parameter in parameters.items()}
-        self.module = copy.deepcopy(policies[0])
-        self.size = len(policies)
+        self.size = len(next(iter(self.parameters.values())))
+
+    @classmethod
+    def of(cls, policies: Sequence[NeuralBatteryPolicy]) -> Ensemble:
+        """The policies as they are now."""
+        return cls(copy.deepcopy(policies[0]), *stack_module_state(list(policies)))
 
     def predict(self, observation: Any, *_: Any, **__: Any) -> tuple[NDArray[np.float32], None]:
         """Actions for observations, as SB3's `predict`; the number of rows is a multiple of that of the policies."""
@@ -195,7 +208,7 @@ def train_phase(
     for i in range(PHASES[A] // EPISODES_PER_ROUND):
         episodes = collect(
             env,
-            Ensemble([trainer.policy for trainer in trainers]),
+            Ensemble.of([trainer.policy for trainer in trainers]),
             expert,
             np.random.default_rng([int(10 * A), i]),
             mixing=0.0 if variant.expert is None else 0.5**i,
@@ -228,17 +241,17 @@ def run(
     """
     first = next(iter(variants.values()))
     trainers = [make_trainer(first, seed) for seed in seeds]
-    untrained = evaluate(Ensemble([t.policy for t in trainers]), first.observe, len(seeds))
+    untrained = evaluate(Ensemble.of([t.policy for t in trainers]), first.observe, len(seeds))
     if first.updates:
         train_phase(first, trainers, seeds, SOURCE_A, models)
-    before = evaluate(Ensemble([t.policy for t in trainers]), first.observe, len(seeds))
+    before = evaluate(Ensemble.of([t.policy for t in trainers]), first.observe, len(seeds))
     for name, variant in variants.items():
         adapting = copy.deepcopy(trainers)
         if variant.adapt != "all":
             for trainer in adapting:
                 trainer.policy.adapt(variant.adapt)
         episodes = train_phase(variant, adapting, seeds, TARGET_A, models)
-        after = evaluate(Ensemble([t.policy for t in adapting]), variant.observe, len(seeds))
+        after = evaluate(Ensemble.of([t.policy for t in adapting]), variant.observe, len(seeds))
         gates = [gate.gate().max().item() for t in adapting for gate in t.policy.gates.values()]
         on_row(
             name,

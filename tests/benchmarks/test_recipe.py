@@ -35,7 +35,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_ensemble_acts_as_its_policies_do_one_by_one(variant: Variant) -> None:
     policies = [make_trainer(variant, seed).policy for seed in range(3)]
     rows = np.random.default_rng(0).normal(size=(6, len(variant.observe) or 2)).astype(np.float32)
-    together, _ = Ensemble(policies).predict(rows)
+    together, _ = Ensemble.of(policies).predict(rows)
     for i, policy in enumerate(policies):
         alone, _ = policy.predict(rows[2 * i : 2 * i + 2])
         np.testing.assert_allclose(together[2 * i : 2 * i + 2], alone, atol=1e-6)
@@ -93,6 +93,21 @@ def test_maml_differentiates_through_its_inner_steps() -> None:
             moved["latent_net.0.weight"].view(-1)[i] += sign * step
             ends.append(maml.query_loss(moved, data[:2], data[2:]).item())
         assert gradient.view(-1)[i].item() == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-4, abs=1e-9)
+
+
+def test_a_meta_update_follows_that_second_order_gradient() -> None:
+    maml = recipe_maml.SupervisedMAML([0], recipe_maml.Settings(inner_lr=0.5))
+    rng = torch.Generator().manual_seed(0)
+    data = [torch.randn(1, 1, 8, n, generator=rng) for n in (4, 1, 4, 1)]
+    meta = {name: p[0].detach().clone() for name, p in maml.meta.items()}
+    expected = torch.func.grad(maml.query_loss)(meta, [d[0] for d in data[:2]], [d[0] for d in data[2:]])
+    support, query = ((states[0, 0], labels[0, 0]) for states, labels in (data[:2], data[2:]))
+    first_order = torch.func.grad(maml.loss)(maml.adapt(meta, *support), *query)
+    maml.update(data[:2], data[2:])
+    for name, parameter in maml.meta.items():
+        assert parameter.grad is not None
+        torch.testing.assert_close(parameter.grad[0], expected[name], rtol=1e-4, atol=1e-6)
+        assert not torch.allclose(first_order[name], expected[name], rtol=1e-2)
 
 
 def test_a_meta_update_of_one_seed_leaves_the_others_where_they_would_be() -> None:
