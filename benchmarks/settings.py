@@ -191,11 +191,18 @@ META: dict[str, dict[str, MetaSettings]] = {
         "reptile": MetaSettings(inner_lr=0.3, episodes_per_task=4, adapt_episodes=4),
         "anil": MetaSettings(inner_lr=0.3, episodes_per_task=4, adapt_episodes=2, max_kl=0.05),
     },
-    "long": {
-        name: MetaSettings(tasks_per_iteration=5, episodes_per_task=4) for name in ("maml", "fomaml", "reptile", "anil")
-    },
+    "long": dict.fromkeys(
+        ("maml", "fomaml", "reptile", "anil"),
+        MetaSettings(
+            inner_lr=0.03,
+            tasks_per_iteration=10,
+            episodes_per_task=4,
+            adapt_episodes=2,
+            max_kl=0.05,
+        ),
+    ),
 }
-"""The meta-learners' settings, chosen by `benchmarks.tune` for a short and for a long pretraining."""
+"""The meta-learners' settings, the best of ten trials each of `benchmarks.tune`; with a long pretraining MAML's serve all."""
 
 LONG = 1000
 """Episodes from which on a pretraining is long."""
