@@ -202,7 +202,7 @@ META: dict[str, dict[str, MetaSettings]] = {
         ),
     ),
 }
-"""The meta-learners' settings, the best of ten trials each of `benchmarks.tune`; with a long pretraining MAML's serve all."""
+"""The meta-learners' settings: the best of ten trials each of `benchmarks.tune`; if it is long, MAML's serve all."""
 
 LONG = 1000
 """Episodes from which on a pretraining is long."""
