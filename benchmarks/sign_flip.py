@@ -36,9 +36,10 @@ SETTINGS: dict[str, Any] = {
     "episodes_per_task": 20,
     "gamma": 0.9,
     "gae_lambda": 0.95,
-    "outer": TRPO(max_kl=0.02),
+    # On all samples MAML collapses on seed 0, within a KL of 0.01 as well; on a fifth of them it does not.
+    "outer": TRPO(max_kl=0.02, sub_sampling_factor=5, min_samples=400),
 }
-"""Shared by all methods; chosen on seed 0."""
+"""Shared by all methods; chosen on seeds 0 and 1."""
 
 
 def task(gain: float) -> dict[str, float]:

@@ -13,13 +13,12 @@ from benchmarks.report import results_table
 
 COLUMNS = (
     "method",
-    "source task before",
     "zero-shot",
     "final [95 % CI]",
     "best training episode [95 % CI]",
+    "source task before",
     "source task afterwards [95 % CI]",
     "numbers adapted",
-    "environment steps",
 )
 README = Path(__file__).parents[1] / "README.md"
 

@@ -14,9 +14,6 @@ from nb_agents.maml.inner import Adaptation, Batch, surrogate
 from nb_agents.maml.outer import MetaData, MetaParameters, join, loss_gradient
 from nb_agents.validation import check_number
 
-_LEAST_SAMPLES = 2000
-"""The Fisher matrix is estimated on at least so many samples, or on all if there are fewer."""
-
 
 @dataclass(frozen=True)
 class TRPO:
@@ -29,8 +26,8 @@ class TRPO:
         line_search_steps: Tries of the backtracking line search.
         backtrack: Factor between tries, in (0, 1).
         sub_sampling_factor: The Fisher matrix, which only shapes the step, is estimated on one in so many samples
-            (TRPO paper, appendix C), where there are many; the gradient, and loss and KL of the line search, always
-            use all of them.
+            (TRPO paper, appendix C); the gradient, and loss and KL of the line search, always use all of them.
+        min_samples: But on no fewer than so many of a rollout, all tasks together, or on all if there are fewer.
     """
 
     max_kl: float = 0.01
@@ -39,11 +36,12 @@ class TRPO:
     line_search_steps: int = 15
     backtrack: float = 0.8
     sub_sampling_factor: int = 10
+    min_samples: int = 2000
     needs_outer_data: ClassVar[bool] = True
     uses_optimizer: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        for name in ("cg_steps", "line_search_steps", "sub_sampling_factor"):
+        for name in ("cg_steps", "line_search_steps", "sub_sampling_factor", "min_samples"):
             check_count(name, getattr(self, name))
         check_number("cg_damping", self.cg_damping, low=0.0)
         check_positive("max_kl", self.max_kl)
@@ -62,7 +60,7 @@ class TRPO:
             data.actor, adaptation.params[-1], data.outer, lambda outputs, batch: surrogate(data.actor, outputs, batch)
         )
         gradient = join(meta, adaptation.pullback(cotangents)).double()
-        fisher = MetaFisher(data.thin(self.sub_sampling_factor, _LEAST_SAMPLES), meta, self.cg_damping, adaptation)
+        fisher = MetaFisher(data.thin(self.sub_sampling_factor, self.min_samples), meta, self.cg_damping, adaptation)
         direction, residual = conjugate_gradient(fisher.product, gradient, self.cg_steps)
         curvature = torch.dot(direction, gradient - residual)  # xᵀA x without another product
         logs = {"surrogate": loss, "kl": 0.0, "line_search_tries": 0.0}
