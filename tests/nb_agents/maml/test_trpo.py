@@ -85,11 +85,21 @@ def test_without_a_gradient_nothing_moves() -> None:
         ({"line_search_steps": 0}, "line_search_steps"),
         ({"backtrack": 1.0}, "backtrack"),
         ({"sub_sampling_factor": 0}, "sub_sampling_factor"),
+        ({"min_samples": 0}, "min_samples"),
     ],
 )
 def test_bad_settings_are_named(settings: dict[str, float], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         TRPO(**settings)  # type: ignore[arg-type]
+
+
+def test_the_fisher_matrix_takes_one_sample_in_so_many_but_no_fewer_than_asked() -> None:
+    data = make_problem(1).data
+    tasks, samples = data.outer.weights.shape
+    for factor, least, each in ((2, 1, samples // 2), (samples, 3 * tasks, 3), (2, 10**6, samples)):
+        thinned = data.thin(factor, least)
+        assert thinned.outer.weights.shape == thinned.inner[0].weights.shape == (tasks, each)
+    assert data.thin(1, 1) is data
 
 
 def _collecting(problem) -> Adaptation:  # type: ignore[no-untyped-def]
