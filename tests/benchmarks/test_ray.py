@@ -86,7 +86,7 @@ def test_a_node_killed_while_its_run_is_in_flight(nodes, tmp_path, monkeypatch):
     lost = []
 
     def kill_a_node_and_let_the_runs_end():
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240  # seconds where the machine is free, far more where it is not
         while len(list(marks.iterdir())) < 2:  # one on either node
             assert time.monotonic() < deadline
             time.sleep(0.05)
