@@ -22,7 +22,7 @@ from benchmarks.method import Method, Pretrained
 from benchmarks.recorder import Recorder
 from benchmarks.settings import MetaSettings, PPOSettings
 from benchmarks.spec import EPISODE_STEPS, RunSpec
-from nb_agents.maml import MAML, TRPO, Environments, Reptile
+from nb_agents.maml import MAML, TRPO, Environments, PPOClip, Reptile
 from nb_agents.maml.tasks import Task
 from nb_gym import Context as PendulumContext
 
@@ -108,7 +108,7 @@ class MetaMethod(Method):
         """Meta-train in whole meta-iterations; a rest of the budget too small for one is left over."""
         settings, meta = _settings(spec)
         statistics = RunningMeanStd(shape=())
-        outer: dict[str, Any] = {} if issubclass(self.learner, Reptile) else {"outer": TRPO(max_kl=meta.max_kl)}
+        outer = {} if issubclass(self.learner, Reptile) else _outer(settings, meta)
 
         def draw(rng: np.random.Generator, n: int) -> list[Task]:
             return [
@@ -187,3 +187,11 @@ def _settings(spec: RunSpec) -> tuple[PPOSettings, MetaSettings]:
     if not isinstance(spec.settings, PPOSettings) or spec.meta is None:
         raise ValueError(f"method {spec.method} must come with PPO's settings and its own, `meta`; got {spec}")
     return spec.settings, spec.meta
+
+
+def _outer(settings: PPOSettings, meta: MetaSettings) -> dict[str, Any]:
+    """The outer update, and what it needs of the algorithm."""
+    if meta.outer == "trpo":
+        return {"outer": TRPO(max_kl=meta.max_kl)}
+    update = PPOClip(n_epochs=meta.n_epochs, clip_range=settings.clip_range)
+    return {"outer": update, "learning_rate": meta.learning_rate}

@@ -173,7 +173,10 @@ class MetaSettings:
         tasks_per_iteration: tasks of a meta-iteration.
         episodes_per_task: episodes of each task for each gradient step of the pretraining.
         adapt_episodes: episodes for each gradient step of the transfer.
-        max_kl: trust region of the outer update (Reptile has none).
+        outer: the outer update, a key of `OUTER_UPDATES`; Reptile has its own.
+        max_kl: TRPO's trust region.
+        n_epochs: PPO's gradient steps of a meta-iteration.
+        learning_rate: their step size.
     """
 
     inner_steps: int = 5
@@ -181,7 +184,17 @@ class MetaSettings:
     tasks_per_iteration: int = 1
     episodes_per_task: int = 1
     adapt_episodes: int = 2
+    outer: str = "trpo"
     max_kl: float = 0.02
+    n_epochs: int = 10
+    learning_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if self.outer not in OUTER_UPDATES:
+            raise ValueError(f"outer must be one of {', '.join(OUTER_UPDATES)}; got {self.outer!r}")
+
+
+OUTER_UPDATES = ("trpo", "ppo")
 
 
 META: dict[str, dict[str, MetaSettings]] = {

@@ -124,11 +124,10 @@ def _draw_sac(rng: np.random.Generator) -> SACSettings:
     )
 
 
-def _draw_meta(rng: np.random.Generator, inner_steps: int, iteration: Sequence[tuple[int, int]]) -> MetaSettings:
+def _draw_trpo(rng: np.random.Generator, iteration: Sequence[tuple[int, int]]) -> MetaSettings:
     """One point of a meta-learner's space; `iteration` holds choices of tasks and episodes of each."""
     tasks, episodes = rng.choice(iteration)
     return MetaSettings(
-        inner_steps=inner_steps,
         inner_lr=float(rng.choice([0.01, 0.03, 0.1, 0.3])),
         tasks_per_iteration=int(tasks),
         episodes_per_task=int(episodes),
@@ -137,11 +136,33 @@ def _draw_meta(rng: np.random.Generator, inner_steps: int, iteration: Sequence[t
     )
 
 
-_BUDGETS: dict[str, tuple[list[tuple[int, int]], dict[str, Any]]] = {
-    "short": ([(1, 1), (1, 2), (1, 4)], {}),
-    "long": ([(5, 2), (5, 4), (10, 4)], {"pretrain_episodes": 5_000, "source": {"A": (1.0, 1.5)}}),
+def _draw_clip(rng: np.random.Generator, iteration: Sequence[tuple[int, int]]) -> MetaSettings:
+    """The same with PPO's outer update, which takes many small steps and so does with smaller iterations."""
+    tasks, episodes = rng.choice(iteration)
+    return MetaSettings(
+        outer="ppo",
+        inner_lr=float(rng.choice([0.01, 0.03, 0.1, 0.3])),
+        tasks_per_iteration=int(tasks),
+        episodes_per_task=int(episodes),
+        adapt_episodes=int(rng.choice([1, 2, 4])),
+        n_epochs=int(rng.choice([5, 10, 20])),
+        learning_rate=float(rng.choice([3e-4, 1e-3, 3e-3])),
+    )
+
+
+_BUDGETS: dict[str, dict[str, Any]] = {
+    "short": {},
+    "long": {"pretrain_episodes": 5_000, "source": {"A": (1.0, 1.5)}},
 }
-"""For a short and a long pretraining: tasks and episodes of a meta-iteration, and the specification's fields."""
+"""Fields of the specification for a short and a long pretraining."""
+
+_SPACES: dict[tuple[str, str], Callable[[np.random.Generator], MetaSettings]] = {
+    ("trpo", "short"): partial(_draw_trpo, iteration=[(1, 1), (1, 2), (1, 4)]),
+    ("trpo", "long"): partial(_draw_trpo, iteration=[(5, 2), (5, 4), (10, 4)]),
+    ("ppo", "short"): partial(_draw_clip, iteration=[(1, 1), (1, 2), (1, 4)]),
+    ("ppo", "long"): partial(_draw_clip, iteration=[(5, 2), (10, 1), (10, 2), (10, 4)]),
+}
+"""By the outer update and the budget; Reptile, which has its own update, is searched for in the first two."""
 
 _BOTH = ("nb-pro", "fine-tune")  # an algorithm's settings are shared, so a gated and a plain method score them together
 
@@ -149,13 +170,14 @@ SEARCHES: dict[str, Search] = {
     "ppo": Search(methods=_BOTH, draw=_draw_ppo, options={"algo": "ppo"}, max_updates=MAX_UPDATES["ppo"]),
     "sac": Search(methods=_BOTH, draw=_draw_sac, options={"algo": "sac"}, max_updates=MAX_UPDATES["sac"]),
 } | {
-    f"{method}-{budget}": Search(
-        methods=(method,), draw=partial(_draw_meta, inner_steps=5, iteration=iteration), options=options
+    f"{method}-{budget}" if method == "reptile" else f"{method}-{outer}-{budget}": Search(
+        methods=(method,), draw=draw, options=_BUDGETS[budget]
     )
     for method in META["short"]
-    for budget, (iteration, options) in _BUDGETS.items()
+    for (outer, budget), draw in _SPACES.items()
+    if (method, outer) != ("reptile", "ppo")
 }
-"""By the names on the command line: an algorithm, or a meta-learner with a short or a long pretraining."""
+"""By the names on the command line: an algorithm, or a meta-learner with its outer update and budget."""
 
 
 def evaluate(search: Search, trial: int, num_seeds: int, parallel: joblib.Parallel) -> dict[str, Any]:
