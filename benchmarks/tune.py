@@ -24,7 +24,7 @@ from benchmarks.arguments import count
 from benchmarks.environments import NUM_STARTS
 from benchmarks.experiment import execute
 from benchmarks.methods import specify
-from benchmarks.settings import META, AlgorithmSettings, MetaSettings, PPOSettings, SACSettings
+from benchmarks.settings import AlgorithmSettings, MetaSettings, PPOSettings, SACSettings
 from benchmarks.spec import EPISODE_STEPS, FIRST_REPORTING_SEED, PROTOCOL, RunSpec
 from benchmarks.statistics import interquartile_mean
 from benchmarks.summary import summarise
@@ -162,7 +162,7 @@ _SPACES: dict[tuple[str, str], Callable[[np.random.Generator], MetaSettings]] = 
     ("ppo", "short"): partial(_draw_clip, iteration=[(1, 1), (1, 2), (1, 4)]),
     ("ppo", "long"): partial(_draw_clip, iteration=[(5, 2), (10, 1), (10, 2), (10, 4)]),
 }
-"""By the outer update and the budget; Reptile, which has its own update, is searched for in the first two."""
+"""By the outer update and the budget; Reptile, which has its own update, shares TRPO's."""
 
 _BOTH = ("nb-pro", "fine-tune")  # an algorithm's settings are shared, so a gated and a plain method score them together
 
@@ -170,14 +170,15 @@ SEARCHES: dict[str, Search] = {
     "ppo": Search(methods=_BOTH, draw=_draw_ppo, options={"algo": "ppo"}, max_updates=MAX_UPDATES["ppo"]),
     "sac": Search(methods=_BOTH, draw=_draw_sac, options={"algo": "sac"}, max_updates=MAX_UPDATES["sac"]),
 } | {
-    f"{method}-{budget}" if method == "reptile" else f"{method}-{outer}-{budget}": Search(
-        methods=(method,), draw=draw, options=_BUDGETS[budget]
-    )
-    for method in META["short"]
+    f"{method}-{outer}-{budget}": Search(methods=(method,), draw=draw, options=_BUDGETS[budget])
     for (outer, budget), draw in _SPACES.items()
-    if (method, outer) != ("reptile", "ppo")
+    for method in ("maml", "fomaml", "anil")
 }
-"""By the names on the command line: an algorithm, or a meta-learner with its outer update and budget."""
+SEARCHES |= {
+    f"reptile-{budget}": Search(methods=("reptile",), draw=_SPACES["trpo", budget], options=_BUDGETS[budget])
+    for budget in _BUDGETS
+}
+"""By the names on the command line: an algorithm, or a meta-learner, its outer update and its budget."""
 
 
 def evaluate(search: Search, trial: int, num_seeds: int, parallel: joblib.Parallel) -> dict[str, Any]:
