@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+SPEED  := benchmarks/out/throughput
 # One torch thread a process: the networks are small, and the workers would fight over the cores.
 export OMP_NUM_THREADS := 1
 
@@ -27,9 +28,12 @@ lint: $(VENV)/.dev ## ruff: style and formatting
 type: $(VENV)/.test $(VENV)/.dev ## mypy --strict
 	$(BIN)/mypy
 
-throughput: $(VENV)/.bench $(VENV)/.peers ## environment and training speed beside EnvPool, gymnax and Gymnasium
-	$(BIN)/python -m benchmarks.throughput $(ARGS)
-	$(BIN)/python -m benchmarks.learning_speed
+throughput: $(VENV)/.bench $(VENV)/.peers ## speed of environments, gates and k-sets beside their peers (MAML's: python -m benchmarks.maml_speed --peers DIR)
+	@mkdir -p $(SPEED)
+	$(BIN)/python -m benchmarks.throughput --json $(SPEED)/throughput.json $(ARGS)
+	$(BIN)/python -m benchmarks.learning_speed --json $(SPEED)/learning_speed.json
+	$(BIN)/python -m benchmarks.battery_speed --json $(SPEED)/battery_speed.json
+	$(BIN)/python -m benchmarks.report $(SPEED)
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info

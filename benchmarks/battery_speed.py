@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -110,6 +112,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--rounds", type=count, default=50, help="samples of each time (default: %(default)s)")
     parser.add_argument("--json", type=output_file, metavar="PATH", help="also write the figures to this file")
+    argv = sys.argv[1:] if argv is None else argv
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
     table = Table(title=f"Medians in µs; batch {options.batch}")
@@ -133,7 +136,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         figures.append({"policy": name, "microseconds": summaries, "ratio": ratio})
     Console().print(table)
     if options.json is not None:
-        write_measurement(options.json, batch=options.batch, rounds=options.rounds, policies=figures)
+        command = shlex.join(["python", "-m", "benchmarks.battery_speed", *argv])
+        write_measurement(options.json, command=command, batch=options.batch, rounds=options.rounds, policies=figures)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ All figures are ratios of wall times within pairs of runs.
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -92,6 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--algorithms", nargs="+", choices=ALGORITHMS, default=list(ALGORITHMS), metavar="NAME")
     parser.add_argument("--json", type=output_file, metavar="PATH", help="also write the figures to this file")
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     table = Table(title=f"wall time over that of MlpPolicy, {options.pairs} pairs")
@@ -108,7 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             figures.append(row | {"ratio": summary, "ratios": ratios.tolist()})
     Console().print(table)
     if options.json is not None:
-        write_measurement(options.json, comparisons=figures)
+        command = shlex.join(["python", "-m", "benchmarks.learning_speed", *arguments])
+        write_measurement(options.json, command=command, comparisons=figures)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import shlex
+import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -244,11 +246,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
                         help=f"comparisons to make, of: {', '.join(COMPARISONS)} (default: all)")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="3 rounds instead of 11")
     parser.add_argument("--json", type=output_file, metavar="PATH", help="also write the figures to this file")
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(arguments)
     outcomes = [measure(COMPARISONS[name](), rounds=3 if options.quick else 11) for name in options.only]
     Console().print(table(outcomes))
     if options.json is not None:
-        write_measurement(options.json, comparisons=[outcome.as_json() for outcome in outcomes])
+        command = shlex.join(["python", "-m", "benchmarks.throughput", *arguments])
+        write_measurement(options.json, command=command, comparisons=[outcome.as_json() for outcome in outcomes])
 
 
 if __name__ == "__main__":

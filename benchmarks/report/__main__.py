@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.report.folders import read_folder
+from benchmarks.report import speed
+from benchmarks.report.folders import Job, Skipped, read_folder
 from benchmarks.report.page import html_page, make_section
 from nb_agents.files import write_atomically
 
@@ -15,8 +16,9 @@ DEFAULT = Path("benchmarks/results")
 
 DESCRIPTION = """\
 Make tables and figures from run files: index.html, one page that needs nothing
-else, and table.md in the folder of each job. The same run files give the same
-bytes. What cannot be reported is named on the page and here, and left as it is.
+else, and table.md in the folder of each job; and throughput.md where the folder
+holds measured speeds. The same files give the same bytes. What cannot be
+reported is named on the page and here, and left as it is.
 """
 
 
@@ -38,19 +40,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         jobs, skipped = read_folder(folder)
     except NotADirectoryError as error:
         parser.error(str(error))
+    speeds = speed.read_speed(folder)
+    if isinstance(speeds, Skipped):
+        skipped.append(speeds)
     for each in skipped:
         print(f"left out: {each.name} {each.reason}", file=sys.stderr)
-    if not jobs:
+    if not (jobs or isinstance(speeds, Job)):
         parser.error(f"{folder} holds no job that can be reported")
     sections = [make_section(job) for job in jobs]
+    texts = {section.job.folder / "table.md": section.markdown for section in sections}
+    if isinstance(speeds, Job):
+        sections.append(make_section(speeds))
+        texts[folder / f"{speed.NAME}.md"] = speed.markdown(speeds)
     page = html_page(sections, skipped)
     # All is made before the first file is replaced.
     for section in sections:
         for each in section.job.skipped:
             print(f"left out: {section.job.name}/{each.name} {each.reason}", file=sys.stderr)
-        write_atomically(section.job.folder / "table.md", section.markdown.encode())
-    write_atomically(folder / "index.html", page.encode())
-    print(f"Written: {folder / 'index.html'}, and table.md for {', '.join(section.job.name for section in sections)}.")
+    texts[folder / "index.html"] = page
+    for path, text in texts.items():
+        write_atomically(path, text.encode())
+    print(f"Written: {', '.join(map(str, reversed(texts)))}.")
     return 0
 
 

@@ -123,7 +123,8 @@ def _section(section: Section) -> str:
         parts.append("<p>Left out of this folder:</p>\n" + _list(section.job.skipped))
     parts.append("<h3>Tables</h3>")
     parts += [_table(table, _table_id(name, i)) for i, table in enumerate(section.tables)]
-    parts.append("<h3>Figures</h3>")
+    if section.pictures:
+        parts.append("<h3>Figures</h3>")
     made = f'<span class="made">{inline_html(section.caption)}</span>'
     parts += [_figure(picture, _picture_id(name, i), made) for i, picture in enumerate(section.pictures)]
     return "\n".join([*parts, "</section>"])

@@ -41,6 +41,8 @@ def test_figures_are_printed_and_written(
     assert set(first["microseconds"]) | {"ratio"} == set(battery_speed.COLUMNS)
     assert first["microseconds"]["apply"] == first["ratio"] == {"median": 2.0, "min": 1.0, "max": 6.0}
     assert figures["machine"]["cpu"]
+    command = f"python -m benchmarks.battery_speed --rounds 3 --batch 4 --json {tmp_path / 'figures.json'}"
+    assert figures["command"] == command
 
 
 @pytest.mark.parametrize("arguments", [["--rounds", "0"], ["--batch", "x"], ["--json", "missing/x.json"]])

@@ -74,6 +74,9 @@ def test_the_cost_of_gates_is_written(
     assert (learn["algorithm"], learn["call"], learn["policy"]) == ("PPO", "learn", "NB")
     assert learn["ratio"] == {"median": 1.1, "min": 1.0, "max": 1.2}
     assert len(predict["ratios"]) == 15
+    path = tmp_path / "figures.json"
+    command = f"python -m benchmarks.learning_speed --pairs 3 --algorithms PPO --json {path}"
+    assert figures["command"] == command
     assert figures["machine"]["cpu"]
 
 
@@ -94,3 +97,4 @@ def test_figures_are_printed_and_written(
     }
     assert figures["machine"]["cores"] >= 1
     assert "gymnasium" in figures["versions"]
+    assert figures["command"] == f"python -m benchmarks.throughput --quick --json {tmp_path / 'figures.json'}"

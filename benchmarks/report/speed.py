@@ -1,0 +1,125 @@
+"""What the report shows of speed: the files that the four scripts wrote, as tables of one form.
+
+Read are `throughput.json` (environments), `learning_speed*.json` (gates), `battery_speed.json` (k-sets) and
+`maml_speed.json` in a results folder. Nothing is measured here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.report.folders import Job, Skipped
+from benchmarks.report.questions import Question
+from benchmarks.report.speed_tables import Measurement, battery_tables, environment_tables, gate_tables, maml_tables
+from benchmarks.report.tables import Table, markdown_page
+
+NAME = "throughput"
+"""Of the section's anchor, and of the Markdown file beside the measurements."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the section.
+
+    Attributes:
+        files: their names, as a pattern.
+        command: what writes such a file.
+        tables: made from the files of this part; raises what `DAMAGE` names if they are not of its form.
+    """
+
+    files: str
+    command: str
+    tables: Callable[[Sequence[Measurement]], list[Table]]
+
+
+PARTS = (
+    Part("throughput.json", "python -m benchmarks.throughput --json throughput.json", environment_tables),
+    Part("learning_speed*.json", "python -m benchmarks.learning_speed --json learning_speed.json", gate_tables),
+    Part("battery_speed.json", "python -m benchmarks.battery_speed --json battery_speed.json", battery_tables),
+    Part("maml_speed.json", "python -m benchmarks.maml_speed --peers DIR --out maml_speed.json", maml_tables),
+)
+
+DAMAGE = (ArithmeticError, AttributeError, IndexError, KeyError, OSError, TypeError, ValueError)
+
+EARLIER = {
+    "learning_speed.json": "python -m benchmarks.learning_speed --pairs 7 --json learning_speed.json",
+    "learning_speed_ppo.json": (
+        "python -m benchmarks.learning_speed --algorithms PPO --pairs 9 --json learning_speed_ppo.json"
+    ),
+}
+"""Commands other than `Part.command` of files that were written before the scripts recorded theirs."""
+
+
+def read_speed(folder: Path) -> Job | Skipped | None:
+    """The measurements in a results folder, as a job of the report; None where there is no file of any part."""
+    found = {part: sorted(folder.glob(part.files)) for part in PARTS}
+    if not any(found.values()):
+        return None
+    read: list[tuple[Part, Sequence[Measurement]]] = []
+    skipped: list[Skipped] = []
+    for part, paths in found.items():
+        measured: list[Measurement] = []
+        for path in paths:
+            each = _read_file(path, part, measured)
+            if isinstance(each, Skipped):
+                skipped.append(each)
+            else:
+                measured.append(each)
+        if not paths:
+            skipped.append(Skipped(part.files.replace("*", ""), f"is missing; `{part.command}` writes it"))
+        if measured:
+            read.append((part, measured))
+    if not read:
+        reasons = "; ".join(f"{each.name} {each.reason}" for each in skipped)
+        return Skipped(NAME, f"no measurement can be reported ({reasons})")
+    return Job(folder, NAME, QUESTION, "", read, skipped)
+
+
+def _read_file(path: Path, part: Part, others: Sequence[Measurement]) -> Measurement | Skipped:
+    """A file of a part, which has to agree with the others in what the figures depend on."""
+    try:
+        data = json.loads(path.read_bytes())
+        command = data.get("command", EARLIER.get(path.name, part.command))
+        measurement = Measurement(path.name, command, data)
+        part.tables([measurement])
+    except DAMAGE as error:
+        text = f"{type(error).__name__}: {error}".replace(str(path), "it")
+        return Skipped(path.name, f"is damaged, or none of `{part.command}` ({text})")
+    for first in others[:1]:
+        differing = [name for name in ("commit", "machine", "versions") if data.get(name) != first.data.get(name)]
+        if differing:
+            return Skipped(path.name, f"differs from {first.name} in {', '.join(differing)}, so they are not pooled")
+    return measurement
+
+
+def tables(runs: Sequence[tuple[Part, Sequence[Measurement]]]) -> list[Table]:
+    """All tables."""
+    return [table for part, measured in runs for table in part.tables(measured)]
+
+
+def caption(runs: Sequence[tuple[Part, Sequence[Measurement]]], _command: str = "") -> str:
+    """How the figures are to be read, and which targets they miss."""
+    rows = [(table.title, row) for table in tables(runs) for row in table.rows if row[-1]]
+    missed = [f"{title.partition(':')[0]}, {row[0]} ({row[3]}, {row[5]})" for title, row in rows if row[-1] == "no"]
+    return (
+        "Ratios are medians of those within interleaved rounds, with the least and the greatest; a target is reached if"
+        f" the median reaches it. Reached: {len(rows) - len(missed)} of {len(rows)} targets."
+        + (f" Missed: {'; '.join(missed)}." if missed else "")
+    )
+
+
+def markdown(job: Job) -> str:
+    """The contents of `throughput.md`."""
+    left_out = [f"Left out: {'; '.join(f'`{each.name}` {each.reason}' for each in job.skipped)}."]
+    return markdown_page(tables(job.runs), caption(job.runs), *(left_out if job.skipped else []))
+
+
+QUESTION = Question(
+    title="Throughput: environments, gates, k-sets and MAML beside their peers",
+    tables=tables,
+    figures=lambda runs: [],
+    caption=caption,
+)
