@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from benchmarks.methods import METHODS
-from benchmarks.records import Run
+from benchmarks.records import FinishedRun, Run
 from benchmarks.spec import RunSpec, Source
 from benchmarks.statistics import Estimate
 
@@ -59,15 +60,23 @@ def describe_budget(spec: RunSpec) -> str:
     return f"{spec.pretrain_episodes} + {spec.transfer_episodes} episodes of 1,000 physics steps"
 
 
-def caption(runs: Sequence[Run], command: str) -> str:
-    """What a reader has to know to make the tables and figures again: seeds, budget, command, code."""
+def caption(runs: Sequence[FinishedRun[Any, Any]], command: str, *, budget: str = "", route: str = "") -> str:
+    """What a reader has to know to make the tables and figures again: seeds, budget, command, code.
+
+    Args:
+        runs: at least one.
+        command: what made them.
+        budget: in words, where `describe_budget` does not tell all of it.
+        route: from where to where, where the runs have more than one target.
+    """
     spec = runs[0].spec
+    route = route or f"{describe_context(spec.source)} → {describe_context(spec.target)}"
     seeds = sorted({run.spec.seed for run in runs})
     commits = sorted({run.commit or "no commit" for run in runs})
     intervals = " and 95 % bootstrap intervals" if len(seeds) >= FEWEST_SEEDS else ""
     return (
         f"Interquartile means{intervals} over {describe_seeds(seeds)}; {spec.algo.upper()};"
-        f" {describe_budget(spec)}; {describe_context(spec.source)} → {describe_context(spec.target)}."
+        f" {budget or describe_budget(spec)}; {route}."
         f" Made by `{command}` at {', '.join(commits)}."
     )
 

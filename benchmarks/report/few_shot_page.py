@@ -1,0 +1,138 @@
+"""What the report shows of a few-shot job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.anchors import reference_returns
+from benchmarks.few_shot_scores import SHOTS, by_target, k_shot, scores
+from benchmarks.records import Run
+from benchmarks.report import wording
+from benchmarks.report.tables import Table
+from benchmarks.report.wording import (
+    FEWEST_SEEDS,
+    by_method,
+    conditions,
+    describe_budget,
+    describe_context,
+    interval,
+    number,
+)
+from benchmarks.statistics import Estimate, iqm, paired_difference
+
+BASELINE = "fine-tune"
+"""The method that the others are compared with, seed by seed and target by target."""
+
+ANSWERS = (5, 25)
+"""Episodes of adaptation of which the answer tells."""
+
+Scores = Mapping[str, Mapping[int, NDArray[np.float64]]]
+
+
+def tables(runs: Sequence[Run]) -> list[Table]:
+    """All targets taken together, the difference to fine-tuning, and one table for each target."""
+    shots = [shot for shot in SHOTS if shot <= runs[0].spec.transfer_episodes]
+    columns = ["method", *(f"{shot}" for shot in shots), "seeds"]
+    found = scores(runs)
+    note = (
+        "Return of the deterministic policy over fixed starts, normalised target by target: 0 is no torque, 1 the drive"
+        " cancelled + PD. Interquartile mean over seeds and targets, the bootstrap within each target; a seed counts"
+        f" where its method has run all targets. {missing(runs)}{conditions(runs)}"
+    )
+    parts = [
+        Table("Normalised score after so many episodes, all targets", columns, _overall(found, shots), note),
+        Table(
+            f"Difference of the normalised score to `{BASELINE}`, seed by seed and target by target",
+            columns,
+            _differences(found, shots),
+            f"Interquartile mean of the differences; positive where the method is better than `{BASELINE}`.",
+        ),
+    ]
+    for target, group in by_target(runs).items():
+        rows = [
+            [f"`{name}`", *_cells(np.array([k_shot(run) for run in each]), shots), str(len(each))]
+            for name, each in by_method(group).items()
+        ]
+        references = reference_returns(group[0].spec.target)
+        rows += [[f"*{name}*", number(score), *[""] * len(shots)] for name, score in references.items()]
+        parts.append(Table(f"Return after so many episodes, {target}", columns, rows))
+    return [table for table in parts if table.rows]
+
+
+def missing(runs: Sequence[Run]) -> str:
+    """Which targets some methods lack on all seeds; empty where none does, else it ends in a space."""
+    groups = by_target(runs)
+    lacking = {
+        name: [target for target, group in groups.items() if name not in {run.spec.method for run in group}]
+        for name in by_method(runs)
+    }
+    parts = [f"`{name}` ({'; '.join(targets)})" for name, targets in lacking.items() if targets]
+    return f"Left out, for want of targets: {', '.join(parts)}. " if parts else ""
+
+
+def _overall(found: Scores, shots: Sequence[int]) -> list[list[str]]:
+    rows = []
+    for name, of_method in found.items():
+        each = np.array(list(of_method.values()))
+        rows.append([f"`{name}`", *_cells(each, shots, digits=3), str(len(each))])
+    return rows
+
+
+def _differences(found: Scores, shots: Sequence[int]) -> list[list[str]]:
+    rows = []
+    for name in found:
+        if name == BASELINE or not (estimates := differences(found, name, shots)):
+            continue
+        num_seeds = len(found[name].keys() & found[BASELINE].keys())
+        cells = [interval(each, num_seeds, signed=True, digits=3) for each in estimates]
+        rows.append([f"`{name}`", *cells, str(num_seeds)])
+    return rows
+
+
+def differences(found: Scores, name: str, shots: Sequence[int]) -> list[Estimate]:
+    """How far a method's score is above `BASELINE`'s, on the seeds that both have; empty where there is none."""
+    both = [seed for seed in found[name] if seed in found.get(BASELINE, {})]
+    if not both:
+        return []
+    ours, theirs = (np.array([found[each][seed] for seed in both]) for each in (name, BASELINE))
+    return [paired_difference(ours[..., shot], theirs[..., shot], np.random.default_rng(0)) for shot in shots]
+
+
+def _cells(each: NDArray[np.float64], shots: Sequence[int], digits: int = 1) -> list[str]:
+    """Of returns or scores `(num_runs, ..., transfer_episodes + 1)`."""
+    return [interval(iqm(each[..., shot], np.random.default_rng(0)), len(each), digits=digits) for shot in shots]
+
+
+def answer(runs: Sequence[Run]) -> str:
+    """Which methods score above or below `BASELINE`; empty where no interval tells."""
+    found, num_targets = scores(runs), len(by_target(runs))
+    sentences = []
+    for shot in (shot for shot in ANSWERS if shot <= runs[0].spec.transfer_episodes):
+        sides: dict[str, list[str]] = {"above": [], "below": []}
+        for name in found:
+            if name == BASELINE or len(found[name].keys() & found.get(BASELINE, {}).keys()) < FEWEST_SEEDS:
+                continue
+            (estimate,) = differences(found, name, [shot])
+            if estimate.excludes(0.0):
+                sides["above" if estimate.low > 0 else "below"].append(f"`{name}`")
+        told = [f"{', '.join(names)} {side} `{BASELINE}`" for side, names in sides.items() if names]
+        if told:
+            sentences.append(
+                f"After {shot} episodes of adaptation, over {num_targets} changes of the pendulum: {'; '.join(told)} in"
+                " normalised score (each by a 95 % interval of the paired difference that excludes zero)."
+            )
+    return " ".join(sentences)
+
+
+def caption(runs: Sequence[Run], command: str) -> str:
+    """Seeds, budget, targets and command."""
+    spec, targets = runs[0].spec, list(by_target(runs))
+    return wording.caption(
+        runs,
+        command,
+        budget=f"{describe_budget(spec)}, an update after each of the {spec.transfer_episodes}",
+        route=f"{describe_context(spec.source)} → {'; '.join(targets)}",
+    )
