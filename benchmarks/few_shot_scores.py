@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from benchmarks.anchors import normalise, reference_returns
 from benchmarks.records import Run
 from benchmarks.report.wording import by_method, describe_context
 from benchmarks.spec import EPISODE_STEPS, Context, RunSpec
+from benchmarks.statistics import interquartile_mean
 
 SHOTS = (0, 1, 2, 5, 10, 25)
 """Episodes of adaptation after which the tables tell the return."""
@@ -55,6 +56,21 @@ def scores(runs: Sequence[Run]) -> dict[str, dict[int, NDArray[np.float64]]]:
         for name, group in by_method(runs).items()
     }
     return {name: of_method for name, of_method in whole.items() if of_method}
+
+
+def over_targets(of_seeds: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """One number per seed and episode: the interquartile mean over the targets.
+
+    The targets of a seed share a pretraining, so that only seeds are independent of each other: they alone can be
+    resampled.
+
+    Args:
+        of_seeds: scores or their differences, of the shape `(num_targets, transfer_episodes + 1)` each.
+
+    Returns:
+        Shape `(num_runs, transfer_episodes + 1)`.
+    """
+    return interquartile_mean(np.array(list(of_seeds)), axis=1)
 
 
 def by_target(runs: Sequence[Run]) -> dict[str, list[Run]]:

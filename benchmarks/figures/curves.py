@@ -37,7 +37,7 @@ LEGEND = "Dotted: reference controllers over the same starts, and the best train
 
 
 class Line(NamedTuple):
-    """A method's line: x `(num_points,)`, scores `(num_runs, num_points)` or `(num_runs, num_tasks, num_points)`."""
+    """A method's line: x of the shape `(num_points,)` and scores of the shape `(num_runs, num_points)`."""
 
     x: ArrayLike
     scores: NDArray[np.float64]
@@ -111,11 +111,11 @@ def draw_lines(lines: Mapping[str, Line], *, columns: int = 2) -> tuple[Figure, 
 
 
 def band(scores: NDArray[np.float64]) -> tuple[list[float], list[float]] | None:
-    """Pointwise 95 % interval of a line's scores; None with less than `FEWEST_SEEDS` runs."""
+    """Pointwise 95 % interval of `(num_runs, num_points)`; None with less than `FEWEST_SEEDS` runs."""
     if len(scores) < FEWEST_SEEDS:
         return None
     rng = np.random.default_rng(0)
-    points = [iqm(column, rng, num_resamples=500) for column in np.moveaxis(scores, -1, 0)]
+    points = [iqm(column, rng, num_resamples=500) for column in scores.T]
     return [point.low for point in points], [point.high for point in points]
 
 
@@ -124,7 +124,7 @@ def draw_line(
 ) -> None:
     """Draw a method's interquartile means with markers, and its band if there is one; the style is the method's own."""
     colour, dashes, marker = style or STYLES[name]
-    middle = interquartile_mean(line.scores.reshape(-1, line.scores.shape[-1]), axis=0)
+    middle = interquartile_mean(line.scores, axis=0)
     axes.plot(
         line.x, middle, color=colour, linestyle=dashes, label=name, linewidth=1.7,
         marker=marker, markersize=4.0, markevery=max(1, len(middle) // 6),

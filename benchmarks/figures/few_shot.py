@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.anchors import BEST, WORST, reference_returns
-from benchmarks.few_shot_scores import by_target, k_shot, scores
+from benchmarks.few_shot_scores import by_target, k_shot, over_targets, scores
 from benchmarks.figures.curves import Line, band, draw_line, draw_lines
 from benchmarks.figures.style import STYLES, Picture, listed, panel_grid, scale_returns, scale_scores, svg, tidy
 from benchmarks.records import Run
@@ -54,8 +54,8 @@ def few_shot_pictures(runs: Sequence[Run]) -> list[Picture]:
             "Interquartile mean of the normalised score over all targets, on an axis that is logarithmic away from 1,"
             f" against episodes of adaptation, a line for each of {names}, with a band for its interval. The tables"
             " hold the values.",
-            "Lines: interquartile means over seeds and targets; bands: pointwise 95 % intervals. 0 is no torque, 1 the"
-            " drive cancelled + PD; the axis is even near 1 and logarithmic away from it.",
+            "Lines: interquartile means, over the targets and then over the seeds; bands: pointwise 95 % intervals. 0"
+            " is no torque, 1 the drive cancelled + PD; the axis is even near 1 and logarithmic away from it.",
             svg(draw_overall(runs)),
         )
         pictures.insert(0, first)
@@ -64,9 +64,9 @@ def few_shot_pictures(runs: Sequence[Run]) -> list[Picture]:
 
 def draw_overall(runs: Sequence[Run]) -> Figure:
     """Normalised score over all targets, the methods grouped into panels."""
-    found = {name: np.array(list(each.values())) for name, each in scores(runs).items()}
     shots = np.arange(runs[0].spec.transfer_episodes + 1)
-    figure, grid = draw_lines({name: Line(shots, each) for name, each in found.items()})
+    lines = {name: Line(shots, over_targets(each.values())) for name, each in scores(runs).items()}
+    figure, grid = draw_lines(lines)
     for axes in grid:
         scale_scores(axes)
         axes.set_xlim(0, shots[-1])

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.anchors import reference_returns
-from benchmarks.few_shot_scores import SHOTS, by_target, k_shot, scores
+from benchmarks.few_shot_scores import SHOTS, by_target, k_shot, over_targets, scores
 from benchmarks.records import Run
 from benchmarks.report import wording
 from benchmarks.report.tables import Table
@@ -21,7 +21,7 @@ from benchmarks.report.wording import (
     interval,
     number,
 )
-from benchmarks.statistics import Estimate, iqm, paired_difference
+from benchmarks.statistics import Estimate, iqm
 
 BASELINE = "fine-tune"
 """The method that the others are compared with, seed by seed and target by target."""
@@ -39,8 +39,10 @@ def tables(runs: Sequence[Run]) -> list[Table]:
     found = scores(runs)
     note = (
         "Return of the deterministic policy over fixed starts, normalised target by target: 0 is no torque, 1 the drive"
-        " cancelled + PD. Interquartile mean over seeds and targets, the bootstrap within each target; a seed counts"
-        f" where its method has run all targets. {missing(runs)}{conditions(runs)}"
+        " cancelled + PD. Of each seed the interquartile mean over the targets, which leaves out the easiest and the"
+        " hardest of them; of these the interquartile mean over the seeds. Seeds alone are resampled for the intervals,"
+        " as the targets of one seed share a pretraining. A seed counts where its method has run all targets."
+        f" {missing(runs)}{conditions(runs)}"
     )
     parts = [
         Table("Normalised score after so many episodes, all targets", columns, _overall(found, shots), note),
@@ -48,7 +50,7 @@ def tables(runs: Sequence[Run]) -> list[Table]:
             f"Difference of the normalised score to `{BASELINE}`, seed by seed and target by target",
             columns,
             _differences(found, shots),
-            f"Interquartile mean of the differences; positive where the method is better than `{BASELINE}`.",
+            f"Positive where the method is better than `{BASELINE}`; averaged as above.",
         ),
     ]
     for target, group in by_target(runs).items():
@@ -76,7 +78,7 @@ def missing(runs: Sequence[Run]) -> str:
 def _overall(found: Scores, shots: Sequence[int]) -> list[list[str]]:
     rows = []
     for name, of_method in found.items():
-        each = np.array(list(of_method.values()))
+        each = over_targets(of_method.values())
         rows.append([f"`{name}`", *_cells(each, shots, digits=3), str(len(each))])
     return rows
 
@@ -97,13 +99,13 @@ def differences(found: Scores, name: str, shots: Sequence[int]) -> list[Estimate
     both = [seed for seed in found[name] if seed in found.get(BASELINE, {})]
     if not both:
         return []
-    ours, theirs = (np.array([found[each][seed] for seed in both]) for each in (name, BASELINE))
-    return [paired_difference(ours[..., shot], theirs[..., shot], np.random.default_rng(0)) for shot in shots]
+    gains = over_targets(found[name][seed] - found[BASELINE][seed] for seed in both)
+    return [iqm(gains[:, shot], np.random.default_rng(0)) for shot in shots]
 
 
 def _cells(each: NDArray[np.float64], shots: Sequence[int], digits: int = 1) -> list[str]:
-    """Of returns or scores `(num_runs, ..., transfer_episodes + 1)`."""
-    return [interval(iqm(each[..., shot], np.random.default_rng(0)), len(each), digits=digits) for shot in shots]
+    """Of returns or scores `(num_runs, transfer_episodes + 1)`."""
+    return [interval(iqm(each[:, shot], np.random.default_rng(0)), len(each), digits=digits) for shot in shots]
 
 
 def answer(runs: Sequence[Run]) -> str:
@@ -121,7 +123,8 @@ def answer(runs: Sequence[Run]) -> str:
         told = [f"{', '.join(names)} {side} `{BASELINE}`" for side, names in sides.items() if names]
         if told:
             sentences.append(
-                f"After {shot} episodes of adaptation, over {num_targets} changes of the pendulum: {'; '.join(told)} in"
+                f"After {shot} episodes of adaptation, over {num_targets}"
+                f" change{'s' if num_targets > 1 else ''} of the pendulum: {'; '.join(told)} in"
                 " normalised score (each by a 95 % interval of the paired difference that excludes zero)."
             )
     return " ".join(sentences)

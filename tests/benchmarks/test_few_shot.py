@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 from itertools import pairwise
 
@@ -99,6 +100,20 @@ def test_tables(made_up):
     assert len(few_shot_pictures(runs)) == 2
 
 
+def test_targets_of_a_seed_are_averaged_before_seeds_are_resampled(made_up):
+    """Seeds that differ widely give a wide interval, however many targets repeat what their pretraining decides."""
+    targets = [{"A": A} for A in (1.5, 1.6, 1.7, 1.8)]
+    runs = [
+        made_up("nb-k", share, seed, target)
+        for seed, share in enumerate((0.0, 0.1, 0.2, 0.3, 0.4), start=100)
+        for target in targets
+    ]
+    whole, one = (tables(each)[0].rows[0][2] for each in (runs, runs[::4]))
+    low, high = map(float, re.fullmatch(r"0\.200 \[(.*), (.*)\]", whole).groups())
+    assert high - low > 0.2  # of 20 independent runs it would be less
+    assert whole == one
+
+
 def test_the_answer_names_what_an_interval_tells(made_up, monkeypatch):
     shares = {"nb-k": 0.2, "nb-pro-k": 0.1, "fine-tune": 0.1, "scratch": 0.05, "maml": 0.3}
     runs = [
@@ -109,7 +124,7 @@ def test_the_answer_names_what_an_interval_tells(made_up, monkeypatch):
     assert answer(runs) == ""  # five episodes would be one too many
     monkeypatch.setattr("benchmarks.report.few_shot_page.ANSWERS", (0, 2))
     assert answer(runs) == (
-        "After 2 episodes of adaptation, over 1 changes of the pendulum: `nb-k` above `fine-tune`; `scratch` below"
+        "After 2 episodes of adaptation, over 1 change of the pendulum: `nb-k` above `fine-tune`; `scratch` below"
         " `fine-tune` in normalised score (each by a 95 % interval of the paired difference that excludes zero)."
     )
     assert answer([run for run in runs if run.spec.method != "fine-tune"]) == ""
