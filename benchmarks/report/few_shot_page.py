@@ -20,6 +20,7 @@ from benchmarks.report.wording import (
     describe_context,
     interval,
     number,
+    told_apart,
 )
 from benchmarks.statistics import Estimate, iqm
 
@@ -111,22 +112,17 @@ def _cells(each: NDArray[np.float64], shots: Sequence[int], digits: int = 1) -> 
 def answer(runs: Sequence[Run]) -> str:
     """Which methods score above or below `BASELINE`; empty where no interval tells."""
     found, num_targets = scores(runs), len(by_target(runs))
+    enough = [
+        name
+        for name in found
+        if name != BASELINE and len(found[name].keys() & found.get(BASELINE, {}).keys()) >= FEWEST_SEEDS
+    ]
     sentences = []
     for shot in (shot for shot in ANSWERS if shot <= runs[0].spec.transfer_episodes):
-        sides: dict[str, list[str]] = {"above": [], "below": []}
-        for name in found:
-            if name == BASELINE or len(found[name].keys() & found.get(BASELINE, {}).keys()) < FEWEST_SEEDS:
-                continue
-            (estimate,) = differences(found, name, [shot])
-            if estimate.excludes(0.0):
-                sides["above" if estimate.low > 0 else "below"].append(f"`{name}`")
-        told = [f"{', '.join(names)} {side} `{BASELINE}`" for side, names in sides.items() if names]
+        told = told_apart({name: differences(found, name, [shot])[0] for name in enough}, BASELINE)
         if told:
-            sentences.append(
-                f"After {shot} episodes of adaptation, over {num_targets}"
-                f" change{'s' if num_targets > 1 else ''} of the pendulum: {'; '.join(told)} in"
-                " normalised score (each by a 95 % interval of the paired difference that excludes zero)."
-            )
+            over = f"{num_targets} change{'s' if num_targets > 1 else ''} of the pendulum"
+            sentences.append(f"Normalised score after {shot} episodes of adaptation, over {over}: {told}.")
     return " ".join(sentences)
 
 

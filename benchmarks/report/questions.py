@@ -71,6 +71,7 @@ QUESTIONS: dict[str, Question] = {
         title="Sequence: several tasks one after another and back again",
         tables=sequence_page.tables,
         figures=sequence_pictures,
+        answer=sequence_page.answer,
         caption=sequence_page.caption,
         run=SequenceRun,
         methods=tuple(STRATEGIES),

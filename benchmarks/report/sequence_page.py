@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.report import wording
 from benchmarks.report.tables import Table
-from benchmarks.report.wording import describe_context, interval, number
+from benchmarks.report.wording import FEWEST_SEEDS, describe_context, interval, number, told_apart
 from benchmarks.sequence_runs import SequenceRun
 from benchmarks.sequence_scores import averages, by_strategy, forgetting, on_return
 from benchmarks.statistics import interquartile_mean, iqm, paired_difference
@@ -45,6 +45,29 @@ def _measures(run: SequenceRun) -> Measures:
     }
 
 
+def answer(runs: Sequence[SequenceRun]) -> str:
+    """Which methods end above or below `BASELINE`, on average over the tasks; empty where no seeds are shared."""
+    gains = {}
+    for name, pairs in _pairs(runs).items():
+        if len(pairs) >= FEWEST_SEEDS:
+            ours, theirs = ([float(averages(run)[-1]) for run in side] for side in zip(*pairs, strict=True))
+            gains[name] = paired_difference(ours, theirs, np.random.default_rng(0))
+    told = told_apart(gains, BASELINE)
+    what = f"Average normalised score over {len(runs[0].spec.tasks)} tasks, at the end of the sequence"
+    return f"{what}: {told}." if told else ""
+
+
+def _pairs(runs: Sequence[SequenceRun]) -> dict[str, list[tuple[SequenceRun, SequenceRun]]]:
+    """The seeds that both a method and `BASELINE` have run; methods without one are left out."""
+    groups = by_strategy(runs)
+    baseline = {run.spec.seed: run for run in groups.pop(BASELINE, [])}
+    paired = {
+        name: [(run, baseline[run.spec.seed]) for run in group if run.spec.seed in baseline]
+        for name, group in groups.items()
+    }
+    return {name: pairs for name, pairs in paired.items() if pairs}
+
+
 def _measured(runs: Sequence[SequenceRun], measures: Measures) -> Table:
     rows = []
     for name, group in by_strategy(runs).items():
@@ -73,18 +96,15 @@ def _followed(runs: Sequence[SequenceRun]) -> Table:
 
 
 def _compared(runs: Sequence[SequenceRun], measures: Measures) -> Table:
-    groups, rows = by_strategy(runs), []
-    baseline = {run.spec.seed: run for run in groups.pop(BASELINE, [])}
-    for name, group in groups.items():
-        pairs = [(run, baseline[run.spec.seed]) for run in group if run.spec.seed in baseline]
-        if pairs:
-            ours, theirs = zip(*pairs, strict=True)
-            estimates = [
-                paired_difference(list(map(figure, ours)), list(map(figure, theirs)), np.random.default_rng(0))
-                for figure in measures.values()
-            ]
-            cells = [interval(each, len(pairs), signed=True, digits=3) for each in estimates]
-            rows.append([f"`{name}`", *cells, str(len(pairs))])
+    rows = []
+    for name, pairs in _pairs(runs).items():
+        ours, theirs = zip(*pairs, strict=True)
+        estimates = [
+            paired_difference(list(map(figure, ours)), list(map(figure, theirs)), np.random.default_rng(0))
+            for figure in measures.values()
+        ]
+        cells = [interval(each, len(pairs), signed=True, digits=3) for each in estimates]
+        rows.append([f"`{name}`", *cells, str(len(pairs))])
     title = f"Differences to `{BASELINE}`, seed by seed"
     return Table(title, ["method", *_heads(measures), "seeds"], rows, "Less forgetting is a negative difference.")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.methods import METHODS
@@ -93,6 +93,22 @@ def conditions(runs: Sequence[Run]) -> str:
             "With `-k` the critic and the spread of the exploration train as well; no deployed policy contains them."
         )
     return " ".join(sentences)
+
+
+def told_apart(differences: Mapping[str, Estimate], baseline: str) -> str:
+    """Which methods are above or below another, and which cannot be told from it; empty where there are none.
+
+    Args:
+        differences: to `baseline`, by method, from runs enough for an interval.
+        baseline: a method's name.
+    """
+    sides: dict[str, list[str]] = {"above": [], "below": [], "not told from": []}
+    for name, difference in differences.items():
+        side = "not told from" if not difference.excludes(0.0) else "above" if difference.low > 0.0 else "below"
+        sides[side].append(f"`{name}`")
+    parts = [f"{', '.join(names)} {side} `{baseline}`" for side, names in sides.items() if names]
+    rule = " (each by whether the 95 % interval of its paired difference excludes zero)"
+    return "; ".join(parts) + rule if parts else ""
 
 
 def by_method(runs: Iterable[Run]) -> dict[str, list[Run]]:

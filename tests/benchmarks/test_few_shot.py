@@ -124,8 +124,11 @@ def test_the_answer_names_what_an_interval_tells(made_up, monkeypatch):
     assert answer(runs) == ""  # five episodes would be one too many
     monkeypatch.setattr("benchmarks.report.few_shot_page.ANSWERS", (0, 2))
     assert answer(runs) == (
-        "After 2 episodes of adaptation, over 1 change of the pendulum: `nb-k` above `fine-tune`; `scratch` below"
-        " `fine-tune` in normalised score (each by a 95 % interval of the paired difference that excludes zero)."
+        "Normalised score after 0 episodes of adaptation, over 1 change of the pendulum: `nb-k`, `nb-pro-k`, `scratch`"
+        " not told from `fine-tune` (each by whether the 95 % interval of its paired difference excludes zero)."
+        " Normalised score after 2 episodes of adaptation, over 1 change of the pendulum: `nb-k` above `fine-tune`;"
+        " `scratch` below `fine-tune`; `nb-pro-k` not told from `fine-tune` (each by whether the 95 % interval of its"
+        " paired difference excludes zero)."
     )
     assert answer([run for run in runs if run.spec.method != "fine-tune"]) == ""
 

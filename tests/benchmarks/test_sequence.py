@@ -9,7 +9,7 @@ from benchmarks.anchors import reference_returns
 from benchmarks.figures.sequence import sequence_pictures
 from benchmarks.records import versions
 from benchmarks.report.__main__ import main as report
-from benchmarks.report.sequence_page import tables
+from benchmarks.report.sequence_page import answer, tables
 from benchmarks.sequence import main
 from benchmarks.sequence_runs import (
     STRATEGIES,
@@ -138,6 +138,10 @@ def test_tables(made_up):
     assert compared.rows[0][3] == "+0.000 [+0.000, +0.000]"
     assert len({len(row) for row in measured.rows} | {len(measured.columns)}) == 1
     assert len(sequence_pictures(runs)) == 2
+    assert answer(runs).startswith(
+        "Average normalised score over 3 tasks, at the end of the sequence: `nb-k` above `fine-tune` ("
+    )
+    assert answer(runs[:4] + runs[5:]) == ""  # four pairs have no interval
 
 
 def test_the_whole_job_and_going_on_with_it(tmp_path, monkeypatch, capsys):
