@@ -42,7 +42,7 @@ def few_shot_pictures(runs: Sequence[Run]) -> list[Picture]:
             f" axis, against episodes of adaptation. In colour {listed(coloured)}; grey lines for the other methods of"
             f" {names}. The tables hold the values.",
             "Interquartile means; bands: pointwise 95 % intervals. In colour the method of each family with the best"
-            " mean score over all targets and episodes:"
+            " score over all targets, averaged over the episodes:"
             f" {'; '.join(f'{title} `{each[0]}`' for title, each in best.items() if each)}. Grey: all others. Dotted:"
             " no torque; sparsely dotted: drive cancelled + PD.",
             svg(draw_targets(runs)),
@@ -115,11 +115,11 @@ def _draw_target(axes: Axes, group: Sequence[Run], coloured: Sequence[str]) -> N
 
 
 def highlighted(runs: Sequence[Run]) -> list[str]:
-    """The best method of each of `FAMILIES`, by the mean score over all targets and episodes; those without are last.
+    """The best method of each of `FAMILIES`, by its score over the targets, averaged over seeds and episodes.
 
-    A method that lacks targets is compared with none, and stands for its family only if no other does.
+    A method that lacks targets has no such score, and stands for its family only if no other does.
     """
-    means = {name: float(np.mean(list(each.values()))) for name, each in scores(runs).items()}
+    means = {name: float(over_targets(each.values()).mean()) for name, each in scores(runs).items()}
     present = list(by_method(runs))
     best = []
     for family in FAMILIES.values():
