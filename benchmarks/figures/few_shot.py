@@ -48,12 +48,12 @@ def few_shot_pictures(runs: Sequence[Run]) -> list[Picture]:
             svg(draw_targets(runs)),
         )
     ]
-    if scores(runs):
+    if whole := scores(runs):
         first = Picture(
             "Score after so many episodes, all targets together",
             "Interquartile mean of the normalised score over all targets, on an axis that is logarithmic away from 1,"
-            f" against episodes of adaptation, a line for each of {names}, with a band for its interval. The tables"
-            " hold the values.",
+            f" against episodes of adaptation, a line for each of {', '.join(whole)}, with a band for its interval. The"
+            " tables hold the values.",
             "Lines: interquartile means, over the targets and then over the seeds; bands: pointwise 95 % intervals. 0"
             " is no torque, 1 the drive cancelled + PD; the axis is even near 1 and logarithmic away from it.",
             svg(draw_overall(runs)),

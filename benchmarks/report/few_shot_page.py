@@ -41,8 +41,9 @@ def tables(runs: Sequence[Run]) -> list[Table]:
     note = (
         "Return of the deterministic policy over fixed starts, normalised target by target: 0 is no torque, 1 the drive"
         " cancelled + PD. Of each seed the interquartile mean over the targets, which leaves out the lowest and the"
-        " highest quarter, rounded down; of these the interquartile mean over the seeds. Seeds alone are resampled for the intervals,"
-        " as the targets of one seed share a pretraining. A seed counts where its method has run all targets."
+        " highest quarter, rounded down; of these the interquartile mean over the seeds. Seeds alone are resampled for"
+        " the intervals, as the targets of one seed share a pretraining. A seed counts where its method has run all"
+        " targets."
         f" {missing(runs)}{conditions(runs)}"
     )
     parts = [
