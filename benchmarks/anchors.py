@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import NamedTuple
 
 from benchmarks.environments import reference_return
@@ -52,12 +53,17 @@ def is_published_protocol(spec: RunSpec) -> bool:
 
 
 def reference_returns(context: Context) -> dict[str, float]:
-    """Mean return of each of `CONTROLLERS` over the fixed starts.
+    """Mean return of each of `CONTROLLERS` over the fixed starts, worked out once for each context.
 
     Raises:
         ValueError: a controller cannot be had in this context.
     """
-    return {name: reference_return(controller, context) for name, controller in CONTROLLERS.items()}
+    return dict(zip(CONTROLLERS, _reference_returns(tuple(sorted(context.items()))), strict=True))
+
+
+@cache
+def _reference_returns(context: tuple[tuple[str, float], ...]) -> tuple[float, ...]:
+    return tuple(reference_return(controller, dict(context)) for controller in CONTROLLERS.values())
 
 
 def normalise(score: float, references: dict[str, float]) -> float:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from benchmarks.cluster import reach
-from benchmarks.spec import FIRST_REPORTING_SEED
+from benchmarks.spec import EPISODE_STEPS, FIRST_REPORTING_SEED
 
 
 def count(text: str) -> int:
@@ -49,10 +50,31 @@ def cluster(text: str) -> str:
     return text
 
 
+def add_methods(
+    parser: argparse.ArgumentParser, choices: Collection[str], default: Sequence[str], what: str = "what to compare"
+) -> None:
+    """Add `--methods`."""
+    help_text = f"{what} (default: {' '.join(default)})"
+    parser.add_argument(
+        "--methods", nargs="+", choices=choices, default=default, metavar="METHOD", help=help_text
+    )  # fmt: skip
+
+
+def add_budget(parser: argparse.ArgumentParser, option: str, default: int, what: str) -> None:
+    """Add an option that takes a number of episodes."""
+    help_text = f"{what}, in episodes of {EPISODE_STEPS:,} physics steps (default: {default})"
+    parser.add_argument(option, type=count, default=default, metavar="N", help=help_text)
+
+
 def add_seeds(parser: argparse.ArgumentParser, default: int) -> None:
     """Add `--seeds`, the number of seeds from the first reporting one."""
     help_text = f"number of seeds, from {FIRST_REPORTING_SEED} up; those below are for tuning (default: {default})"
     parser.add_argument("--seeds", type=count, default=default, metavar="N", help=help_text)
+
+
+def reporting_seeds(number: int) -> range:
+    """So many seeds, from the first reporting one."""
+    return range(FIRST_REPORTING_SEED, FIRST_REPORTING_SEED + number)
 
 
 def add_workers(parser: argparse.ArgumentParser, default: int = 2) -> None:

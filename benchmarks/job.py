@@ -7,7 +7,6 @@ and a job that was interrupted goes on where it stopped when it is started again
 from __future__ import annotations
 
 import argparse
-import io
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +22,11 @@ from typing_extensions import TypeVar
 
 from benchmarks.arguments import add_workers
 from benchmarks.experiment import RunResult, execute
+from benchmarks.figures.style import save_png
 from benchmarks.records import FinishedRun, Run, read_runs, write_job
 from benchmarks.report import Table
+from benchmarks.report.folders import Job, Skipped, read_job
+from benchmarks.report.questions import QUESTIONS
 from benchmarks.runner import Outcome, run_all
 from benchmarks.spec import RunSpec
 from nb_agents.files import write_atomically
@@ -34,14 +36,13 @@ Result = TypeVar("Result", default=RunResult)
 Finished = TypeVar("Finished", bound=FinishedRun[Any, Any], default=Run)
 
 
-Report = Callable[[Sequence[Finished], Path, str, Console], None]
-"""Makes tables and pictures from finished runs (at least one), in a folder, and shows the most important; it is told
-the command line."""
+Report = Callable[[Job, Console], None]
+"""Makes tables and pictures from the run files of a folder, there, and shows the most important."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question(Generic[Spec, Result, Finished]):
-    """A script's question.
+    """A script's question; `QUESTIONS` has under its name what the report shows of it.
 
     Attributes:
         name: of the script, `benchmarks.<name>`.
@@ -51,18 +52,14 @@ class Question(Generic[Spec, Result, Finished]):
         line: what a finished run shows for itself while the job goes on.
         report: what is made of the runs.
         experiment: what a run does.
-        run: the kind of its file.
-        varies: fields of the specification, beside method, seed and `meta`, in which the runs of the job differ.
     """
 
     name: str
     parser: argparse.ArgumentParser
     specifications: Callable[[argparse.Namespace], Sequence[Spec]]
     line: Callable[[Finished], str]
-    report: Report[Finished]
+    report: Report
     experiment: Callable[[Spec], Result] = execute  # type: ignore[assignment]
-    run: type[Finished] = Run  # type: ignore[assignment]
-    varies: tuple[str, ...] = ()
 
 
 def add_job_options(parser: argparse.ArgumentParser, name: str) -> None:
@@ -84,28 +81,28 @@ def run_job(question: Question[Any, Any, Any], arguments: Sequence[str] | None =
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = question.parser.parse_args(arguments)
-    console = Console()
+    console, shown = Console(), QUESTIONS[question.name]
     try:
         specs = list(question.specifications(options))
-        finished = read_runs(options.out, specs[0].shared, kind=question.run, varies=question.varies)
+        finished = read_runs(options.out, specs[0].shared, kind=shown.run, varies=shown.varies)
         options.out.mkdir(parents=True, exist_ok=True)
     except (TypeError, ValueError, ImportError) as error:
         question.parser.error(str(error))
     except OSError as error:
         question.parser.error(f"--out {options.out} cannot be a folder: {error.strerror}")
-    wanted = {spec.name: finished.get(spec.name) for spec in specs}
-    waiting = [spec for spec in specs if wanted[spec.name] is None]
+    waiting = [spec for spec in specs if spec.name not in finished]
     try:
         outcomes = _run(question, waiting, len(specs), options, console)
     except KeyboardInterrupt:
         console.print("Interrupted. The same command goes on where this one stopped.")
         return 130
-    wanted |= {outcome.spec.name: outcome.run for outcome in outcomes}
-    runs = [run for run in wanted.values() if run is not None]
-    if runs:
-        command = shlex.join(["python", "-m", f"benchmarks.{question.name}", *arguments])
-        write_job(options.out, question.name, command)
-        question.report(runs, options.out, command, console)
+    if len(waiting) < len(specs) or any(outcome.run for outcome in outcomes):
+        write_job(options.out, question.name, shlex.join(["python", "-m", f"benchmarks.{question.name}", *arguments]))
+        job = read_job(options.out)
+        if isinstance(job, Skipped):
+            console.print(f"{options.out} {job.reason}", markup=False)
+        else:
+            question.report(job, console)
     failures = [outcome for outcome in outcomes if outcome.failure]
     for outcome in failures:
         console.print(f"\n[bold red]{outcome.spec.name} failed:[/]")
@@ -138,7 +135,7 @@ def _run(
             options.out,
             workers=options.workers,
             experiment=question.experiment,
-            record=question.run,
+            record=QUESTIONS[question.name].run,
             ray=options.ray,
         ):
             outcomes.append(outcome)
@@ -154,21 +151,23 @@ def _line(question: Question[Any, Any, Any], outcome: Outcome[Any, Any]) -> str:
     return f"{label}  {question.line(outcome.run)}   {outcome.run.wall_seconds:5.1f} s"
 
 
-def publish(tables: Sequence[Table], figures: Mapping[str, Figure], notes: str, folder: Path, console: Console) -> None:
-    """Write tables to `table.md`, each under its title, with what a reader has to know below, and figures beside it.
+def write_tables(job: Job) -> Sequence[Table]:
+    """Write a job's `table.md`, with the same bytes as the report does; the tables."""
+    tables = job.question.tables(job.runs)
+    write_atomically(job.folder / "table.md", job.markdown(tables).encode())
+    return tables
 
-    The tables are shown, too.
-    """
-    parts = [f"**{table.title}**\n\n{table.markdown()}" for table in tables]
-    write_atomically(folder / "table.md", "\n".join([*parts, f"{notes}\n"]).encode())
+
+def publish(job: Job, figures: Mapping[str, Figure], console: Console) -> None:
+    """Write a job's `table.md`, and figures by name with captions beside it; show the tables."""
+    tables = write_tables(job)
     for name, figure in figures.items():
-        buffer = io.BytesIO()
-        figure.savefig(buffer, dpi=150)
-        write_atomically(folder / f"{name}.png", buffer.getvalue())
+        save_png(figure, job.folder / f"{name}.png", job.caption)
     for table in tables:
         console.print(on_screen(table))
-    console.print(notes, style="dim", highlight=False)
-    console.print(f"Written to {folder}: {', '.join(['table.md', *(f'{name}.png' for name in figures)])} and the runs.")
+    console.print(job.caption, style="dim", highlight=False)
+    written = ", ".join(["table.md", *(f"{name}.png" for name in figures)])
+    console.print(f"Written to {job.folder}: {written} and a JSON file for each run.")
 
 
 def on_screen(table: Table) -> ScreenTable:

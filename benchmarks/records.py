@@ -142,9 +142,9 @@ def read_runs(
         ValueError: a file is damaged, or a run is of another specification or made with other package versions.
     """
     runs = {path.stem: kind.read(path) for path in sorted(folder.glob("*.json")) if path.name != JOB_FILE}
-    here = _compared(shared, versions(), varies)
+    here = compared(shared, versions(), varies)
     for name, run in runs.items():
-        there = _compared(run.spec.shared, run.versions, varies)
+        there = compared(run.spec.shared, run.versions, varies)
         differences = [
             f"{key} is {there.get(key)} there and {here.get(key)} here"
             for key in sorted(there.keys() | here.keys())
@@ -158,8 +158,14 @@ def read_runs(
     return runs
 
 
-def _compared(shared: dict[str, Any], packages: dict[str, str], varies: tuple[str, ...]) -> dict[str, Any]:
-    """What has to agree, by its name in a message."""
+def compared(shared: dict[str, Any], packages: dict[str, str], varies: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What the runs of one folder have to agree on, by its name in a message.
+
+    Args:
+        shared: of a specification, see `RunSpec.shared`.
+        packages: versions by package.
+        varies: fields of the specification in which the runs may differ nevertheless.
+    """
     kept = {name: value for name, value in shared.items() if name.partition(".")[0] not in varies}
     return kept | {f"version of {package}": number for package, number in packages.items()}
 

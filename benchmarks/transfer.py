@@ -5,28 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from rich.console import Console
 
 from benchmarks.anchors import reference_returns
-from benchmarks.arguments import add_seeds, count
+from benchmarks.arguments import add_budget, add_methods, add_seeds, reporting_seeds
 from benchmarks.figures import save_before_and_after, save_curves
-from benchmarks.job import Question, add_job_options, on_screen, run_job
+from benchmarks.job import Question, add_job_options, on_screen, run_job, write_tables
 from benchmarks.methods import METHODS, specify
 from benchmarks.records import Run
-from benchmarks.report import (
-    MAIN_COLUMNS,
-    by_method,
-    caption,
-    comparison_table,
-    number,
-    results_table,
-)
-from benchmarks.report.transfer_page import markdown_page
+from benchmarks.report import MAIN_COLUMNS, by_method, comparison_table, number, results_table
+from benchmarks.report.folders import Job
 from benchmarks.settings import ALGORITHMS
-from benchmarks.spec import FIRST_REPORTING_SEED, RunSpec, parse_assignments
-from nb_agents.files import write_atomically
+from benchmarks.spec import RunSpec, parse_assignments
 
 DEFAULT_METHODS = ("nb", "nb-pro", "nb-pro-k", "fine-tune", "scratch")
 
@@ -54,13 +45,11 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--methods", nargs="+", choices=METHODS, default=DEFAULT_METHODS, metavar="METHOD",
-        help=f"what to compare (default: {' '.join(DEFAULT_METHODS)})")  # fmt: skip
+    add_methods(parser, METHODS, DEFAULT_METHODS)
     add("--algo", choices=ALGORITHMS, default="ppo", help="SB3 algorithm that trains (default: ppo)")
     add_seeds(parser, default=5)
-    add("--pretrain-episodes", type=count, default=50, metavar="N",
-        help="budget on the source, in episodes of 1,000 physics steps (default: 50)")  # fmt: skip
-    add("--transfer-episodes", type=count, default=100, metavar="N", help="budget on the target (default: 100)")
+    add_budget(parser, "--pretrain-episodes", 50, "budget on the source")
+    add_budget(parser, "--transfer-episodes", 100, "budget on the target")
     add("--source", nargs="+", default=["A=1.0"], metavar="NAME=VALUE",
         help="parameters of the source pendulum, numbers or ranges as in A=1.0:1.5 (default: A=1.0)")  # fmt: skip
     add("--target", nargs="+", default=["A=1.8"], metavar="NAME=VALUE",
@@ -87,7 +76,7 @@ def _specifications(options: argparse.Namespace) -> list[RunSpec]:
             pretrain_episodes=options.pretrain_episodes,
             transfer_episodes=options.transfer_episodes,
         )
-        for seed in range(FIRST_REPORTING_SEED, FIRST_REPORTING_SEED + options.seeds)
+        for seed in reporting_seeds(options.seeds)
         for method in dict.fromkeys(options.methods)
     ]
     for context in (specs[0].middle, specs[0].target):
@@ -99,16 +88,17 @@ def _line(run: Run) -> str:
     return f"zero-shot {number(run.summary.zero_shot):>8}   final {number(run.summary.final):>8}"
 
 
-def _report(runs: Sequence[Run], folder: Path, command: str, console: Console) -> None:
+def _report(job: Job, console: Console) -> None:
     """Make table and pictures from the runs, and show the table."""
-    write_atomically(folder / "table.md", markdown_page(runs, command).encode())
-    save_curves(runs, folder / "curves.png", command)
-    save_before_and_after(_showcase(runs), folder / "transfer.gif")
+    runs = job.runs
+    write_tables(job)
+    save_curves(runs, job.folder / "curves.png", job.command)
+    save_before_and_after(_showcase(runs), job.folder / "transfer.gif")
     for table in (results_table(runs).select(MAIN_COLUMNS), comparison_table(runs)):
         if table:
             console.print(on_screen(table))
-    console.print(caption(runs, command), style="dim", highlight=False)
-    console.print(f"Written to {folder}: table.md, curves.png, transfer.gif and a JSON file for each run.")
+    console.print(job.caption, style="dim", highlight=False)
+    console.print(f"Written to {job.folder}: table.md, curves.png, transfer.gif and a JSON file for each run.")
 
 
 def _showcase(runs: Iterable[Run]) -> Run:

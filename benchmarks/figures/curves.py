@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,12 +12,23 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from benchmarks.anchors import BEST, PUBLISHED, PUBLISHED_TARGET, WORST, reference_returns
-from benchmarks.figures.style import GREY, STYLES, Picture, panel_grid, panels, scale_returns, spread, svg, tidy
+from benchmarks.figures.style import (
+    GREY,
+    STYLES,
+    Picture,
+    Style,
+    panel_grid,
+    panels,
+    save_png,
+    scale_returns,
+    spread,
+    svg,
+    tidy,
+)
 from benchmarks.records import Run
 from benchmarks.report.wording import FEWEST_SEEDS, by_method, caption, conditions, describe_context, number
 from benchmarks.spec import EPISODE_STEPS, RunSpec
 from benchmarks.statistics import interquartile_mean, iqm
-from nb_agents.files import write_atomically
 
 LABEL_GAP = 0.16
 """Decades between labels of neighbouring lines."""
@@ -35,12 +45,8 @@ class Line(NamedTuple):
 
 def save_curves(runs: Sequence[Run], path: Path, command: str) -> None:
     """Draw the learning curves into a PNG file, caption included."""
-    figure = draw_curves(runs)
     text = f"{caption(runs, command)} {conditions(runs)} {LEGEND}"
-    figure.text(0.01, -0.01, text, fontsize=7.5, color="0.35", va="top", wrap=True)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=150, bbox_inches="tight", pad_inches=0.1)
-    write_atomically(path, buffer.getvalue())
+    save_png(draw_curves(runs), path, text)
 
 
 def picture_of_curves(runs: Sequence[Run]) -> Picture:
@@ -94,7 +100,7 @@ def draw_lines(lines: Mapping[str, Line], *, columns: int = 2) -> tuple[Figure, 
     bands = {name: band(line.scores) for name, line in lines.items()}
     for axes, (title, methods) in zip(grid, layout.items(), strict=True):
         for name in methods:
-            _draw_line(axes, name, lines[name], bands[name])
+            draw_line(axes, name, lines[name], bands[name])
         axes.set_title(title, loc="left", fontsize=10, pad=24)
         axes.legend(
             frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=len(methods), borderaxespad=0.2,
@@ -113,8 +119,11 @@ def band(scores: NDArray[np.float64]) -> tuple[list[float], list[float]] | None:
     return [point.low for point in points], [point.high for point in points]
 
 
-def _draw_line(axes: Axes, name: str, line: Line, edges: tuple[list[float], list[float]] | None) -> None:
-    colour, dashes, marker = STYLES[name]
+def draw_line(
+    axes: Axes, name: str, line: Line, edges: tuple[list[float], list[float]] | None, style: Style | None = None
+) -> None:
+    """Draw a method's interquartile means with markers, and its band if there is one; the style is the method's own."""
+    colour, dashes, marker = style or STYLES[name]
     middle = interquartile_mean(line.scores, axis=0)
     axes.plot(
         line.x, middle, color=colour, linestyle=dashes, label=name, linewidth=1.7,

@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import matplotlib as mpl
@@ -16,6 +17,7 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from benchmarks.report.wording import number
+from nb_agents.files import write_atomically
 
 
 class Style(NamedTuple):
@@ -72,6 +74,9 @@ REFERENCE = "fine-tune"
 FEW = 6
 """So many methods fit into one panel."""
 
+NEAR = 0.01
+"""Distance from a normalised score of 1 within which an axis of scores is even."""
+
 GREY = "0.4"
 
 
@@ -102,10 +107,10 @@ def panels(methods: Iterable[str]) -> dict[str, list[str]]:
     return {title: reference + names for title, names in groups.items() if names}
 
 
-def panel_grid(figure: Figure, number: int, columns: int) -> list[Axes]:
+def panel_grid(figure: Figure, number: int, columns: int, *, share_y: bool = True) -> list[Axes]:
     """So many panels that share their axes, row by row; the lowest of each column tells the x ticks."""
     rows = -(-number // columns)
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    grid = figure.subplots(rows, columns, sharex=True, sharey=share_y, squeeze=False).ravel()
     for axes in grid[number:]:
         axes.set_axis_off()
     for axes in grid[max(0, number - columns) : number]:
@@ -123,6 +128,14 @@ def svg(figure: Figure) -> bytes:
     return re.sub(rb' d="[^"]*"', lambda path: re.sub(rb"(\.\d\d)\d+", rb"\1", path.group()), buffer.getvalue())
 
 
+def save_png(figure: Figure, path: Path, text: str) -> None:
+    """Write the figure into a PNG file, with a caption below; the figure is of no use afterwards."""
+    figure.text(0.01, -0.01, text, fontsize=7.5, color="0.35", va="top", wrap=True)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=150, bbox_inches="tight", pad_inches=0.1)
+    write_atomically(path, buffer.getvalue())
+
+
 def tidy(axes: Axes, grid: Literal["x", "y"] = "y") -> None:
     """Take away what does not help to read."""
     axes.spines[["top", "right"]].set_visible(False)
@@ -130,9 +143,16 @@ def tidy(axes: Axes, grid: Literal["x", "y"] = "y") -> None:
     axes.set_axisbelow(True)
 
 
+def _drawn(axes: Axes, which: str) -> tuple[float, float]:
+    """Ends of what is drawn, in all panels that share the axis; the first is the larger one where nothing is."""
+    shared = getattr(axes, f"get_shared_{which}_axes")().get_siblings(axes)
+    ends = np.array([getattr(each.dataLim, f"interval{which}") for each in shared])
+    return float(ends[:, 0].min()), float(ends[:, 1].max())
+
+
 def scale_returns(axes: Axes, which: str = "y") -> None:
     """A logarithmic axis of returns that holds everything drawn; ticks at 1 and 3 times the powers of ten."""
-    low, high = getattr(axes.dataLim, f"interval{which}")
+    low, high = _drawn(axes, which)
     if low > high:
         return  # nothing is drawn
     low, high = min(low, -1.0), min(high, -0.3)
@@ -146,6 +166,47 @@ def scale_returns(axes: Axes, which: str = "y") -> None:
     getattr(axes, f"set_{which}lim")(*bounds)
     axis.set_ticks(shown, [number(tick, digits=0) for tick in shown])
     axis.set_minor_locator(NullLocator())
+
+
+def scale_differences(axes: Axes) -> None:
+    """A horizontal axis of differences, even up to ±10 and logarithmic beyond: one that is large hides no small one."""
+    low, high = _drawn(axes, "x")
+    if low > high:
+        return  # nothing is drawn
+    low, high = min(low, -10.0), max(high, 10.0)
+    axes.set_xscale("symlog", linthresh=10.0)
+    axes.set_xlim(1.6 * low, 1.6 * high)
+    sizes = [factor * 10.0**power for power in range(1, 7) for factor in (1, 3)]
+    if -low * high > 1e4:  # decades only, or the labels would touch
+        sizes = sizes[::2]
+    ticks = [tick for tick in (*(-size for size in reversed(sizes)), 0.0, *sizes) if 1.6 * low <= tick <= 1.6 * high]
+    axes.set_xticks(ticks, [number(tick, signed=tick != 0, digits=0) for tick in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def scale_scores(axes: Axes) -> None:
+    """An upright axis of normalised scores that holds everything drawn, even near 1 and logarithmic below.
+
+    What matters lies close to 1, the reference controller, and what fails lies far below 0, no torque.
+    """
+    low, high = _drawn(axes, "y")
+    if low > high:
+        return  # nothing is drawn
+
+    def forward(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        return -np.arcsinh((1.0 - np.asarray(scores)) / NEAR)
+
+    def backward(heights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return 1.0 - NEAR * np.sinh(-np.asarray(heights))
+
+    axes.set_yscale("function", functions=(forward, backward))
+    bottom, top = forward(np.array([min(low, 0.9), max(high, 1.0)])) + np.array([-0.3, 0.3])
+    axes.set_ylim(*backward(np.array([bottom, top])))
+    gaps = [factor * 10.0**power for power in range(-2, 5) for factor in (1, 3)]
+    ticks = [1.0, *(1.0 - gap for gap in gaps), *(1.0 + gap for gap in gaps)]
+    shown = [tick for tick in ticks if bottom <= forward(np.array(tick)) <= top]
+    axes.set_yticks(shown, [f"{tick:.4g}".replace("-", "−") for tick in shown])
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def spread(heights: NDArray[np.float64], gap: float) -> NDArray[np.float64]:

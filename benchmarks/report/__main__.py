@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, nargs="?", default=DEFAULT, metavar="FOLDER", help=help_text)
     folder: Path = parser.parse_args(arguments).folder
     try:
-        jobs, skipped = read_folder(folder)
+        jobs, skipped, elsewhere = read_folder(folder)
     except NotADirectoryError as error:
         parser.error(str(error))
     speeds = speed.read_speed(folder)
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(speeds, Job):
         sections.append(make_section(speeds))
         texts[folder / f"{speed.NAME}.md"] = speed.markdown(speeds)
-    page = html_page(sections, skipped)
+    page = html_page(sections, skipped, elsewhere)
     # All is made before the first file is replaced.
     for section in sections:
         for each in section.job.skipped:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.records import JOB_FILE
-from benchmarks.report.questions import QUESTIONS, Question
+from benchmarks.records import JOB_FILE, compared
+from benchmarks.report.questions import ELSEWHERE, QUESTIONS, Question
+from benchmarks.report.tables import Table, markdown_page
+from benchmarks.report.wording import INTERVALS
 from benchmarks.spec import FIRST_REPORTING_SEED
 
 NAMED_DIFFERENCES = 3
@@ -48,12 +50,33 @@ class Job:
     runs: Sequence[Any]
     skipped: Sequence[Skipped]
 
+    @property
+    def caption(self) -> str:
+        """Seeds, budget and command."""
+        return self.question.caption(self.runs, self.command)
 
-def read_folder(folder: Path) -> tuple[list[Job], list[Skipped]]:
+    def markdown(self, tables: Sequence[Table]) -> str:
+        """The contents of the folder's `table.md`."""
+        left_out = [f"Left out: {'; '.join(f'`{each.name}` {each.reason}' for each in self.skipped)}."]
+        return markdown_page(tables, INTERVALS, self.caption, *(left_out if self.skipped else []))
+
+
+class Found(NamedTuple):
+    """What there is in a folder.
+
+    Attributes:
+        jobs: in the order of `QUESTIONS` and then of their names.
+        skipped: folders that are none.
+        elsewhere: folders whose results have a page of their own; see `ELSEWHERE`.
+    """
+
+    jobs: list[Job]
+    skipped: list[Skipped]
+    elsewhere: list[str]
+
+
+def read_folder(folder: Path) -> Found:
     """Read a folder of jobs, or a single job's folder.
-
-    Returns:
-        The jobs, in the order of `QUESTIONS` and then of their names, and the folders that are none.
 
     Raises:
         NotADirectoryError: `folder` is not a folder.
@@ -61,13 +84,15 @@ def read_folder(folder: Path) -> tuple[list[Job], list[Skipped]]:
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder")
     folders = [folder] if (folder / JOB_FILE).is_file() else sorted(path for path in folder.iterdir() if path.is_dir())
-    read = [_read_job(each) for each in folders]
+    elsewhere = [each.name for each in folders if each.name in ELSEWHERE and not (each / JOB_FILE).exists()]
+    read = [read_job(each) for each in folders if each.name not in elsewhere]
     order = list(QUESTIONS.values())
-    jobs = [each for each in read if isinstance(each, Job)]
-    return sorted(jobs, key=lambda job: order.index(job.question)), [each for each in read if isinstance(each, Skipped)]
+    jobs = sorted((each for each in read if isinstance(each, Job)), key=lambda job: order.index(job.question))
+    return Found(jobs, [each for each in read if isinstance(each, Skipped)], elsewhere)
 
 
-def _read_job(folder: Path) -> Job | Skipped:
+def read_job(folder: Path) -> Job | Skipped:
+    """Read a job's folder; where nothing there can be reported, the reason."""
     name = folder.resolve().name
     try:
         data = json.loads((folder / JOB_FILE).read_bytes())
@@ -99,21 +124,20 @@ def _read_runs(folder: Path, question: Question) -> tuple[list[Any], list[Skippe
         if path.name == JOB_FILE:
             continue
         try:
-            run = question.read(path)
+            run = question.run.read(path)
         except (OSError, ValueError) as error:
             skipped.append(Skipped(path.name, str(error).replace(str(path), "it")))
             continue
-        if run.spec.seed < FIRST_REPORTING_SEED:
+        if run.spec.method not in question.methods:
+            reason = f"its method is {run.spec.method}; known are {', '.join(question.methods)}"
+            skipped.append(Skipped(path.name, reason))
+        elif run.spec.seed < FIRST_REPORTING_SEED:
             reason = f"seed {run.spec.seed} is for tuning; reported are seeds from {FIRST_REPORTING_SEED}"
             skipped.append(Skipped(path.name, reason))
         else:
             runs[path.name] = run
 
-    def everything_else(run: Any) -> dict[str, Any]:
-        versions = {f"version of {package}": number for package, number in run.versions.items()}
-        return dict(question.shared(run)) | versions
-
-    runs, others = _majority(runs, everything_else)
+    runs, others = _majority(runs, lambda run: compared(run.spec.shared, run.versions, question.varies))
     kept: list[Any] = []
     for method in dict.fromkeys(run.spec.method for run in runs.values()):
         group = {name: run for name, run in runs.items() if run.spec.method == method}

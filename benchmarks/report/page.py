@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from benchmarks.figures.style import Picture
 from benchmarks.report.folders import Job, Skipped
-from benchmarks.report.tables import Table, inline_html, markdown_page
+from benchmarks.report.questions import ELSEWHERE
+from benchmarks.report.tables import Table, inline_html
 from benchmarks.report.wording import INTERVALS
 
 TITLE = "Neural Battery: what was measured"
@@ -63,15 +64,9 @@ class Section(NamedTuple):
     pictures: Sequence[Picture]
 
     @property
-    def caption(self) -> str:
-        """Seeds, budget and command."""
-        return self.job.question.caption(self.job.runs, self.job.command)
-
-    @property
     def markdown(self) -> str:
         """The contents of the job's `table.md`."""
-        left_out = [f"Left out: {'; '.join(f'`{each.name}` {each.reason}' for each in self.job.skipped)}."]
-        return markdown_page(self.tables, INTERVALS, self.caption, *(left_out if self.job.skipped else []))
+        return self.job.markdown(self.tables)
 
 
 def make_section(job: Job) -> Section:
@@ -80,7 +75,7 @@ def make_section(job: Job) -> Section:
     return Section(job, question.answer(runs), question.tables(runs), question.figures(runs))
 
 
-def html_page(sections: Sequence[Section], skipped: Sequence[Skipped]) -> str:
+def html_page(sections: Sequence[Section], skipped: Sequence[Skipped], elsewhere: Sequence[str] = ()) -> str:
     """The whole page; the same sections give the same text."""
     answers = "".join(f"<p><strong>{inline_html(each.answer)}</strong></p>\n" for each in sections if each.answer)
     body = "\n".join(_section(section) for section in sections)
@@ -92,7 +87,7 @@ def html_page(sections: Sequence[Section], skipped: Sequence[Skipped]) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         f"<title>{html.escape(TITLE)}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n"
         f"<h1>{html.escape(TITLE)}</h1>\n{answers}"
-        f"<p>Made from the run files alone. {inline_html(INTERVALS)}</p>\n</header>\n"
+        f"<p>Made from the run files alone. {inline_html(INTERVALS)}</p>\n{_elsewhere(elsewhere)}</header>\n"
         f"{_contents(sections, skipped)}\n<main>\n{body}\n{_left_out(skipped)}</main>\n</body>\n</html>\n"
     )
 
@@ -115,17 +110,18 @@ def _contents(sections: Sequence[Section], skipped: Sequence[Skipped]) -> str:
 
 def _section(section: Section) -> str:
     name = section.job.name
+    caption = inline_html(section.job.caption)
     parts = [
         f'<section class="job" aria-labelledby="{_id(name)}">\n<h2 id="{_id(name)}">{inline_html(_head(section))}</h2>',
-        f"<p>{inline_html(section.caption)}</p>",
+        f"<p>{caption}</p>",
     ]
     if section.job.skipped:
         parts.append("<p>Left out of this folder:</p>\n" + _list(section.job.skipped))
-    parts.append("<h3>Tables</h3>")
+    parts.append("<h3>Tables</h3>" if section.tables else "<p>The runs give no table yet.</p>")
     parts += [_table(table, _table_id(name, i)) for i, table in enumerate(section.tables)]
     if section.pictures:
         parts.append("<h3>Figures</h3>")
-    made = f'<span class="made">{inline_html(section.caption)}</span>'
+    made = f'<span class="made">{caption}</span>'
     parts += [_figure(picture, _picture_id(name, i), made) for i, picture in enumerate(section.pictures)]
     return "\n".join([*parts, "</section>"])
 
@@ -144,6 +140,13 @@ def _figure(picture: Picture, anchor: str, made: str) -> str:
         f'<figure id="{anchor}">\n<img src="{source}" alt="{html.escape(picture.alt, quote=True)}">\n'
         f"<figcaption>{text}</figcaption>\n</figure>"
     )
+
+
+def _elsewhere(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    others = "; ".join(f"<code>{html.escape(name)}</code>: {inline_html(ELSEWHERE[name])}" for name in names)
+    return f"<p>Results with a page of their own: {others}.</p>\n"
 
 
 def _left_out(skipped: Sequence[Skipped]) -> str:

@@ -5,20 +5,20 @@ A script that leaves a `job.json` in its folder (`records.write_job`) gets an en
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from benchmarks.figures.ablation import ablation_pictures
+from benchmarks.figures.few_shot import few_shot_pictures
+from benchmarks.figures.sequence import sequence_pictures
 from benchmarks.figures.style import Picture
-from benchmarks.records import Run
-from benchmarks.report import transfer_page
+from benchmarks.methods import METHODS
+from benchmarks.records import FinishedRun, Run
+from benchmarks.report import ablation_page, few_shot_page, sequence_page, transfer_page
 from benchmarks.report.tables import Table
 from benchmarks.report.wording import caption
-
-
-def _shared(run: Run) -> Mapping[str, Any]:
-    return run.spec.shared
+from benchmarks.sequence_runs import STRATEGIES, SequenceRun
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ class Question:
         figures: all figures of it.
         answer: a sentence or two for the top of the page; empty where the runs do not give one.
         caption: seeds, budget and command, below each figure.
-        read: reads a run file; raises ValueError if it is none.
-        shared: what the runs of a folder have to agree on, by name.
+        run: the kind of its run files.
+        methods: those that a run may be of.
+        varies: fields of the specification, beside method, seed and `meta`, in which the runs of a folder differ.
     """
 
     title: str
@@ -40,8 +41,9 @@ class Question:
     figures: Callable[[Sequence[Any]], Sequence[Picture]]
     answer: Callable[[Sequence[Any]], str] = lambda runs: ""
     caption: Callable[[Sequence[Any], str], str] = caption
-    read: Callable[[Path], Any] = Run.read
-    shared: Callable[[Any], Mapping[str, Any]] = _shared
+    run: type[FinishedRun[Any, Any]] = Run
+    methods: Collection[str] = tuple(METHODS)
+    varies: tuple[str, ...] = ()
 
 
 QUESTIONS: dict[str, Question] = {
@@ -51,5 +53,33 @@ QUESTIONS: dict[str, Question] = {
         figures=transfer_page.figures,
         answer=transfer_page.answer,
     ),
+    "ablation": Question(
+        title="Ablation: what each part of NB Pro is worth",
+        tables=ablation_page.tables,
+        figures=ablation_pictures,
+        answer=ablation_page.answer,
+    ),
+    "few_shot": Question(
+        title="Few-shot: what a few episodes of adaptation are worth",
+        tables=few_shot_page.tables,
+        figures=few_shot_pictures,
+        answer=few_shot_page.answer,
+        caption=few_shot_page.caption,
+        varies=("target",),
+    ),
+    "sequence": Question(
+        title="Sequence: several tasks one after another and back again",
+        tables=sequence_page.tables,
+        figures=sequence_pictures,
+        answer=sequence_page.answer,
+        caption=sequence_page.caption,
+        run=SequenceRun,
+        methods=tuple(STRATEGIES),
+    ),
 }
 """By the name in `job.json`, in the order of the page."""
+
+ELSEWHERE: dict[str, str] = {
+    "recipe": "the paper's own recipe, in `table.md` of that folder and docs/recipe.md",
+}
+"""Folders of results that have a page of their own, by name: what is there."""

@@ -10,11 +10,9 @@ from benchmarks.figures.scores import score_pictures
 from benchmarks.figures.style import Picture
 from benchmarks.generalization import generalization_pictures, generalization_table
 from benchmarks.records import Run
-from benchmarks.report import tables as tables_module
 from benchmarks.report.published import claim, published_table
 from benchmarks.report.tables import Table
 from benchmarks.report.transfer_tables import transfer_tables
-from benchmarks.report.wording import INTERVALS, caption
 
 
 def tables(runs: Sequence[Run]) -> list[Table]:
@@ -35,8 +33,3 @@ def figures(runs: Sequence[Run]) -> list[Picture]:
 def answer(runs: Sequence[Run]) -> str:
     """The paper's claim, and what became of it; empty where the runs do not bear on it."""
     return claim(runs)
-
-
-def markdown_page(runs: Sequence[Run], command: str) -> str:
-    """The contents of `table.md`."""
-    return tables_module.markdown_page(tables(runs), INTERVALS, caption(runs, command))

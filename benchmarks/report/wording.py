@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from benchmarks.methods import METHODS
-from benchmarks.records import Run
+from benchmarks.records import FinishedRun, Run
 from benchmarks.spec import RunSpec, Source
 from benchmarks.statistics import Estimate
 
@@ -59,15 +60,23 @@ def describe_budget(spec: RunSpec) -> str:
     return f"{spec.pretrain_episodes} + {spec.transfer_episodes} episodes of 1,000 physics steps"
 
 
-def caption(runs: Sequence[Run], command: str) -> str:
-    """What a reader has to know to make the tables and figures again: seeds, budget, command, code."""
+def caption(runs: Sequence[FinishedRun[Any, Any]], command: str, *, budget: str = "", route: str = "") -> str:
+    """What a reader has to know to make the tables and figures again: seeds, budget, command, code.
+
+    Args:
+        runs: at least one.
+        command: what made them.
+        budget: in words, where `describe_budget` does not tell all of it.
+        route: from where to where, where the runs have more than one target.
+    """
     spec = runs[0].spec
+    route = route or f"{describe_context(spec.source)} → {describe_context(spec.target)}"
     seeds = sorted({run.spec.seed for run in runs})
     commits = sorted({run.commit or "no commit" for run in runs})
     intervals = " and 95 % bootstrap intervals" if len(seeds) >= FEWEST_SEEDS else ""
     return (
         f"Interquartile means{intervals} over {describe_seeds(seeds)}; {spec.algo.upper()};"
-        f" {describe_budget(spec)}; {describe_context(spec.source)} → {describe_context(spec.target)}."
+        f" {budget or describe_budget(spec)}; {route}."
         f" Made by `{command}` at {', '.join(commits)}."
     )
 
@@ -84,6 +93,22 @@ def conditions(runs: Sequence[Run]) -> str:
             "With `-k` the critic and the spread of the exploration train as well; no deployed policy contains them."
         )
     return " ".join(sentences)
+
+
+def told_apart(differences: Mapping[str, Estimate], baseline: str) -> str:
+    """Which methods are above or below another, and which cannot be told from it; empty where there are none.
+
+    Args:
+        differences: to `baseline`, by method, from runs enough for an interval.
+        baseline: a method's name.
+    """
+    sides: dict[str, list[str]] = {"above": [], "below": [], "not told from": []}
+    for name, difference in differences.items():
+        side = "not told from" if not difference.excludes(0.0) else "above" if difference.low > 0.0 else "below"
+        sides[side].append(f"`{name}`")
+    parts = [f"{', '.join(names)} {side} `{baseline}`" for side, names in sides.items() if names]
+    rule = " (each by whether the 95 % interval of its paired difference excludes zero)"
+    return "; ".join(parts) + rule if parts else ""
 
 
 def by_method(runs: Iterable[Run]) -> dict[str, list[Run]]:

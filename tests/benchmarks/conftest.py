@@ -8,6 +8,7 @@ from benchmarks.meta import MetaMethod
 from benchmarks.methods import METHODS, specify
 from benchmarks.recorder import Curve
 from benchmarks.records import Run, versions
+from benchmarks.sequence_runs import SequenceResult, SequenceRun, specify_sequence
 from benchmarks.settings import MetaSettings, PPOSettings
 
 QUICK = PPOSettings(frame_skip=20, num_envs=2, n_steps=50, batch_size=50, n_epochs=1, net_arch=(16, 16))
@@ -52,5 +53,22 @@ def made_up_run(quick_spec):
             landscape_after=made_up_landscape(final),
         )
         return Run(spec, result, versions(), "0123456789ab", wall_seconds, 1.0)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def made_up_sequence():
+    """Makes finished runs of a sequence without running anything; all returns are the same."""
+
+    def make(value=-100.0, **changes):
+        options = {"method": "fine-tune", "seed": 0, "settings": QUICK, "pretrain_episodes": 2, "transfer_episodes": 2}
+        options |= {"tasks": ({"A": 1.0}, {"A": 1.8}, {"A": 1.0, "torque_gain": -1.0})} | changes
+        if options["method"] == "maml":
+            options["meta"] = MetaSettings(inner_steps=1)
+        spec = specify_sequence(options.pop("method"), **options)
+        stages, tasks = len(spec.stages), len(spec.tasks)
+        result = SequenceResult([value] * stages, [[value] * tasks] * stages, 2, 700)
+        return SequenceRun(spec, result, versions(), "0123456789ab", 1.0, 1.0)
 
     return make

@@ -1,12 +1,17 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from benchmarks import ablation
-from benchmarks.ablation import PUBLISHED, VARIANTS, figures, main, tables
+from benchmarks.ablation import VARIANTS, main
+from benchmarks.ablation_scores import PUBLISHED
+from benchmarks.figures.ablation import ablation_pictures, draw_ablation
 from benchmarks.methods import METHODS
 from benchmarks.records import Run
+from benchmarks.report.__main__ import main as report
+from benchmarks.report.ablation_page import answer, tables
 
 JOB = ["--seeds", "1", "--workers", "1", "--pretrain-episodes", "2", "--transfer-episodes", "4"]
 
@@ -21,10 +26,17 @@ def made_up(made_up_run):
     return make
 
 
+@pytest.fixture
+def protocol(monkeypatch):
+    """As if the runs had the paper's budget."""
+    monkeypatch.setattr("benchmarks.ablation_scores.is_published_protocol", lambda spec: True)
+
+
 def test_variants_are_methods():
     assert set(PUBLISHED) < set(VARIANTS) < set(METHODS)
 
 
+@pytest.mark.usefixtures("protocol")
 def test_table_is_paired_by_seed(made_up):
     runs = [made_up("nb-pro", -100.0, -10.0, seed) for seed in range(100, 105)]
     runs += [made_up("nb-pro-no-k-target", -120.0, -13.0, seed) for seed in range(100, 105)]
@@ -36,12 +48,36 @@ def test_table_is_paired_by_seed(made_up):
     assert row["as printed, %"] == "−11.4"
     assert row["seeds improved"] == "0 of 5"
     assert row["difference of the final return [95 % CI]"] == "−3.0 [−3.0, −3.0]"
-    assert list(figures(runs)) == ["ablation"]
+    (picture,) = ablation_pictures(runs)
+    assert "Crosses" in picture.note
+    assert answer(runs) == (
+        "`nb-pro-no-k-target` against `nb-pro` in the paper's metric and budget: −20.0 [−20.0, −20.0] % in the mean of"
+        " 5 seeds, of which 0 improve; the paper printed −11.4 %."
+    )
+
+
+def test_printed_figures_stand_beside_the_published_budget_only(made_up):
+    runs = [made_up(method, -100.0, -10.0) for method in ("nb-pro", "nb")]
+    (table,) = tables(runs)
+    assert dict(zip(table.columns, table.rows[0], strict=True))["as printed, %"] == ""
+    assert answer(runs) == ""
+    assert "rosses" not in ablation_pictures(runs)[0].note + ablation_pictures(runs)[0].alt
+
+
+def test_a_large_difference_does_not_hide_small_ones(made_up):
+    """On the axis of the figure, −1 and −5 % lie further apart than a fiftieth of its width, beside −1,000 %."""
+    best = {"nb-pro": -100.0, "nb": -101.0, "nb-pro-clamped": -105.0, "nb-pro-no-clipping": -1100.0}
+    runs = [made_up(name, each, -10.0, seed) for name, each in best.items() for seed in range(100, 105)]
+    axes = draw_ablation(runs).axes[0]
+    places = [axes.transLimits.transform(axes.transScale.transform((x, 0.0)))[0] for x in (-1000.0, -5.0, -1.0, 0.0)]
+    assert places[0] > 0.0
+    assert min(np.diff(places)) > 0.02
+    assert places[-1] < 1.0
 
 
 def test_nothing_to_compare(made_up):
     assert tables([made_up("nb", -1.0, -1.0)]) == []
-    assert figures([made_up("nb", -1.0, -1.0)]) == {}
+    assert ablation_pictures([made_up("nb", -1.0, -1.0)]) == []
 
 
 def test_the_whole_job_and_going_on_with_it(tmp_path, monkeypatch):
@@ -50,7 +86,11 @@ def test_the_whole_job_and_going_on_with_it(tmp_path, monkeypatch):
     runs = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*-seed100-*.json")}
     assert [path.name.split("-ppo-")[0] for path in sorted(runs)] == ["nb-pro-neutral", "nb-pro"]
     assert json.loads((tmp_path / "job.json").read_text())["question"] == "ablation"
-    assert "| `nb-pro-neutral` |" in (tmp_path / "table.md").read_text()
+    table = (tmp_path / "table.md").read_text()
+    assert "| `nb-pro-neutral` |" in table
+    assert (tmp_path / "ablation.png").exists()
+    assert report([str(tmp_path)]) == 0
+    assert (tmp_path / "table.md").read_text() == table
     monkeypatch.setattr(ablation, "QUESTION", replace(ablation.QUESTION, experiment=None))
     assert main(options) == 0
     assert {path: path.stat().st_mtime_ns for path in runs} == runs

@@ -3,7 +3,7 @@ import socket
 
 import pytest
 
-from benchmarks.arguments import add_seeds, add_workers
+from benchmarks.arguments import add_budget, add_methods, add_seeds, add_workers, reporting_seeds
 
 
 @pytest.fixture
@@ -17,6 +17,23 @@ def parser():
 def test_defaults(parser):
     assert vars(parser.parse_args([])) == {"seeds": 5, "workers": 2, "ray": None}
     assert vars(parser.parse_args(["--seeds", "30", "--workers", "64"])) == {"seeds": 30, "workers": 64, "ray": None}
+
+
+def test_methods_budgets_and_seeds(parser, capsys):
+    add_methods(parser, ("a", "b", "c"), ("a", "b"))
+    add_budget(parser, "--shots", 25, "budget on each target")
+    options = parser.parse_args(["--methods", "c", "--shots", "3"])
+    assert (options.methods, options.shots) == (["c"], 3)
+    assert (parser.get_default("methods"), parser.get_default("shots")) == (("a", "b"), 25)
+    assert list(reporting_seeds(3)) == [100, 101, 102]
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "what to compare (default: a b)" in text
+    assert "budget on each target, in episodes of 1,000 physics steps (default: 25)" in text
+    for bad in (["--methods", "d"], ["--shots", "0"]):
+        with pytest.raises(SystemExit):
+            parser.parse_args(bad)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 from itertools import pairwise
 
@@ -7,9 +8,13 @@ import pytest
 
 from benchmarks import experiment, few_shot
 from benchmarks.anchors import reference_returns
-from benchmarks.few_shot import CHOICES, SHOTS, TARGETS, _parser, _specifications, figures, k_shot, main, tables
+from benchmarks.few_shot import CHOICES, _parser, _specifications, main
+from benchmarks.few_shot_scores import SHOTS, TARGETS, k_shot
+from benchmarks.figures.few_shot import few_shot_pictures, highlighted
 from benchmarks.methods import METHODS
 from benchmarks.records import Run
+from benchmarks.report.__main__ import main as report
+from benchmarks.report.few_shot_page import answer, tables
 
 TARGET = {"A": 1.0, "torque_gain": -1.0}
 
@@ -92,7 +97,62 @@ def test_tables(made_up):
     assert "torque_gain = −1" in second.title
     for table in (overall, differences, first, second):
         assert {len(row) for row in table.rows} == {len(table.columns)}
-    assert set(figures(runs)) == {"few_shot", "few_shot_targets"}
+    assert len(few_shot_pictures(runs)) == 2
+
+
+def test_targets_of_a_seed_are_averaged_before_seeds_are_resampled(made_up):
+    """Seeds that differ widely give a wide interval, however many targets repeat what their pretraining decides."""
+    targets = [{"A": A} for A in (1.5, 1.6, 1.7, 1.8)]
+    runs = [
+        made_up("nb-k", share, seed, target)
+        for seed, share in enumerate((0.0, 0.1, 0.2, 0.3, 0.4), start=100)
+        for target in targets
+    ]
+    whole, one = (tables(each)[0].rows[0][2] for each in (runs, runs[::4]))
+    low, high = map(float, re.fullmatch(r"0\.200 \[(.*), (.*)\]", whole).groups())
+    assert high - low > 0.2  # of 20 independent runs it would be less
+    assert whole == one
+
+
+def test_the_answer_names_what_an_interval_tells(made_up, monkeypatch):
+    shares = {"nb-k": 0.2, "nb-pro-k": 0.1, "fine-tune": 0.1, "scratch": 0.05, "maml": 0.3}
+    runs = [
+        made_up(method, share, seed)
+        for method, share in shares.items()
+        for seed in range(100, 105 if method != "maml" else 103)  # too few to tell
+    ]
+    assert answer(runs) == ""  # five episodes would be one too many
+    monkeypatch.setattr("benchmarks.report.few_shot_page.ANSWERS", (0, 2))
+    assert answer(runs) == (
+        "Normalised score after 0 episodes of adaptation, over 1 change of the pendulum: `nb-k`, `nb-pro-k`, `scratch`"
+        " not told from `fine-tune` (each by whether the 95 % interval of its paired difference excludes zero)."
+        " Normalised score after 2 episodes of adaptation, over 1 change of the pendulum: `nb-k` above `fine-tune`;"
+        " `scratch` below `fine-tune`; `nb-pro-k` not told from `fine-tune` (each by whether the 95 % interval of its"
+        " paired difference excludes zero)."
+    )
+    assert answer([run for run in runs if run.spec.method != "fine-tune"]) == ""
+
+
+def test_the_best_of_each_family_is_in_colour(made_up):
+    runs = [
+        made_up(method, share, 100, target)
+        for method, share in {"nb-k": 0.2, "nb-pro-k": 0.1, "fine-tune": 0.1, "scratch": 0.0, "maml": 0.1}.items()
+        for target in (TARGET, {"A": 1.8})
+    ]
+    runs.append(made_up("reptile", 0.9))  # lacks a target, so that it is compared with none
+    assert highlighted(runs) == ["nb-k", "fine-tune", "scratch", "maml"]
+    overall, each = few_shot_pictures(runs)
+    assert "meta-learners `maml`" in each.note
+    assert "reptile" in each.alt
+    note = tables(runs)[0].note
+    assert "Left out, for want of targets: `reptile` (A = 1.8)." in note
+    assert [picture.title for picture in few_shot_pictures(runs[-1:])] == [overall.title, each.title]
+
+
+def test_without_a_method_that_has_all_targets_there_is_no_overall_score(made_up):
+    runs = [made_up("nb-k", 0.2), made_up("fine-tune", 0.1, target={"A": 1.8})]
+    assert all(table.title.startswith("Return after") for table in tables(runs))
+    assert len(few_shot_pictures(runs)) == 1
 
 
 def test_a_seed_without_all_targets_is_left_out(made_up):
@@ -107,7 +167,11 @@ def test_the_whole_job_and_going_on_with_it(tmp_path, monkeypatch, capsys):
     runs = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*-seed100-*.json")}
     assert len(runs) == 4
     assert json.loads((tmp_path / "job.json").read_text())["question"] == "few_shot"
-    assert "max_torque = 1.2" in (tmp_path / "table.md").read_text()
+    table = (tmp_path / "table.md").read_text()
+    assert "max_torque = 1.2" in table
+    assert all((tmp_path / f"{name}.png").exists() for name in ("few_shot", "few_shot_targets"))
+    assert report([str(tmp_path)]) == 0
+    assert (tmp_path / "table.md").read_text() == table
     monkeypatch.setattr(few_shot, "QUESTION", replace(few_shot.QUESTION, experiment=None))
     assert main(options) == 0
     assert {path: path.stat().st_mtime_ns for path in runs} == runs

@@ -8,9 +8,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from benchmarks.figures import STYLES, panels, save_before_and_after, save_curves, svg
-from benchmarks.figures.style import GROUPS, REFERENCE, scale_returns, spread
+from benchmarks.figures.sequence import LINES
+from benchmarks.figures.style import GROUPS, REFERENCE, scale_differences, scale_returns, scale_scores, spread
 from benchmarks.methods import METHODS
 from benchmarks.report.transfer_page import figures
+from benchmarks.sequence_runs import STRATEGIES
 
 
 def test_every_method_has_a_style_of_its_own():
@@ -58,6 +60,47 @@ def test_the_axis_holds_everything_drawn(low, high):
     ticks = axes.get_yticks()
     assert bottom <= min(ticks) <= 0.3 * low
     assert -3.0 <= max(ticks) <= top
+
+
+def test_panels_that_share_an_axis_hold_what_is_drawn_in_any():
+    grid = Figure().subplots(1, 2, sharey=True)
+    grid[0].plot([0, 1], [-5000.0, -20.0])
+    grid[1].plot([0, 1], [-40.0, -2.0])
+    for axes in grid:
+        scale_returns(axes)
+    low, high = grid[0].get_ylim()
+    assert low < -5000.0
+    assert high > -2.0
+
+
+@pytest.mark.parametrize(("low", "high"), [(-9.3, 0.97), (0.95, 0.999), (0.5, 1.02)])
+def test_the_axis_of_scores_tells_apart_what_is_near_1_and_what_fails(low, high):
+    axes = Figure().subplots()
+    axes.plot([0, 1, 2], [low, 0.5 * (low + high), high])
+    scale_scores(axes)
+    bottom, top = axes.get_ylim()
+    assert bottom < low < max(high, 1.0) < top
+    assert 1.0 in axes.get_yticks()
+    heights = axes.transLimits.transform(axes.transScale.transform([(0.0, y) for y in (0.95, 0.99, 1.0)]))[:, 1]
+    assert np.diff(heights).min() > 0.05
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1200.0, 0.5), (-0.2, 0.3), (-400.0, 900.0)])
+def test_the_axis_of_differences_holds_everything_drawn_and_0(low, high):
+    axes = Figure().subplots()
+    axes.plot([low, high], [0, 1])
+    scale_differences(axes)
+    left, right = axes.get_xlim()
+    assert left < min(low, 0.0) < max(high, 0.0) < right
+    assert 0.0 in axes.get_xticks()
+    places = axes.transLimits.transform(axes.transScale.transform([(x, 0.0) for x in axes.get_xticks()]))[:, 0]
+    assert np.diff(places).min() > 0.05  # no labels touch
+
+
+def test_the_lines_of_a_sequence_can_be_told_apart_with_and_without_colour():
+    assert set(LINES) == set(STRATEGIES)
+    assert len({style.colour for style in LINES.values()}) == len(LINES)
+    assert len({(style.line, style.marker) for style in LINES.values()}) == len(LINES)
 
 
 def test_before_and_after(made_up_run, tmp_path):

@@ -1,14 +1,17 @@
 """What the report reads, and what it leaves out."""
 
+import argparse
 import json
 from dataclasses import replace
 
 import pytest
 
-from benchmarks.records import JOB_FILE, versions, write_job
+from benchmarks.job import Question, add_job_options, publish, run_job
+from benchmarks.records import JOB_FILE, Run, versions, write_job
 from benchmarks.report.__main__ import DEFAULT, main
 from benchmarks.report.folders import Job, Skipped, read_folder
 from benchmarks.report.page import Section
+from benchmarks.report.questions import QUESTIONS
 
 COMMAND = "python -m benchmarks.transfer"
 
@@ -26,14 +29,14 @@ def folder(made_up_run, tmp_path):
 
 
 def read_job(folder):
-    (job,), skipped = read_folder(folder)
-    assert skipped == []
+    (job,), skipped, elsewhere = read_folder(folder)
+    assert skipped == elsewhere == []
     return job
 
 
 def test_a_folder_of_jobs_and_a_job(folder):
-    (job,), skipped = read_folder(folder.parent)
-    assert skipped == []
+    (job,), skipped, elsewhere = read_folder(folder.parent)
+    assert skipped == elsewhere == []
     assert (job.name, job.command, len(job.runs), job.skipped) == ("job", COMMAND, 6, [])
     assert read_job(folder).runs == job.runs
 
@@ -86,14 +89,17 @@ def test_a_meta_learner_has_one_setting(folder, made_up_run):
         (b"{", "job.json is damaged"),
         (b"[]", "job.json is damaged"),
         (b"{}", "job.json lacks 'question'"),
-        (json.dumps({"question": "why", "command": "x"}).encode(), "names the question 'why'; known are transfer"),
+        (
+            json.dumps({"question": "why", "command": "x"}).encode(),
+            "names the question 'why'; known are transfer, abla",
+        ),
     ],
 )
 def test_folders_that_are_no_jobs(folder, content, reason):
     (folder / JOB_FILE).unlink()
     if content is not None:
         (folder / JOB_FILE).write_bytes(content)
-    jobs, (skipped,) = read_folder(folder.parent)
+    jobs, (skipped,), _ = read_folder(folder.parent)
     assert jobs == []
     assert skipped.name == "job"
     assert reason in skipped.reason
@@ -102,7 +108,7 @@ def test_folders_that_are_no_jobs(folder, content, reason):
 def test_a_job_without_runs(folder):
     for path in folder.glob("*-ppo-*.json"):
         path.write_bytes(b"")
-    jobs, (skipped,) = read_folder(folder.parent)
+    jobs, (skipped,), _ = read_folder(folder.parent)
     assert jobs == []
     assert "no run can be reported" in skipped.reason
     assert "is not a run file" in skipped.reason
@@ -136,6 +142,87 @@ def test_a_figure_that_fails_leaves_all_files_as_they_were(folder, monkeypatch):
     assert not (folder / "index.html").exists()
 
 
+def test_a_script_reports_all_runs_of_the_folder_and_what_it_leaves_out(folder):
+    """`table.md` is the same, whether the script or the report writes it: other seeds, methods and commands included.
+
+    The folder has runs of other methods than the command asks for, and the remains of a run that was killed.
+    """
+    runs = [*folder.glob("fine-tune-*seed100*.json"), *folder.glob("nb-*.json")]
+    (folder / f".{runs[0].name}.4711").write_bytes(b"{")
+
+    def report(job, console):
+        publish(job, {}, console)
+
+    spec = Run.read(runs[0]).spec
+    parser = argparse.ArgumentParser()
+    add_job_options(parser, "transfer")
+    question = Question(
+        name="transfer", parser=parser, specifications=lambda options: [spec], line=lambda run: "", report=report
+    )
+    assert run_job(question, ["--out", str(folder)]) == 0
+    table = (folder / "table.md").read_text()
+    assert f"`{COMMAND} && python -m benchmarks.transfer --out {folder}`" in table
+    assert "| `nb` |" in table
+    assert table.splitlines()[-1].startswith("Left out: `.fine-tune-ppo-seed100-")
+    assert main([str(folder)]) == 0
+    assert (folder / "table.md").read_text() == table
+
+
+def test_results_with_a_page_of_their_own_are_not_left_out(folder):
+    (folder.parent / "recipe").mkdir()
+    (job,), skipped, elsewhere = read_folder(folder.parent)
+    assert (job.name, skipped, elsewhere) == ("job", [], ["recipe"])
+    assert main([str(folder.parent)]) == 0
+    assert "<code>recipe</code>: the paper&#x27;s own recipe" in (folder.parent / "index.html").read_text()
+
+
+def test_a_few_shot_jobs_runs_differ_by_target_and_by_nothing_else(made_up_run, tmp_path):
+    options = {"transfer_envs": 1, "eval_every": 1, "detail": False}
+    runs = [
+        made_up_run(method=method, seed=seed, target=target, **options)
+        for method in ("nb-k", "fine-tune")
+        for seed in (100, 101)
+        for target in ({"A": 1.8}, {"A": 1.0, "torque_gain": -1.0})
+    ]
+    foreign = made_up_run(method="nb", seed=100)  # a transfer's
+    for run in (*runs, foreign):
+        run.write(tmp_path)
+    write_job(tmp_path, "few_shot", "python -m benchmarks.few_shot")
+    job = read_job(tmp_path)
+    assert len(job.runs) == len(runs)
+    (skipped,) = job.skipped
+    assert skipped.name == f"{foreign.spec.name}.json"
+    assert "detail is True, not False" in skipped.reason
+
+
+def test_foreign_and_damaged_files_among_runs_of_a_sequence(made_up_sequence, made_up_run, tmp_path):
+    runs = [made_up_sequence(method=method, seed=100) for method in ("nb-k", "fine-tune-kept")]
+    foreign, damaged = made_up_run(seed=100).write(tmp_path), tmp_path / "nb-k-ppo-seed101-0123456789ab.json"
+    for run in runs:
+        run.write(tmp_path)
+    damaged.write_bytes(b"{")
+    write_job(tmp_path, "sequence", "python -m benchmarks.sequence")
+    job = read_job(tmp_path)
+    assert sorted(run.spec.method for run in job.runs) == ["fine-tune-kept", "nb-k"]
+    assert {each.name for each in job.skipped} == {foreign.name, damaged.name}
+    assert all("is not a run file" in each.reason for each in job.skipped)
+
+
+def test_runs_of_a_method_that_is_not_known_are_left_out(folder, made_up_run, monkeypatch):
+    made_up_run(method="nb-pro-clamped", seed=100).write(folder)
+    known = replace(QUESTIONS["transfer"], methods=("nb", "fine-tune"))
+    monkeypatch.setitem(QUESTIONS, "transfer", known)
+    (skipped,) = read_job(folder).skipped
+    assert skipped.reason == "its method is nb-pro-clamped; known are nb, fine-tune"
+
+
+def test_an_ablation_without_nb_pro_has_nothing_to_compare(made_up_run, tmp_path):
+    made_up_run(method="nb", seed=100, detail=False).write(tmp_path)
+    write_job(tmp_path, "ablation", "python -m benchmarks.ablation")
+    assert main([str(tmp_path)]) == 0
+    assert "The runs give no table yet." in (tmp_path / "index.html").read_text()
+
+
 def test_tables_name_what_was_left_out_and_what_is_missing(folder):
     """In `table.md`, as on the page."""
     next(folder.glob("nb-*seed101*.json")).write_bytes(b"{")
@@ -147,7 +234,9 @@ def test_tables_name_what_was_left_out_and_what_is_missing(folder):
 
 
 def test_committed_tables_are_what_the_committed_runs_give():
-    jobs, _ = read_folder(DEFAULT)
+    jobs, skipped, elsewhere = read_folder(DEFAULT)
+    assert skipped == []
+    assert elsewhere == ["recipe"]
     for job in jobs:
         assert isinstance(job, Job)
         assert job.skipped == []

@@ -41,11 +41,22 @@ PROBE = """<script>addEventListener("load", () => {
   document.body.append(answer);
 });</script>"""
 COMMAND = "python -m benchmarks.transfer --seeds 5"
+COMMANDS = {"transfer": COMMAND} | {
+    name: f"python -m benchmarks.{name} --seeds 5" for name in ("ablation", "few_shot", "sequence")
+}
+BUDGETS = {
+    "transfer": "4 + 4 episodes of 1,000 physics steps",
+    "ablation": "2 + 4 episodes of 1,000 physics steps",
+    "few_shot": "2 + 4 episodes of 1,000 physics steps, an update after each of the 4",
+    "sequence": "2 + 4 × 2 episodes of 1,000 physics steps",
+}
+FIGURES = {"transfer": 10, "ablation": 1, "few_shot": 2, "sequence": 2}
+TABLES = {"transfer": 7, "ablation": 1, "few_shot": 4, "sequence": 4}
 
 
 @pytest.fixture(scope="module")
-def job_folder(made_up_run, tmp_path_factory):
-    """Five seeds of four methods, in a folder of jobs."""
+def job_folder(made_up_run, made_up_sequence, tmp_path_factory):
+    """Five seeds of a few methods for each question, in a folder of jobs."""
     results = tmp_path_factory.mktemp("results")
     folder = results / "transfer-quick"
     folder.mkdir()
@@ -53,6 +64,30 @@ def job_folder(made_up_run, tmp_path_factory):
         for seed in range(100, 105):
             options = {"transfer_episodes": 4, "pretrain_episodes": 4}
             made_up_run(method=method, seed=seed, final=-5.0 - seed % 7, **options).write(folder)
+    few_shot = {"transfer_envs": 1, "eval_every": 1, "detail": False}
+    jobs = {
+        "ablation": [
+            made_up_run(method=method, seed=seed, final=-5.0 - seed % 7, detail=False)
+            for method in ("nb-pro", "nb", "nb-pro-clamped")
+            for seed in range(100, 105)
+        ],
+        "few_shot": [
+            made_up_run(method=method, seed=seed, final=-5.0 - seed % 7, target=target, **few_shot)
+            for method in ("nb-k", "fine-tune", "maml")
+            for target in ({"A": 1.8}, {"A": 1.0, "torque_gain": -1.0})
+            for seed in range(100, 105)
+        ],
+        "sequence": [
+            made_up_sequence(method=method, seed=seed, value=-5.0 - seed % 7)
+            for method in ("nb-k", "fine-tune", "fine-tune-kept", "maml")
+            for seed in range(100, 105)
+        ],
+    }
+    for name, runs in jobs.items():
+        (results / name).mkdir()
+        for run in runs:
+            run.write(results / name)
+        write_job(results / name, name, COMMANDS[name])
     write_job(folder, "transfer", COMMAND)
     (results / "notes").mkdir()
     return results
@@ -109,10 +144,10 @@ def test_the_page_in_a_browser(page, server, tmp_path):
     assert messages == []
     assert found["fetched"] == []
     assert server.asked == ["/page.html"]
-    assert len(found["images"]) == 10
+    assert len(found["images"]) == sum(FIGURES.values())
     assert all(complete and width > 200 and height > 100 for complete, width, height, _ in found["images"])
     assert all(len(alt) > 40 for *_, alt in found["images"])
-    assert len(found["tables"]) == 7
+    assert len(found["tables"]) == sum(TABLES.values())
     for caption, columns, heads, rows in found["tables"]:
         assert caption
         assert columns > 2
@@ -120,9 +155,10 @@ def test_the_page_in_a_browser(page, server, tmp_path):
     assert found["headings"][0] == 1
     assert found["headings"].count(1) == 1
     assert found["dangling"] == []
-    assert found["links"] == 1 + 10 + 7 + 1
-    for caption in found["captions"]:
-        for text in (COMMAND, "5 seeds (100 to 104)", "4 + 4 episodes of 1,000 physics steps"):
+    assert found["links"] == len(FIGURES) + sum(FIGURES.values()) + sum(TABLES.values()) + 1
+    questions = [name for name, figures in FIGURES.items() for _ in range(figures)]
+    for caption, question in zip(found["captions"], questions, strict=True):
+        for text in (COMMANDS[question], "5 seeds (100 to 104)", BUDGETS[question]):
             assert text in caption
     assert not found["wider"]
 
@@ -141,6 +177,7 @@ def test_the_browser_would_tell_of_errors_and_requests(server, tmp_path):
 
 def test_the_page_needs_nothing_else(page):
     text = page.read_text()
+    assert [name for name in FIGURES if f"<code>{COMMANDS[name]}</code>" in text] == list(FIGURES)
     assert set(re.findall(r'(?:src|href)="(data:[a-z+/]*|#|[^"]*)', text)) == {"data:", "data:image/svg+xml", "#"}
     assert "<script" not in text
     assert "url(" not in text

@@ -1,6 +1,7 @@
 import itertools
 import math
 import re
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,8 @@ from benchmarks.report import (
     number,
     results_table,
 )
-from benchmarks.report.transfer_page import markdown_page
+from benchmarks.report.folders import Job
+from benchmarks.report.questions import QUESTIONS
 from benchmarks.statistics import Estimate
 
 
@@ -32,6 +34,11 @@ def runs(made_up_run):
         for method, each in finals.items()
         for seed, final in enumerate(each, start=100)
     ]
+
+
+def markdown_page(runs, command):
+    question = QUESTIONS["transfer"]
+    return Job(Path("job"), "job", question, command, runs, []).markdown(question.tables(runs))
 
 
 def row_of(table, name):

@@ -6,8 +6,11 @@ import pytest
 
 from benchmarks import sequence
 from benchmarks.anchors import reference_returns
+from benchmarks.figures.sequence import sequence_pictures
 from benchmarks.records import versions
-from benchmarks.sequence import averages, forgetting, main, on_return, tables
+from benchmarks.report.__main__ import main as report
+from benchmarks.report.sequence_page import answer, tables
+from benchmarks.sequence import main
 from benchmarks.sequence_runs import (
     STRATEGIES,
     SequenceResult,
@@ -16,6 +19,7 @@ from benchmarks.sequence_runs import (
     execute_sequence,
     specify_sequence,
 )
+from benchmarks.sequence_scores import averages, forgetting, on_return
 from benchmarks.settings import MetaSettings, PPOSettings
 
 TASKS = ({"A": 1.0}, {"A": 1.8}, {"A": 1.0, "torque_gain": -1.0})
@@ -133,6 +137,11 @@ def test_tables(made_up):
     assert compared.rows[0][1] == "+0.100 [+0.100, +0.100]"
     assert compared.rows[0][3] == "+0.000 [+0.000, +0.000]"
     assert len({len(row) for row in measured.rows} | {len(measured.columns)}) == 1
+    assert len(sequence_pictures(runs)) == 2
+    assert answer(runs).startswith(
+        "Average normalised score over 3 tasks, at the end of the sequence: `nb-k` above `fine-tune` ("
+    )
+    assert answer(runs[:4] + runs[5:]) == ""  # four pairs have no interval
 
 
 def test_the_whole_job_and_going_on_with_it(tmp_path, monkeypatch, capsys):
@@ -142,8 +151,11 @@ def test_the_whole_job_and_going_on_with_it(tmp_path, monkeypatch, capsys):
     runs = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*-seed100-*.json")}
     assert len(runs) == 2
     assert json.loads((tmp_path / "job.json").read_text())["question"] == "sequence"
-    assert "Scores along the sequence" in (tmp_path / "table.md").read_text()
-    assert (tmp_path / "sequence.png").exists()
+    table = (tmp_path / "table.md").read_text()
+    assert "Scores along the sequence" in table
+    assert all((tmp_path / f"{name}.png").exists() for name in ("sequence", "sequence_tasks"))
+    assert report([str(tmp_path)]) == 0
+    assert (tmp_path / "table.md").read_text() == table
     monkeypatch.setattr(sequence, "QUESTION", replace(sequence.QUESTION, experiment=None))
     assert main(options) == 0
     assert {path: path.stat().st_mtime_ns for path in runs} == runs

@@ -1,0 +1,51 @@
+"""What the ablation is judged by: each variant of NB Pro against the whole, seed by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmarks.anchors import is_published_protocol
+from benchmarks.records import Run
+from benchmarks.report.wording import by_method
+from benchmarks.statistics import Estimate, PercentImprovement, paired_difference, percent_improvement
+
+WHOLE = "nb-pro"
+
+PUBLISHED = {"nb-pro-no-k-target": -11.4, "nb-pro-no-clipping": -4.0, "nb": -7.4}
+"""What the paper printed for leaving the part out, in per cent of its metric."""
+
+Pairs = Sequence[tuple[Run, Run]]
+"""Runs of one seed: a variant's and `WHOLE`'s."""
+
+
+def pairs_by_variant(runs: Sequence[Run]) -> dict[str, Pairs]:
+    """The seeds that both a variant and the whole have run; variants without one are left out."""
+    groups = by_method(runs)
+    whole = {run.spec.seed: run for run in groups.pop(WHOLE, [])}
+    paired = {
+        name: [(run, whole[run.spec.seed]) for run in group if run.spec.seed in whole] for name, group in groups.items()
+    }
+    return {name: pairs for name, pairs in paired.items() if pairs}
+
+
+def printed(runs: Sequence[Run]) -> dict[str, float]:
+    """`PUBLISHED`, where the runs have the paper's contexts and budget; else nothing."""
+    return PUBLISHED if is_published_protocol(runs[0].spec) else {}
+
+
+def percent_change(pairs: Pairs) -> PercentImprovement:
+    """Change of the paper's metric from each second run to the first, in per cent.
+
+    Raises:
+        ValueError: a run has no training episode in its transfer.
+    """
+    best = [[run.summary.best_episode or np.nan for run in side] for side in zip(*pairs, strict=True)]
+    return percent_improvement(best[0], best[1], np.random.default_rng(0))
+
+
+def final_difference(pairs: Pairs) -> Estimate:
+    """Difference of the final return, each first run less the second."""
+    ours, theirs = ([run.summary.final for run in side] for side in zip(*pairs, strict=True))
+    return paired_difference(ours, theirs, np.random.default_rng(0))
