@@ -73,10 +73,14 @@ def make_training_env(settings: AlgorithmSettings, context: Source, actions_of: 
     """
     env = make_vector_env(settings, settings.num_envs, **context)
     if actions_of is not None:
-        limit = np.float32(np.max(actions_of.get("max_torque", PendulumContext().max_torque)))
-        space = gym.spaces.Box(-limit, limit, (1,), np.float32)
-        env = TransformAction(env, lambda actions: actions, single_action_space=space)
+        env = TransformAction(env, lambda actions: actions, single_action_space=action_space(actions_of))
     return VecNormalize(VecMonitor(VectorEnvAdapter(env)), norm_obs=False, gamma=settings.gamma)
+
+
+def action_space(context: Source) -> gym.spaces.Box:
+    """The actions of one pendulum of a context."""
+    limit = np.float32(np.max(context.get("max_torque", PendulumContext().max_torque)))
+    return gym.spaces.Box(-limit, limit, (1,), np.float32)
 
 
 class Evaluation(NamedTuple):

@@ -13,15 +13,16 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.wrappers.vector import TransformAction
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 
-from benchmarks.environments import CLIP_OBSERVATION, make_training_env, make_vector_env
+from benchmarks.environments import CLIP_OBSERVATION, action_space, make_training_env, make_vector_env
 from benchmarks.method import Method, Pretrained
 from benchmarks.recorder import Recorder
 from benchmarks.settings import MetaSettings, PPOSettings
-from benchmarks.spec import EPISODE_STEPS, RunSpec
+from benchmarks.spec import EPISODE_STEPS, RunSpec, Source
 from nb_agents.maml import MAML, TRPO, Environments, PPOClip, Reptile
 from nb_agents.maml.tasks import Task
 from nb_gym import Context as PendulumContext
@@ -50,8 +51,12 @@ class RewardScale(VectorWrapper):
         return observation, reward, terminated, truncated, info
 
 
-def environments(settings: PPOSettings, statistics: RunningMeanStd) -> Environments:
-    """The transfer job's environments, one or natively many; the latter keep the rewards' statistics."""
+def environments(settings: PPOSettings, statistics: RunningMeanStd, source: Source) -> Environments:
+    """The transfer job's environments, one or natively many; the latter keep the rewards' statistics.
+
+    Both have the source's action space, see `make_training_env`.
+    """
+    actions = action_space(source)
 
     def make(**context: Any) -> gym.Env[Any, Any]:
         env = gym.make(
@@ -63,12 +68,15 @@ def environments(settings: PPOSettings, statistics: RunningMeanStd) -> Environme
         )
         scale = np.array(list(settings.observe.values()), dtype=np.float32)
         space = gym.spaces.Box(-CLIP_OBSERVATION, CLIP_OBSERVATION, shape=scale.shape, dtype=np.float32)
-        return gym.wrappers.TransformObservation(
+        env = gym.wrappers.TransformObservation(
             env, lambda observation: np.clip(observation / scale, -CLIP_OBSERVATION, CLIP_OBSERVATION), space
         )
+        return gym.wrappers.TransformAction(env, lambda action: action, actions)
 
     def make_vec(num_envs: int, **context: Any) -> VectorEnv[Any, Any, Any]:
-        return RewardScale(make_vector_env(settings, num_envs, **context), statistics, settings.gamma)
+        env = make_vector_env(settings, num_envs, **context)
+        env = TransformAction(env, lambda actions: actions, single_action_space=actions)
+        return RewardScale(env, statistics, settings.gamma)
 
     return Environments(make, make_vec, dict.fromkeys(PendulumContext._fields, ()))
 
@@ -121,7 +129,7 @@ class MetaMethod(Method):
 
         maml = self.learner(
             "MlpPolicy",
-            environments(settings, statistics),
+            environments(settings, statistics, spec.source),
             draw,
             tasks_per_iteration=meta.tasks_per_iteration,
             inner_steps=meta.inner_steps,

@@ -22,7 +22,7 @@ DECISIONS = 1000 // SETTINGS.frame_skip
 
 
 def test_single_and_native_environments_show_the_same() -> None:
-    factory = environments(SETTINGS, RunningMeanStd(shape=()))
+    factory = environments(SETTINGS, RunningMeanStd(shape=()), {})
     native = make_task_envs(factory, [{"A": 1.0}, {"A": 1.8}], 1)
     assert isinstance(native, RewardScale)
     single = factory(A=1.8)
@@ -38,7 +38,7 @@ def test_reward_statistics_are_those_of_vec_normalize() -> None:
     spec = RunSpec(method="fine-tune", seed=0, settings=SETTINGS)
     normalized = make_training_env(SETTINGS, spec.target)
     statistics = RunningMeanStd(shape=())
-    native = make_task_envs(environments(SETTINGS, statistics), [spec.target], SETTINGS.num_envs)
+    native = make_task_envs(environments(SETTINGS, statistics, {}), [spec.target], SETTINGS.num_envs)
     start = {"theta": 0.1, "theta_dot": 0.0}
     native.reset(seed=0, options=dict(start))
     normalized.set_options(dict(start))
@@ -67,6 +67,23 @@ def test_the_budget_is_kept_and_the_inner_steps_count(name: str) -> None:
     assert model.num_timesteps == pretrained.model.num_timesteps + 8 * DECISIONS
     assert len(recorder.episodes) == 8
     assert recorder.curve.steps == sorted(set(recorder.curve.steps))
+
+
+def test_a_weaker_motor_leaves_the_action_space() -> None:
+    target = {"max_torque": 1.2}
+    spec = specify(
+        "maml", seed=0, settings=SETTINGS, meta=META, target=target, pretrain_episodes=8, transfer_episodes=8
+    )
+    pretrained = METHODS["maml"].pretrain(spec)
+    model = METHODS["maml"].begin_transfer(spec, pretrained, Recorder(spec))
+    assert model.action_space == pretrained.model.action_space
+    single = environments(SETTINGS, RunningMeanStd(shape=()), spec.source)(**target)
+    assert single.action_space == model.action_space
+    rewards = []
+    for torque in (1.2, 2.0):  # the pendulum clips what is too much for it
+        single.reset(options={"theta": 0.5, "theta_dot": 0.0})
+        rewards.append(single.step(np.float32([torque]))[1])
+    assert rewards[0] == rewards[1]
 
 
 def test_tasks_are_drawn_from_the_source() -> None:
