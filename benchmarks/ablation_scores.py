@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.anchors import is_published_protocol
+from benchmarks.groups import by_method, paired
 from benchmarks.records import Run
-from benchmarks.report.wording import by_method
 from benchmarks.statistics import Estimate, PercentImprovement, paired_difference, percent_improvement
 
 WHOLE = "nb-pro"
@@ -16,18 +16,13 @@ WHOLE = "nb-pro"
 PUBLISHED = {"nb-pro-no-k-target": -11.4, "nb-pro-no-clipping": -4.0, "nb": -7.4}
 """What the paper printed for leaving the part out, in per cent of its metric."""
 
-Pairs = Sequence[tuple[Run, Run]]
+Pairs = list[tuple[Run, Run]]
 """Runs of one seed: a variant's and `WHOLE`'s."""
 
 
 def pairs_by_variant(runs: Sequence[Run]) -> dict[str, Pairs]:
     """The seeds that both a variant and the whole have run; variants without one are left out."""
-    groups = by_method(runs)
-    whole = {run.spec.seed: run for run in groups.pop(WHOLE, [])}
-    paired = {
-        name: [(run, whole[run.spec.seed]) for run in group if run.spec.seed in whole] for name, group in groups.items()
-    }
-    return {name: pairs for name, pairs in paired.items() if pairs}
+    return paired(by_method(runs), WHOLE)
 
 
 def printed(runs: Sequence[Run]) -> dict[str, float]:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.environments import reference_return
 from benchmarks.spec import Context, RunSpec
 from nb_gym import controllers
 from nb_gym.controllers import Controller
+
+Score = TypeVar("Score", float, NDArray[np.float64])
 
 CONTROLLERS: dict[str, Controller] = {
     "no torque": controllers.zero,
@@ -66,15 +72,15 @@ def _reference_returns(context: tuple[tuple[str, float], ...]) -> tuple[float, .
     return tuple(reference_return(controller, dict(context)) for controller in CONTROLLERS.values())
 
 
-def normalise(score: float, references: dict[str, float]) -> float:
+def normalise(score: Score, references: Mapping[str, float]) -> Score:
     """The score on the scale where `WORST` is 0 and `BEST` is 1.
 
     Args:
-        score: a return.
+        score: a return, or an array of them.
         references: `reference_returns` of the same context.
 
     Returns:
         The normalised score; NaN where both ends of the scale are the same return.
     """
     span = references[BEST] - references[WORST]
-    return (score - references[WORST]) / span if span else math.nan
+    return (score - references[WORST]) / (span or math.nan)

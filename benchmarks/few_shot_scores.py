@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.anchors import normalise, reference_returns
+from benchmarks.groups import by_method
 from benchmarks.records import Run
-from benchmarks.report.wording import by_method, describe_context
+from benchmarks.report.wording import describe_context
 from benchmarks.spec import EPISODE_STEPS, Context, RunSpec
 from benchmarks.statistics import interquartile_mean
 
@@ -44,8 +45,7 @@ def scores(runs: Sequence[Run]) -> dict[str, dict[int, NDArray[np.float64]]]:
     targets = list(by_target(runs))
     found: dict[tuple[str, int, str], NDArray[np.float64]] = {}
     for run in runs:
-        references = reference_returns(run.spec.target)
-        normalised = np.array([normalise(each, references) for each in k_shot(run)])
+        normalised = normalise(k_shot(run), reference_returns(run.spec.target))
         found[run.spec.method, run.spec.seed, describe_context(change(run.spec))] = normalised
     whole = {
         name: {

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from benchmarks.figures.landscapes import draw_maps, draw_over_drive, drive_range
 from benchmarks.figures.style import Picture, svg
+from benchmarks.groups import by_method
 from benchmarks.landscape import DRIVES
 from benchmarks.methods import METHODS
 from benchmarks.records import Run
 from benchmarks.report.tables import Table
-from benchmarks.report.wording import by_method, interval, number
+from benchmarks.report.wording import interval, number
 from benchmarks.statistics import Estimate, iqm
 
 HELD = -100.0

@@ -8,17 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.anchors import normalise, reference_returns
+from benchmarks.groups import by_method
 from benchmarks.sequence_runs import STRATEGIES, SequenceRun, SequenceSpec
 
 
 def scores(spec: SequenceSpec, returns: NDArray[np.float64]) -> NDArray[np.float64]:
     """Normalised scores of returns `(..., num_tasks)`."""
-    columns = np.moveaxis(np.asarray(returns, dtype=np.float64), -1, 0)
-    normalised = [
-        [normalise(float(each), reference_returns(task)) for each in column.reshape(-1)]
-        for column, task in zip(columns, spec.tasks, strict=True)
-    ]
-    return np.moveaxis(np.array(normalised).reshape(columns.shape), 0, -1)
+    of_tasks = [normalise(returns[..., i], reference_returns(task)) for i, task in enumerate(spec.tasks)]
+    return np.stack(of_tasks, axis=-1)
 
 
 def averages(run: SequenceRun) -> NDArray[np.float64]:
@@ -51,5 +48,4 @@ def on_return(run: SequenceRun) -> float:
 
 def by_strategy(runs: Sequence[SequenceRun]) -> dict[str, list[SequenceRun]]:
     """Runs grouped by method, in the order of `STRATEGIES`, each group sorted by seed."""
-    groups = {name: [run for run in runs if run.spec.method == name] for name in STRATEGIES}
-    return {name: sorted(group, key=lambda run: run.spec.seed) for name, group in groups.items() if group}
+    return by_method(runs, STRATEGIES)

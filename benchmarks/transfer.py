@@ -11,10 +11,11 @@ from rich.console import Console
 from benchmarks.anchors import reference_returns
 from benchmarks.arguments import add_budget, add_methods, add_seeds, reporting_seeds
 from benchmarks.figures import save_before_and_after, save_curves
+from benchmarks.groups import by_method
 from benchmarks.job import Question, add_job_options, on_screen, run_job, write_tables
 from benchmarks.methods import METHODS, specify
 from benchmarks.records import Run
-from benchmarks.report import MAIN_COLUMNS, by_method, comparison_table, number, results_table
+from benchmarks.report import MAIN_COLUMNS, comparison_table, number, results_table
 from benchmarks.report.folders import Job
 from benchmarks.settings import ALGORITHMS
 from benchmarks.spec import RunSpec, parse_assignments

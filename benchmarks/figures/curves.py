@@ -25,8 +25,9 @@ from benchmarks.figures.style import (
     svg,
     tidy,
 )
+from benchmarks.groups import by_method
 from benchmarks.records import Run
-from benchmarks.report.wording import FEWEST_SEEDS, by_method, caption, conditions, describe_context, number
+from benchmarks.report.wording import FEWEST_SEEDS, caption, conditions, describe_context, number
 from benchmarks.spec import EPISODE_STEPS, RunSpec
 from benchmarks.statistics import interquartile_mean, iqm
 

@@ -12,8 +12,8 @@ from benchmarks.anchors import BEST, WORST, reference_returns
 from benchmarks.few_shot_scores import by_target, k_shot, over_targets, scores
 from benchmarks.figures.curves import Line, band, draw_line, draw_lines
 from benchmarks.figures.style import STYLES, Picture, listed, panel_grid, scale_returns, scale_scores, svg, tidy
+from benchmarks.groups import by_method
 from benchmarks.records import Run
-from benchmarks.report.wording import by_method
 from benchmarks.statistics import interquartile_mean
 
 FAMILIES: dict[str, tuple[str, ...]] = {

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.figures.style import STYLES, Picture, listed, svg, tidy
+from benchmarks.groups import by_method
 from benchmarks.records import Run
-from benchmarks.report.wording import by_method
 from benchmarks.statistics import interquartile_mean
 
 

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 
 from benchmarks.anchors import CONTROLLERS, PUBLISHED, PUBLISHED_AS, WORST, is_published_protocol, reference_returns
 from benchmarks.figures.style import GREY, STYLES, Picture, panel_grid, panels, scale_returns, svg, tidy
+from benchmarks.groups import by_method
 from benchmarks.records import Run
-from benchmarks.report.wording import FEWEST_SEEDS, by_method, describe_context, number
+from benchmarks.report.wording import FEWEST_SEEDS, describe_context, number
 from benchmarks.statistics import iqm, performance_profile
 from benchmarks.summary import Summary
 

@@ -8,7 +8,6 @@ from benchmarks.report.tables import Table, markdown_page
 from benchmarks.report.transfer_tables import COLUMNS, MAIN_COLUMNS, comparison_table, gains_table, results_table
 from benchmarks.report.wording import (
     FEWEST_SEEDS,
-    by_method,
     caption,
     conditions,
     describe_budget,
@@ -23,7 +22,6 @@ __all__ = [
     "FEWEST_SEEDS",
     "MAIN_COLUMNS",
     "Table",
-    "by_method",
     "caption",
     "comparison_table",
     "conditions",

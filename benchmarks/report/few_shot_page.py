@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from benchmarks.anchors import reference_returns
 from benchmarks.few_shot_scores import SHOTS, by_target, k_shot, over_targets, scores
+from benchmarks.groups import by_method
 from benchmarks.records import Run
 from benchmarks.report import wording
 from benchmarks.report.tables import Table
 from benchmarks.report.wording import (
     FEWEST_SEEDS,
-    by_method,
     conditions,
     describe_budget,
     describe_context,

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.anchors import PUBLISHED, PUBLISHED_AS, is_published_protocol
+from benchmarks.groups import by_method, paired
 from benchmarks.records import Run
 from benchmarks.report.tables import Table
-from benchmarks.report.wording import by_method, interval, number
+from benchmarks.report.wording import interval, number
 from benchmarks.statistics import PercentImprovement, paired_difference, percent_improvement
 
 REFERENCE = "maml"
@@ -75,17 +76,16 @@ def _row(name: str, runs: Sequence[Run]) -> list[str]:
 
 def best_episodes(runs: Sequence[Run], name: str) -> tuple[list[float], list[float]] | None:
     """Best training episodes of a method and of MAML on the seeds that both have run; None if there is no such seed."""
-    groups = by_method(runs)
-    theirs = {run.spec.seed: run.summary.best_episode for run in groups.get(REFERENCE, [])}
     pairs = [
-        (run.summary.best_episode, baseline)
-        for run in groups.get(name, [])
-        if (baseline := theirs.get(run.spec.seed)) is not None and run.summary.best_episode is not None
+        (ours.summary.best_episode, theirs.summary.best_episode)
+        for ours, theirs in paired(by_method(runs), REFERENCE).get(name, [])
     ]
-    if not pairs:
-        return None
-    x, y = zip(*pairs, strict=True)
-    return list(x), list(y)
+    x, y = [], []
+    for best, baseline in pairs:
+        if best is not None and baseline is not None:
+            x.append(best)
+            y.append(baseline)
+    return (x, y) if x else None
 
 
 def improvement(runs: Sequence[Run], name: str) -> PercentImprovement | None:

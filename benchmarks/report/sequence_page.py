@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from benchmarks.groups import paired
 from benchmarks.report import wording
 from benchmarks.report.tables import Table
 from benchmarks.report.wording import FEWEST_SEEDS, describe_context, interval, number, told_apart
@@ -58,14 +59,7 @@ def answer(runs: Sequence[SequenceRun]) -> str:
 
 
 def _pairs(runs: Sequence[SequenceRun]) -> dict[str, list[tuple[SequenceRun, SequenceRun]]]:
-    """The seeds that both a method and `BASELINE` have run; methods without one are left out."""
-    groups = by_strategy(runs)
-    baseline = {run.spec.seed: run for run in groups.pop(BASELINE, [])}
-    paired = {
-        name: [(run, baseline[run.spec.seed]) for run in group if run.spec.seed in baseline]
-        for name, group in groups.items()
-    }
-    return {name: pairs for name, pairs in paired.items() if pairs}
+    return paired(by_strategy(runs), BASELINE)
 
 
 def _measured(runs: Sequence[SequenceRun], measures: Measures) -> Table:

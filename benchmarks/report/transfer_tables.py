@@ -9,11 +9,12 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.anchors import PUBLISHED, PUBLISHED_TARGET, normalise, reference_returns
+from benchmarks.groups import by_method, paired
 from benchmarks.learning_curves import iqm_of_steps
 from benchmarks.methods import METHODS
 from benchmarks.records import Run
 from benchmarks.report.tables import Table
-from benchmarks.report.wording import by_method, conditions, describe_context, describe_seeds, interval, number
+from benchmarks.report.wording import conditions, describe_context, describe_seeds, interval, number
 from benchmarks.statistics import Estimate, iqm, paired_difference, probability_of_improvement
 from benchmarks.summary import THRESHOLDS, Summary
 
@@ -176,15 +177,11 @@ def missing(runs: Sequence[Run]) -> str:
 
 def comparison_table(runs: Sequence[Run]) -> Table | None:
     """Each method against `BASELINE` on the seeds that both have run; None where there is nothing to compare."""
-    groups = by_method(runs)
-    baseline = {run.spec.seed: run.summary for run in groups.pop(BASELINE, [])}
     rows = []
-    for name, group in groups.items():
-        pairs = [(run.summary, baseline[run.spec.seed]) for run in group if run.spec.seed in baseline]
-        if not pairs:
-            continue
-        x, y = ([each.last_evaluations for each in side] for side in zip(*pairs, strict=True))
-        area_x, area_y = ([each.area for each in side] for side in zip(*pairs, strict=True))
+    for name, pairs in paired(by_method(runs), BASELINE).items():
+        sides = [[run.summary for run in side] for side in zip(*pairs, strict=True)]
+        x, y = ([each.last_evaluations for each in side] for side in sides)
+        area_x, area_y = ([each.area for each in side] for side in sides)
         difference = paired_difference(x, y, np.random.default_rng(0))
         of_areas = paired_difference(area_x, area_y, np.random.default_rng(0))
         better = probability_of_improvement(x, y, np.random.default_rng(0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.methods import METHODS
@@ -109,11 +109,3 @@ def told_apart(differences: Mapping[str, Estimate], baseline: str) -> str:
     parts = [f"{', '.join(names)} {side} `{baseline}`" for side, names in sides.items() if names]
     rule = " (each by whether the 95 % interval of its paired difference excludes zero)"
     return "; ".join(parts) + rule if parts else ""
-
-
-def by_method(runs: Iterable[Run]) -> dict[str, list[Run]]:
-    """Runs grouped by method, in the order of `METHODS`, each group sorted by seed."""
-    groups: dict[str, list[Run]] = {name: [] for name in METHODS}
-    for run in runs:
-        groups[run.spec.method].append(run)
-    return {name: sorted(group, key=lambda run: run.spec.seed) for name, group in groups.items() if group}

@@ -10,7 +10,6 @@ from benchmarks.report import (
     COLUMNS,
     MAIN_COLUMNS,
     Table,
-    by_method,
     caption,
     comparison_table,
     describe_context,
@@ -130,12 +129,6 @@ def test_the_page_says_what_policies_and_controllers_see(runs, made_up_run):
 
 def test_a_scale_without_length_normalises_nothing():
     assert math.isnan(normalise(-1.0, {"no torque": -2.0, "drive cancelled + PD": -2.0}))
-
-
-def test_groups_are_in_the_order_of_the_methods_and_seeds(runs):
-    groups = by_method(reversed(runs))
-    assert list(groups) == ["nb-pro", "fine-tune"]
-    assert [run.spec.seed for run in groups["nb-pro"]] == [100, 101, 102, 103, 104]
 
 
 def test_page_is_markdown_that_says_how_it_was_made(runs):
