@@ -41,6 +41,6 @@ def percent_change(pairs: Pairs) -> PercentImprovement:
 
 
 def final_difference(pairs: Pairs) -> Estimate:
-    """Difference of the final return, each first run less the second."""
-    ours, theirs = ([run.summary.final for run in side] for side in zip(*pairs, strict=True))
+    """Difference of the final return, mean of the last 10 evaluations, each first run less the second."""
+    ours, theirs = ([run.summary.last_evaluations for run in side] for side in zip(*pairs, strict=True))
     return paired_difference(ours, theirs, np.random.default_rng(0))

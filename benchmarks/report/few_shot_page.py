@@ -19,6 +19,7 @@ from benchmarks.report.wording import (
     describe_budget,
     describe_context,
     interval,
+    meta_tasks,
     number,
     told_apart,
 )
@@ -41,13 +42,15 @@ def tables(runs: Sequence[Run]) -> list[Table]:
     note = (
         "Return of the deterministic policy over fixed starts, normalised target by target: 0 is no torque, 1 the drive"
         " cancelled + PD. Of each seed the interquartile mean over the targets, which leaves out the lowest and the"
-        " highest quarter, rounded down; of these the interquartile mean over the seeds. Seeds alone are resampled for"
-        " the intervals, as the targets of one seed share a pretraining. A seed counts where its method has run all"
+        " highest quarter, rounded down, so that how a method does there is told by the tables of single targets"
+        " only; of these the interquartile mean over the seeds. Seeds alone are resampled for the intervals, as the"
+        " targets of one seed share a pretraining. A seed counts where its method has run all"
         " targets."
-        f" {missing(runs)}{conditions(runs)}"
+        " Policies trained by gradients are updated after each episode; CMA-ES tries another k-set in each."
+        f" {missing(runs)}{conditions(runs)} {meta_tasks(runs)}"
     )
     parts = [
-        Table("Normalised score after so many episodes, all targets", columns, _overall(found, shots), note),
+        Table("Normalised score after so many episodes, all targets", columns, _overall(found, shots), note.strip()),
         Table(
             f"Difference of the normalised score to `{BASELINE}`, seed by seed and target by target",
             columns,
@@ -111,7 +114,7 @@ def _cells(each: NDArray[np.float64], shots: Sequence[int], digits: int = 1) -> 
 
 
 def answer(runs: Sequence[Run]) -> str:
-    """Which methods score above or below `BASELINE`; empty where no interval tells."""
+    """Which methods score above or below `BASELINE`; empty where no method shares enough seeds with it."""
     found, num_targets = scores(runs), len(by_target(runs))
     enough = [
         name
@@ -123,7 +126,9 @@ def answer(runs: Sequence[Run]) -> str:
         told = told_apart({name: differences(found, name, [shot])[0] for name in enough}, BASELINE)
         if told:
             over = f"{num_targets} change{'s' if num_targets > 1 else ''} of the pendulum"
-            sentences.append(f"Normalised score after {shot} episodes of adaptation, over {over}: {told}.")
+            sentences.append(
+                f"Normalised score after {shot} episodes of adaptation, interquartile mean over {over}: {told}."
+            )
     return " ".join(sentences)
 
 
@@ -133,6 +138,6 @@ def caption(runs: Sequence[Run], command: str) -> str:
     return wording.caption(
         runs,
         command,
-        budget=f"{describe_budget(spec)}, an update after each of the {spec.transfer_episodes}",
+        budget=f"{describe_budget(spec)}, one episode at a time on the target",
         route=f"{describe_context(spec.source)} → {'; '.join(targets)}",
     )

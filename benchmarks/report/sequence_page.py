@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.groups import paired
 from benchmarks.report import wording
 from benchmarks.report.tables import Table
-from benchmarks.report.wording import FEWEST_SEEDS, describe_context, interval, number, told_apart
+from benchmarks.report.wording import FEWEST_SEEDS, describe_context, interval, meta_tasks, number, told_apart
 from benchmarks.sequence_runs import SequenceRun
 from benchmarks.sequence_scores import averages, by_strategy, forgetting, on_return
 from benchmarks.statistics import interquartile_mean, iqm, paired_difference
@@ -21,11 +21,15 @@ Measures = dict[str, Callable[[SequenceRun], float]]
 
 SCORES_NOTE = (
     "Normalised score of the deterministic policy, of each task: 0 is no torque, 1 the drive cancelled + PD. Average:"
-    " over the tasks seen so far, each with what is kept for it put in place. Forgetting: best score after an earlier"
-    " stage less the present one, mean over the tasks seen before the stage's own. On return: as a task comes back,"
-    " before any of its episodes. Way out: after the last new task; end: after the last stage."
+    " mean over the tasks seen so far, each with what is kept for it put in place, or with the policy that the last"
+    " stage left where nothing is kept. Forgetting: best score after an earlier stage less the present one, mean over"
+    " the tasks seen before the stage's own. On return: as a task comes back, before any of its episodes; of `maml` its"
+    " initialisation. Way out: after the last new task; end: after the last stage."
 )
-STORED_NOTE = "Bytes: of a safetensors file, divided by the number of tasks."
+STORED_NOTE = (
+    "Numbers: those that are put back when a task returns. Bytes: of a safetensors file with what is kept for all"
+    " tasks, divided by their number. The network that k-sets are put into is stored once, and is not counted."
+)
 
 
 def tables(runs: Sequence[SequenceRun]) -> list[Table]:
@@ -47,7 +51,7 @@ def _measures(run: SequenceRun) -> Measures:
 
 
 def answer(runs: Sequence[SequenceRun]) -> str:
-    """Which methods end above or below `BASELINE`, on average over the tasks; empty where no seeds are shared."""
+    """Which methods end above or below `BASELINE`, on average over the tasks; empty where too few seeds are shared."""
     gains = {}
     for name, pairs in _pairs(runs).items():
         if len(pairs) >= FEWEST_SEEDS:
@@ -67,7 +71,8 @@ def _measured(runs: Sequence[SequenceRun], measures: Measures) -> Table:
     for name, group in by_strategy(runs).items():
         estimates = [iqm(list(map(figure, group)), np.random.default_rng(0)) for figure in measures.values()]
         rows.append([f"`{name}`", *(interval(each, len(group), digits=3) for each in estimates), str(len(group))])
-    return Table("Scores along the sequence", ["method", *_heads(measures), "seeds"], rows, SCORES_NOTE)
+    note = f"{SCORES_NOTE} {meta_tasks(runs)}".strip()
+    return Table("Scores along the sequence", ["method", *_heads(measures), "seeds"], rows, note)
 
 
 def _stored(runs: Sequence[SequenceRun]) -> Table:

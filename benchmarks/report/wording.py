@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from benchmarks.methods import METHODS
@@ -49,10 +50,10 @@ def describe_context(context: Source) -> str:
 
 
 def describe_seeds(seeds: Sequence[int]) -> str:
-    """`5 seeds (100 to 104)`."""
-    if len(seeds) == 1:
-        return f"1 seed ({seeds[0]})"
-    return f"{len(seeds)} seeds ({seeds[0]} to {seeds[-1]})"
+    """`5 seeds (100 to 104)`, or `3 seeds (100, 102 to 103)`; they come in rising order, each once."""
+    ranges = [[seed for _, seed in group] for _, group in groupby(enumerate(seeds), lambda pair: pair[1] - pair[0])]
+    told = ", ".join(f"{each[0]} to {each[-1]}" if len(each) > 1 else f"{each[0]}" for each in ranges)
+    return f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''} ({told})"
 
 
 def describe_budget(spec: RunSpec) -> str:
@@ -95,6 +96,20 @@ def conditions(runs: Sequence[Run]) -> str:
     return " ".join(sentences)
 
 
+def meta_tasks(runs: Sequence[FinishedRun[Any, Any]]) -> str:
+    """What the meta-learners were given to learn from, which decides what can be expected of them; empty without any.
+
+    A single task leaves a meta-learner nothing to learn about how tasks differ.
+    """
+    if all(run.spec.meta is None for run in runs):
+        return ""
+    source = runs[0].spec.source
+    where = describe_context(source)
+    if any(isinstance(value, tuple) for value in source.values()):
+        return f"Meta-learners draw their tasks from the source, {where}."
+    return f"Meta-learners have one task to learn from, the source that all methods train on, {where}."
+
+
 def told_apart(differences: Mapping[str, Estimate], baseline: str) -> str:
     """Which methods are above or below another, and which cannot be told from it; empty where there are none.
 
@@ -107,5 +122,5 @@ def told_apart(differences: Mapping[str, Estimate], baseline: str) -> str:
         side = "not told from" if not difference.excludes(0.0) else "above" if difference.low > 0.0 else "below"
         sides[side].append(f"`{name}`")
     parts = [f"{', '.join(names)} {side} `{baseline}`" for side, names in sides.items() if names]
-    rule = " (each by whether the 95 % interval of its paired difference excludes zero)"
+    rule = " (each by whether the 95 % interval of its paired difference excludes zero, uncorrected for their number)"
     return "; ".join(parts) + rule if parts else ""

@@ -20,7 +20,8 @@ JOB = ["--seeds", "1", "--workers", "1", "--pretrain-episodes", "2", "--transfer
 def made_up(made_up_run):
     def make(method, best, final, seed=100):
         run = made_up_run(method=method, seed=seed, final=final)
-        result = replace(run.result, transfer_episodes=[best - 5.0, best])
+        curve = replace(run.result.curve, target=[-4000.0, -900.0, final - 4.0, final + 4.0])  # zero-shot is the second
+        result = replace(run.result, transfer_episodes=[best - 5.0, best], curve=curve)
         return Run(run.spec, result, run.versions, run.commit, 1.0, 1.0)
 
     return make
@@ -47,6 +48,7 @@ def test_table_is_paired_by_seed(made_up):
     assert row["paper's metric, % [95 % CI]"] == "−20.0 [−20.0, −20.0]"
     assert row["as printed, %"] == "−11.4"
     assert row["seeds improved"] == "0 of 5"
+    assert row["final return [95 % CI]"] == "−13.0 [−13.0, −13.0]"  # of the last evaluations, not of the last one
     assert row["difference of the final return [95 % CI]"] == "−3.0 [−3.0, −3.0]"
     (picture,) = ablation_pictures(runs)
     assert "Crosses" in picture.note

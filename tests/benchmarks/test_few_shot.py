@@ -9,7 +9,7 @@ import pytest
 from benchmarks import experiment, few_shot
 from benchmarks.anchors import reference_returns
 from benchmarks.few_shot import CHOICES, _parser, _specifications, main
-from benchmarks.few_shot_scores import SHOTS, TARGETS, k_shot
+from benchmarks.few_shot_scores import TARGETS, k_shot
 from benchmarks.figures.few_shot import few_shot_pictures, highlighted
 from benchmarks.methods import METHODS
 from benchmarks.records import Run
@@ -123,12 +123,12 @@ def test_the_answer_names_what_an_interval_tells(made_up, monkeypatch):
     ]
     assert answer(runs) == ""  # five episodes would be one too many
     monkeypatch.setattr("benchmarks.report.few_shot_page.ANSWERS", (0, 2))
+    rule = "each by whether the 95 % interval of its paired difference excludes zero, uncorrected for their number"
     assert answer(runs) == (
-        "Normalised score after 0 episodes of adaptation, over 1 change of the pendulum: `nb-k`, `nb-pro-k`, `scratch`"
-        " not told from `fine-tune` (each by whether the 95 % interval of its paired difference excludes zero)."
-        " Normalised score after 2 episodes of adaptation, over 1 change of the pendulum: `nb-k` above `fine-tune`;"
-        " `scratch` below `fine-tune`; `nb-pro-k` not told from `fine-tune` (each by whether the 95 % interval of its"
-        " paired difference excludes zero)."
+        "Normalised score after 0 episodes of adaptation, interquartile mean over 1 change of the pendulum: `nb-k`,"
+        f" `nb-pro-k`, `scratch` not told from `fine-tune` ({rule}). Normalised score after 2 episodes of adaptation,"
+        " interquartile mean over 1 change of the pendulum: `nb-k` above `fine-tune`; `scratch` below `fine-tune`;"
+        f" `nb-pro-k` not told from `fine-tune` ({rule})."
     )
     assert answer([run for run in runs if run.spec.method != "fine-tune"]) == ""
 
@@ -145,6 +145,7 @@ def test_the_best_of_each_family_is_in_colour(made_up):
     assert "meta-learners `maml`" in each.note
     assert "reptile" in each.alt
     note = tables(runs)[0].note
+    assert "Meta-learners have one task to learn from, the source that all methods train on, A = 1." in note
     assert "Left out, for want of targets: `reptile` (A = 1.8)." in note
     assert [picture.title for picture in few_shot_pictures(runs[-1:])] == [overall.title, each.title]
 
@@ -205,7 +206,3 @@ def test_bad_options_are_named_and_nothing_is_made(tmp_path, capsys, options, me
         main([*options, "--out", str(tmp_path / "out")])
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-
-
-def test_shots_are_those_of_the_issue():
-    assert SHOTS == (0, 1, 2, 5, 10, 25)

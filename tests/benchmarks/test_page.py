@@ -47,7 +47,7 @@ COMMANDS = {"transfer": COMMAND} | {
 BUDGETS = {
     "transfer": "4 + 4 episodes of 1,000 physics steps",
     "ablation": "2 + 4 episodes of 1,000 physics steps",
-    "few_shot": "2 + 4 episodes of 1,000 physics steps, an update after each of the 4",
+    "few_shot": "2 + 4 episodes of 1,000 physics steps, one episode at a time on the target",
     "sequence": "2 + 4 × 2 episodes of 1,000 physics steps",
 }
 FIGURES = {"transfer": 10, "ablation": 1, "few_shot": 2, "sequence": 2}

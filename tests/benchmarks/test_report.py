@@ -21,6 +21,7 @@ from benchmarks.report import (
 )
 from benchmarks.report.folders import Job
 from benchmarks.report.questions import QUESTIONS
+from benchmarks.report.wording import meta_tasks
 from benchmarks.statistics import Estimate
 
 
@@ -159,7 +160,18 @@ def test_texts():
     assert describe_context({"A": 1.8, "torque_gain": -1.0}) == "A = 1.8, torque_gain = −1"
     assert describe_context({}) == "the defaults"
     assert describe_seeds([100]) == "1 seed (100)"
+    assert describe_seeds([100, 102, 103, 110]) == "4 seeds (100, 102 to 103, 110)"
     assert Table("", ["a", "b"], [["x", "1"]]).markdown() == "| a | b |\n| --- | ---: |\n| x | 1 |\n"
+
+
+def test_what_meta_learners_learn_from_is_told(made_up_run):
+    assert meta_tasks([made_up_run(method="nb")]) == ""
+    one, several = (
+        meta_tasks([made_up_run(method="nb", source=source), made_up_run(method="maml", source=source)])
+        for source in ({"A": 1.0}, {"A": (1.0, 1.5)})
+    )
+    assert one == "Meta-learners have one task to learn from, the source that all methods train on, A = 1."
+    assert several == "Meta-learners draw their tasks from the source, A ~ U[1, 1.5]."
 
 
 def test_gains_are_paired_within_runs(made_up_run):
