@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.report import speed
-from benchmarks.report.folders import Job, Skipped, read_folder
+from benchmarks.report.folders import Job, read_folder
 from benchmarks.report.page import html_page, make_section
+from benchmarks.report.speed import read_speed
 from nb_agents.files import write_atomically
 
 DEFAULT = Path("benchmarks/results")
@@ -40,24 +40,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         jobs, skipped, elsewhere = read_folder(folder)
     except NotADirectoryError as error:
         parser.error(str(error))
-    speeds = speed.read_speed(folder)
-    if isinstance(speeds, Skipped):
+    speeds = read_speed(folder)
+    if isinstance(speeds, Job):
+        jobs.append(speeds)
+    elif speeds is not None:
         skipped.append(speeds)
     for each in skipped:
         print(f"left out: {each.name} {each.reason}", file=sys.stderr)
-    if not (jobs or isinstance(speeds, Job)):
+    if not jobs:
         parser.error(f"{folder} holds no job that can be reported")
     sections = [make_section(job) for job in jobs]
-    texts = {section.job.folder / "table.md": section.markdown for section in sections}
-    if isinstance(speeds, Job):
-        sections.append(make_section(speeds))
-        texts[folder / f"{speed.NAME}.md"] = speed.markdown(speeds)
-    page = html_page(sections, skipped, elsewhere)
+    texts = {section.file: section.markdown for section in sections}
+    texts[folder / "index.html"] = html_page(sections, skipped, elsewhere)
     # All is made before the first file is replaced.
     for section in sections:
         for each in section.job.skipped:
             print(f"left out: {section.job.name}/{each.name} {each.reason}", file=sys.stderr)
-    texts[folder / "index.html"] = page
     for path, text in texts.items():
         write_atomically(path, text.encode())
     print(f"Written: {', '.join(map(str, reversed(texts)))}.")

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from benchmarks.records import JOB_FILE, compared
 from benchmarks.report.questions import ELSEWHERE, QUESTIONS, Question
 from benchmarks.report.tables import Table, markdown_page
-from benchmarks.report.wording import INTERVALS
 from benchmarks.spec import FIRST_REPORTING_SEED
 
 NAMED_DIFFERENCES = 3
@@ -56,9 +55,10 @@ class Job:
         return self.question.caption(self.runs, self.command)
 
     def markdown(self, tables: Sequence[Table]) -> str:
-        """The contents of the folder's `table.md`."""
-        left_out = [f"Left out: {'; '.join(f'`{each.name}` {each.reason}' for each in self.skipped)}."]
-        return markdown_page(tables, INTERVALS, self.caption, *(left_out if self.skipped else []))
+        """The contents of the question's file."""
+        left_out = f"Left out: {'; '.join(f'`{each.name}` {each.reason}' for each in self.skipped)}."
+        closing = (self.question.intervals, self.caption, left_out if self.skipped else "")
+        return markdown_page(tables, *filter(None, closing))
 
 
 class Found(NamedTuple):

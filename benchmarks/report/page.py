@@ -6,6 +6,7 @@ import base64
 import html
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.figures.style import Picture
@@ -64,8 +65,13 @@ class Section(NamedTuple):
     pictures: Sequence[Picture]
 
     @property
+    def file(self) -> Path:
+        """The file of the job's tables."""
+        return self.job.folder / self.job.question.file
+
+    @property
     def markdown(self) -> str:
-        """The contents of the job's `table.md`."""
+        """The contents of that file."""
         return self.job.markdown(self.tables)
 
 

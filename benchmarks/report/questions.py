@@ -17,7 +17,7 @@ from benchmarks.methods import METHODS
 from benchmarks.records import FinishedRun, Run
 from benchmarks.report import ablation_page, few_shot_page, sequence_page, transfer_page
 from benchmarks.report.tables import Table
-from benchmarks.report.wording import caption
+from benchmarks.report.wording import INTERVALS, caption
 from benchmarks.sequence_runs import STRATEGIES, SequenceRun
 
 
@@ -34,6 +34,8 @@ class Question:
         run: the kind of its run files.
         methods: those that a run may be of.
         varies: fields of the specification, beside method, seed and `meta`, in which the runs of a folder differ.
+        file: name of the file with its tables, in the folder of the runs.
+        intervals: how the intervals in the tables are to be read.
     """
 
     title: str
@@ -44,6 +46,8 @@ class Question:
     run: type[FinishedRun[Any, Any]] = Run
     methods: Collection[str] = tuple(METHODS)
     varies: tuple[str, ...] = ()
+    file: str = "table.md"
+    intervals: str = INTERVALS
 
 
 QUESTIONS: dict[str, Question] = {

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.report.folders import Job, Skipped
 from benchmarks.report.questions import Question
 from benchmarks.report.speed_tables import Measurement, battery_tables, environment_tables, gate_tables, maml_tables
-from benchmarks.report.tables import Table, markdown_page
+from benchmarks.report.tables import Table
 
 NAME = "throughput"
 """Of the section's anchor, and of the Markdown file beside the measurements."""
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """A part of the section.
 
     Attributes:
@@ -34,6 +33,8 @@ class Part:
     command: str
     tables: Callable[[Sequence[Measurement]], list[Table]]
 
+
+Measured = tuple[Part, Sequence[Measurement]]
 
 PARTS = (
     Part("throughput.json", "python -m benchmarks.throughput --json throughput.json", environment_tables),
@@ -58,16 +59,13 @@ def read_speed(folder: Path) -> Job | Skipped | None:
     found = {part: sorted(folder.glob(part.files)) for part in PARTS}
     if not any(found.values()):
         return None
-    read: list[tuple[Part, Sequence[Measurement]]] = []
+    read: list[Measured] = []
     skipped: list[Skipped] = []
     for part, paths in found.items():
         measured: list[Measurement] = []
         for path in paths:
             each = _read_file(path, part, measured)
-            if isinstance(each, Skipped):
-                skipped.append(each)
-            else:
-                measured.append(each)
+            (skipped if isinstance(each, Skipped) else measured).append(each)  # type: ignore[arg-type]
         if not paths:
             skipped.append(Skipped(part.files.replace("*", ""), f"is missing; `{part.command}` writes it"))
         if measured:
@@ -82,8 +80,7 @@ def _read_file(path: Path, part: Part, others: Sequence[Measurement]) -> Measure
     """A file of a part, which has to agree with the others in what the figures depend on."""
     try:
         data = json.loads(path.read_bytes())
-        command = data.get("command", EARLIER.get(path.name, part.command))
-        measurement = Measurement(path.name, command, data)
+        measurement = Measurement(path.name, data.get("command", EARLIER.get(path.name, part.command)), data)
         part.tables([measurement])
     except DAMAGE as error:
         text = f"{type(error).__name__}: {error}".replace(str(path), "it")
@@ -95,12 +92,12 @@ def _read_file(path: Path, part: Part, others: Sequence[Measurement]) -> Measure
     return measurement
 
 
-def tables(runs: Sequence[tuple[Part, Sequence[Measurement]]]) -> list[Table]:
+def tables(runs: Sequence[Measured]) -> list[Table]:
     """All tables."""
     return [table for part, measured in runs for table in part.tables(measured)]
 
 
-def caption(runs: Sequence[tuple[Part, Sequence[Measurement]]], _command: str = "") -> str:
+def caption(runs: Sequence[Measured], _command: str) -> str:
     """How the figures are to be read, and which targets they miss."""
     rows = [(table.title, row) for table in tables(runs) for row in table.rows if row[-1]]
     missed = [f"{title.partition(':')[0]}, {row[0]} ({row[3]}, {row[5]})" for title, row in rows if row[-1] == "no"]
@@ -111,15 +108,11 @@ def caption(runs: Sequence[tuple[Part, Sequence[Measurement]]], _command: str = 
     )
 
 
-def markdown(job: Job) -> str:
-    """The contents of `throughput.md`."""
-    left_out = [f"Left out: {'; '.join(f'`{each.name}` {each.reason}' for each in job.skipped)}."]
-    return markdown_page(tables(job.runs), caption(job.runs), *(left_out if job.skipped else []))
-
-
 QUESTION = Question(
     title="Throughput: environments, gates, k-sets and MAML beside their peers",
     tables=tables,
     figures=lambda runs: [],
     caption=caption,
+    file=f"{NAME}.md",
+    intervals="",
 )

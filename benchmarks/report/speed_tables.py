@@ -30,83 +30,54 @@ class Measurement(NamedTuple):
     data: Mapping[str, Any]
 
 
-def _positive(samples: ArrayLike) -> NDArray[np.float64]:
-    """Samples, shape `(rounds,)`.
+def _positive(samples: ArrayLike, ndim: int = 1) -> NDArray[np.float64]:
+    """Samples, shape `(rounds,)`, or `(series, rounds)` with `ndim=2`.
 
     Raises:
-        ValueError: there is none, or one is not a positive number.
+        ValueError: there is none, one is not a positive number, or the series differ in length.
     """
     values = np.asarray(samples, dtype=float)
-    if values.ndim != 1 or not values.size or not np.all(np.isfinite(values) & (values > 0)):
-        raise ValueError(f"not a list of positive numbers: {samples!r}")
+    if values.ndim != ndim or not values.size or not np.all(np.isfinite(values) & (values > 0)):
+        raise ValueError(f"not positive numbers, {ndim}-dimensional: {samples!r}")
     return values
 
 
-class Spread(NamedTuple):
-    """A figure over the rounds; as text "median [least, greatest]"."""
-
-    median: float
-    min: float
-    max: float
-
-    @classmethod
-    def of(cls, samples: ArrayLike) -> Spread:
-        """The spread of samples, shape `(rounds,)`.
-
-        Raises:
-            ValueError: there is none, or one is not a positive number.
-        """
-        values = _positive(samples)
-        return cls(float(np.median(values)), float(values.min()), float(values.max()))
-
-    @classmethod
-    def read(cls, data: Mapping[str, float]) -> Spread:
-        """From a file that holds no samples.
-
-        Raises:
-            KeyError: one of the three is missing.
-            ValueError: one is not a positive number, or they are out of order.
-        """
-        spread = cls(*(float(data[field]) for field in cls._fields))
-        if cls.of([spread.min, spread.median, spread.max]) != spread:
-            raise ValueError(f"not in the order of min, median and max: {spread}")
-        return spread
-
-    def __str__(self) -> str:
-        digits = 2 if self.median < 10 else 1
-        median, low, high = (number(value, digits=digits) for value in self)
-        return f"{median} [{low}, {high}]"
-
-
-def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> Spread:
-    """The ratios within rounds, of samples of one shape `(rounds,)`.
+def _summary(data: Mapping[str, float]) -> NDArray[np.float64]:
+    """Least, median and greatest, which have the same three as the samples that a file does not hold.
 
     Raises:
-        ValueError: they are not of one shape.
+        KeyError: one of the three is missing.
+        ValueError: one is not a positive number, or they are out of order.
     """
-    if above.shape != below.shape:
-        raise ValueError(f"{above.size} and {below.size} rounds")
-    return Spread.of(above / below)
+    values = _positive([data["min"], data["median"], data["max"]])
+    if np.any(np.diff(values) < 0):
+        raise ValueError(f"not in the order of min, median and max: {dict(data)}")
+    return values
+
+
+def spread(samples: NDArray[np.float64]) -> str:
+    """`median [least, greatest]` of samples, shape `(rounds,)`."""
+    median, low, high = np.median(samples), samples.min(), samples.max()
+    digits = 2 if median < 10 else 1
+    return "{} [{}, {}]".format(*(number(float(value), digits=digits) for value in (median, low, high)))
 
 
 class Target(NamedTuple):
-    """What a figure has to reach, from `least` to `most`; None where that side is open."""
+    """What a median has to reach, from `least` to `most`; infinite where that side is open."""
 
-    least: float | None = None
-    most: float | None = None
+    least: float = -np.inf
+    most: float = np.inf
     unit: str = ""
 
-    def judge(self, value: float) -> str:
-        """`yes` or `no`."""
-        high_enough = self.least is None or value >= self.least
-        return "yes" if high_enough and (self.most is None or value <= self.most) else "no"
-
-    def __str__(self) -> str:
-        if self.least is not None and self.most is not None:
-            return f"{self.least:g} to {self.most:g}{self.unit}"
-        return f"≤ {self.most:g}{self.unit}" if self.least is None else f"≥ {self.least:g}{self.unit}"
+    def judge(self, value: float) -> tuple[str, str]:
+        """The target as text, and `yes` or `no`; nothing where both sides are open."""
+        low, high = f"{self.least:g}", f"{self.most:g}"
+        text = f"≤ {high}" if low == "-inf" else f"≥ {low}" if high == "inf" else f"{low} to {high}"
+        reached = "yes" if self.least <= value <= self.most else "no"
+        return ("", "") if self == NONE else (text + self.unit, reached)
 
 
+NONE = Target()
 LEARN = Target(most=1.05)
 PREDICT = Target(least=0.97, most=1.03)
 APPLY = Target(most=50, unit=" µs")
@@ -114,12 +85,9 @@ PER_ROW = Target(most=1.25)
 """Set for gates and k-sets; the other files name their own."""
 
 
-def _row(
-    what: str, ours: object, peer: str, ratio: object, rounds: object, target: Target | None, judged: float
-) -> list[str]:
-    """A row of `COLUMNS`, the target `judged` by a figure of it."""
-    ends = [str(target), target.judge(judged)] if target else ["", ""]
-    return [what, str(ours), peer, str(ratio), str(rounds), *ends]
+def _named(target: float | None) -> Target:
+    """A file's own target, which the ratio must reach at least."""
+    return NONE if target is None else Target(least=float(target))
 
 
 def _table(title: str, rows: list[list[str]], measured: Sequence[Measurement], note: str, **heads: str) -> Table:
@@ -131,12 +99,11 @@ def _table(title: str, rows: list[list[str]], measured: Sequence[Measurement], n
     if not rows:
         raise ValueError("no figures in it")
     data = measured[0].data
-    machine = data.get("machine")
-    where = (
-        "a machine that the file does not name," if machine is None else f"{machine['cpu']}, {machine['cores']} cores,"
-    )
+    where = "a machine that the file does not name"
+    if data.get("machine") is not None:
+        where = "{cpu}, {cores} cores".format(**data["machine"])
     commands = " and ".join(f"`{each.command}`" for each in measured)
-    made = f"Measured on {where} at {data['commit'] or 'no commit'} by {commands}."
+    made = f"Measured on {where}, at {data['commit'] or 'no commit'} by {commands}."
     return Table(title, [heads.get(column.split()[0], column) for column in COLUMNS], rows, f"{note} {made}")
 
 
@@ -144,12 +111,12 @@ def environment_tables(measured: Sequence[Measurement]) -> list[Table]:
     """Steps per second, from `benchmarks.throughput`."""
     rows = []
     for each in measured[0].data["comparisons"]:
-        ours, *peers = map(_positive, each["steps_per_second"].values())
+        ours, *peers = _positive(list(each["steps_per_second"].values()), ndim=2)
         fastest = np.max(peers, axis=0)
-        ratio = _ratio(ours, fastest)
-        target = None if each["target"] is None else Target(least=float(each["target"]))
+        ratio = ours / fastest
         shown = [number(float(f"{np.median(speeds):.3g}"), digits=0) for speeds in (ours, fastest)]
-        rows.append(_row(each["name"], shown[0], shown[1], ratio, len(ours), target, ratio.median))
+        judged = _named(each["target"]).judge(np.median(ratio))
+        rows.append([each["name"], *shown, spread(ratio), str(len(ours)), *judged])
     note = (
         "More is better. Medians; where a peer can be set up in several ways, the fastest of each round stands for it."
         " Ours steps `NBPendulum-v0`."
@@ -160,25 +127,22 @@ def environment_tables(measured: Sequence[Measurement]) -> list[Table]:
 
 def gate_tables(measured: Sequence[Measurement]) -> list[Table]:
     """Wall times over those of SB3's own policy, from `benchmarks.learning_speed`; pairs of all files together."""
-    pairs: dict[tuple[str, str, str], dict[str, list[float]]] = {}
+    pairs: dict[tuple[str, str, str], list[NDArray[np.float64]]] = {}
     for file in measured:
         for each in file.data["comparisons"]:
-            key = (each["algorithm"], each["call"], each["policy"])
-            pairs.setdefault(key, {})[file.name] = list(each["ratios"])
+            key = (f"{each['algorithm']}, `{each['call']}`", each["call"], each["policy"])
+            pairs.setdefault(key, []).append(_positive(each["ratios"]))
     rows, apart = [], []
-    for (algorithm, call, policy), by_file in pairs.items():
-        ratio = Spread.of([value for ratios in by_file.values() for value in ratios])
+    for (what, call, policy), by_file in pairs.items():
+        ratio = np.concatenate(by_file)
         control = policy.startswith("MlpPolicy")
-        target = None if control else LEARN if call == "learn" else PREDICT
-        ours = f"control: `MlpPolicy`{policy.removeprefix('MlpPolicy')}" if control else policy
-        count = sum(map(len, by_file.values()))
-        what = f"{algorithm}, `{call}`"
-        rows.append(_row(what, ours, "`MlpPolicy`", ratio, count, target, ratio.median))
-        if len(by_file) > 1 and target:
-            medians = " and ".join(
-                f"{number(Spread.of(ratios).median, digits=2)} ({len(ratios)})" for ratios in by_file.values()
-            )
-            apart.append(f"{what}, {policy}: {medians}")
+        target = NONE if control else LEARN if call == "learn" else PREDICT
+        ours = f"control: {policy.replace('MlpPolicy', '`MlpPolicy`', 1)}" if control else policy
+        judged = target.judge(np.median(ratio))
+        rows.append([what, ours, "`MlpPolicy`", spread(ratio), str(len(ratio)), *judged])
+        if len(by_file) > 1 and not control:
+            medians = (f"{number(float(np.median(each)), digits=2)} ({len(each)})" for each in by_file)
+            apart.append(f"{what}, {policy}: {' and '.join(medians)}")
     note = (
         "Less is better. `learn` is timed in pairs of runs, `predict` in pairs of 500 calls with one observation. Gated"
         " policies step with PyTorch's fused Adam, SB3's do not; the control tells what the optimizer alone saves."
@@ -193,18 +157,21 @@ def gate_tables(measured: Sequence[Measurement]) -> list[Table]:
 def battery_tables(measured: Sequence[Measurement]) -> list[Table]:
     """What k-sets cost, from `benchmarks.battery_speed`."""
     data = measured[0].data
-    batch, rounds, rows = data["batch"], data["rounds"], []
+    batch, rounds, rows = data["batch"], str(data["rounds"]), []
+    alone = {
+        "apply": ("swap, all may train", APPLY),
+        "apply_frozen": ("swap, weights frozen", APPLY),
+        "enter": (f"open `per_row` for {batch} rows", NONE),
+    }
     for each in data["policies"]:
-        times = {name: Spread.read(spread) for name, spread in each["microseconds"].items()}
-        ratio = Spread.read(each["ratio"])
-        for name, what, target in (
-            ("apply", "swap, all may train", APPLY),
-            ("apply_frozen", "swap, weights frozen", APPLY),
-            ("enter", f"open `per_row` for {batch} rows", None),
-        ):
-            rows.append(_row(f"{each['policy']}: {what}", times[name], "", "", rounds, target, times[name].median))
-        what = f"{each['policy']}: forward of {batch}, a k-set per row"
-        rows.append(_row(what, times["rows"], str(times["shared"]), ratio, rounds, PER_ROW, ratio.median))
+        policy, ratio = each["policy"], _summary(each["ratio"])
+        times = {name: _summary(summary) for name, summary in each["microseconds"].items()}
+        for name, (what, target) in alone.items():
+            judged = target.judge(np.median(times[name]))
+            rows.append([f"{policy}: {what}", spread(times[name]), "", "", rounds, *judged])
+        shown = [spread(samples) for samples in (times["rows"], times["shared"], ratio)]
+        judged = PER_ROW.judge(np.median(ratio))
+        rows.append([f"{policy}: forward of {batch}, a k-set per row", *shown, rounds, *judged])
     note = (
         "Less is better. A swap has no peer; for a k-set per row it is the same policy with one k-set for all rows."
         " `per_row` is opened once for as many passes as wanted, and that time is not part of the ratio."
@@ -215,18 +182,15 @@ def battery_tables(measured: Sequence[Measurement]) -> list[Table]:
 
 def maml_tables(measured: Sequence[Measurement]) -> list[Table]:
     """Processor seconds of a meta-iteration, from `benchmarks.maml_speed`."""
-    data = measured[0].data
     rows = []
-    for each in data["comparisons"]:
-        peer = _positive(each["seconds"]["peer"])
-        target = None if each["target"] is None else Target(least=float(each["target"]))
+    for each in measured[0].data["comparisons"]:
         for name, which in (("ours", ""), ("ours, all samples", ", all samples")):
-            ours = _positive(each["seconds"][name])
-            ratio = _ratio(peer, ours)
+            ours, peer = _positive([each["seconds"][name], each["seconds"]["peer"]], ndim=2)
             what = f"{each['peer']}, 2 × {each['hidden']} {each['activation']}{which}"
             shown = [number(float(np.median(seconds)), digits=2) for seconds in (ours, peer)]
-            quoted = "" if each["interleaved"] else " (quoted)"
-            rows.append(_row(what, shown[0], shown[1] + quoted, ratio, len(ours), target, ratio.median))
+            shown[1] += "" if each["interleaved"] else " (quoted)"
+            judged = _named(each["target"]).judge(np.median(peer / ours))
+            rows.append([what, *shown, spread(peer / ours), str(len(ours)), *judged])
     note = (
         "More is better. Navigation2D, 80,000 environment steps, medians. Ours estimates the Fisher matrix on a part of"
         " the samples; the rows of all samples compute it as the peers do."
@@ -243,10 +207,8 @@ def _scaling_table(measured: Sequence[Measurement]) -> Table:
     seconds = _positive([scaling[str(n)] for n in tasks])
     rows = []
     for (fewer, more), (before, after) in zip(pairwise(tasks), pairwise(seconds), strict=True):
-        ours, peer, ratio = (number(value, digits=2) for value in (after, before, after / before))
-        rows.append(
-            _row(f"{more} tasks over {fewer}", ours, peer, ratio, "", Target(most=more / fewer), after / before)
-        )
+        shown = [number(float(value), digits=2) for value in (after, before, after / before)]
+        rows.append([f"{more} tasks over {fewer}", *shown, "", *Target(most=more / fewer).judge(after / before)])
     note = "Less is better. Least of the rounds; the target is linear growth."
     heads = {"ours": "ours, s", "peer": "ours with fewer tasks, s", "ratio": "ratio"}
     return _table("MAML: time by the number of tasks", rows, measured, note, **heads)

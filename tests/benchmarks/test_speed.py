@@ -3,12 +3,13 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from benchmarks.report import speed
 from benchmarks.report.__main__ import DEFAULT, main
 from benchmarks.report.folders import Job, Skipped
-from benchmarks.report.speed_tables import Spread, Target
+from benchmarks.report.speed_tables import Target, spread
 
 FILES = ("throughput.json", "learning_speed.json", "learning_speed_ppo.json", "battery_speed.json", "maml_speed.json")
 MADE = {"versions": {}, "commit": "0123456789ab", "machine": {"cpu": "a CPU", "cores": 3}}
@@ -35,19 +36,23 @@ def rows_of(folder):
     return [row for table in speed.tables(speed.read_speed(folder).runs) for row in table.rows]
 
 
+def markdown(job):
+    return job.markdown(speed.tables(job.runs))
+
+
 def test_the_committed_page_is_what_the_committed_measurements_give():
     job = speed.read_speed(DEFAULT)
     assert isinstance(job, Job)
     assert job.skipped == []
     assert {each.name for _, measured in job.runs for each in measured} == set(FILES)
-    assert speed.markdown(job) == (DEFAULT / "throughput.md").read_text()
+    assert markdown(job) == (DEFAULT / "throughput.md").read_text()
 
 
 def test_the_fastest_peer_of_each_round_counts(tmp_path):
     speeds = {"ours": [8.0, 8.0, 8.0], "a peer": [1.0, 4.0, 2.0], "otherwise": [2.0, 1.0, 1.0]}
     write(tmp_path, "throughput.json", comparisons=[{"name": "what", "target": 5, "steps_per_second": speeds}])
     assert rows_of(tmp_path) == [["what", "8", "2", "4.00 [2.00, 4.00]", "3", "≥ 5", "no"]]
-    text = speed.markdown(speed.read_speed(tmp_path))
+    text = markdown(speed.read_speed(tmp_path))
     assert "Reached: 0 of 1 targets. Missed: Environments, what (4.00 [2.00, 4.00], ≥ 5)." in text
 
 
@@ -55,7 +60,7 @@ def test_pairs_of_one_commit_and_machine_are_taken_together(tmp_path):
     write_pairs(tmp_path, "learning_speed.json", [1.0, 1.2, 1.1])
     write_pairs(tmp_path, "learning_speed_more.json", [0.9, 1.0])
     assert rows_of(tmp_path) == [["PPO, `learn`", "NB", "`MlpPolicy`", "1.00 [0.90, 1.20]", "5", "≤ 1.05", "yes"]]
-    assert "PPO, `learn`, NB: 1.10 (3) and 0.95 (2)" in speed.markdown(speed.read_speed(tmp_path))
+    assert "PPO, `learn`, NB: 1.10 (3) and 0.95 (2)" in markdown(speed.read_speed(tmp_path))
 
 
 @pytest.mark.parametrize("made", [{"commit": "other"}, {"machine": None}, {"versions": {"torch": "1"}}])
@@ -118,7 +123,7 @@ def test_maml_beside_peers_and_over_tasks(tmp_path):
 
 def test_the_recorded_command_is_told(tmp_path):
     write_pairs(tmp_path, "learning_speed.json", [1.0], command="python -m benchmarks.learning_speed --pairs 1")
-    text = speed.markdown(speed.read_speed(tmp_path))
+    text = markdown(speed.read_speed(tmp_path))
     assert "Measured on a CPU, 3 cores, at 0123456789ab by `python -m benchmarks.learning_speed --pairs 1`." in text
 
 
@@ -203,7 +208,8 @@ def test_a_folder_without_measurements_has_no_such_section(tmp_path):
 
 
 def test_texts():
-    assert str(Spread.of([3.0, 1.0, 2.0])) == "2.00 [1.00, 3.00]"
-    assert str(Spread.of([30.0, 10.0])) == "20.0 [10.0, 30.0]"
-    assert (str(Target(least=3)), str(Target(most=1.25))) == ("≥ 3", "≤ 1.25")
-    assert [Target(least=3).judge(value) for value in (2.9, 3.0)] == ["no", "yes"]
+    assert spread(np.array([3.0, 1.0, 2.0])) == "2.00 [1.00, 3.00]"
+    assert spread(np.array([30.0, 10.0])) == "20.0 [10.0, 30.0]"
+    assert Target().judge(1.0) == ("", "")
+    assert [Target(least=3).judge(value) for value in (2.9, 3.0)] == [("≥ 3", "no"), ("≥ 3", "yes")]
+    assert [Target(most=1.25).judge(value) for value in (1.25, 1.3)] == [("≤ 1.25", "yes"), ("≤ 1.25", "no")]
