@@ -6,17 +6,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
-
-from benchmarks.ablation_scores import WHOLE, pairs_by_variant
+from benchmarks.ablation_scores import WHOLE
 from benchmarks.anchors import reference_returns
 from benchmarks.arguments import add_budget, add_methods, add_seeds, reporting_seeds
-from benchmarks.figures.ablation import draw_ablation
-from benchmarks.job import Question, add_job_options, publish, run_job
+from benchmarks.job import Question, add_job_options, run_job
 from benchmarks.methods import ABLATIONS, specify
 from benchmarks.records import Run
 from benchmarks.report import number
-from benchmarks.report.folders import Job
 from benchmarks.spec import RunSpec
 
 VARIANTS = ("nb", *ABLATIONS)
@@ -58,12 +54,7 @@ def _line(run: Run) -> str:
     return f"final {number(run.summary.final):>8}"
 
 
-def _report(job: Job, console: Console) -> None:
-    figures = {"ablation": draw_ablation(job.runs)} if pairs_by_variant(job.runs) else {}
-    publish(job, figures, console)
-
-
-QUESTION = Question(name="ablation", parser=_parser(), specifications=_specifications, line=_line, report=_report)
+QUESTION = Question(name="ablation", parser=_parser(), specifications=_specifications, line=_line)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -9,18 +9,15 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from benchmarks.anchors import reference_returns
 from benchmarks.arguments import add_budget, add_methods, add_seeds, reporting_seeds
-from benchmarks.few_shot_scores import SHOTS, TARGETS, change, k_shot, scores
-from benchmarks.figures.few_shot import draw_overall, draw_targets
-from benchmarks.job import Question, add_job_options, publish, run_job
+from benchmarks.few_shot_scores import SHOTS, TARGETS, change, k_shot
+from benchmarks.job import Question, add_job_options, run_job
 from benchmarks.meta import MetaMethod
 from benchmarks.methods import ABLATIONS, METHODS, specify
 from benchmarks.records import Run
 from benchmarks.report import describe_context, number
-from benchmarks.report.folders import Job
 from benchmarks.settings import meta_settings
 from benchmarks.spec import RunSpec, parse_assignments
 
@@ -93,14 +90,7 @@ def _line(run: Run) -> str:
     return f"{describe_context(change(run.spec)):<18} {number(returns[0]):>8} → {number(returns[-1]):>8}"
 
 
-def _report(job: Job, console: Console) -> None:
-    figures = {"few_shot_targets": draw_targets(job.runs)}
-    if scores(job.runs):
-        figures = {"few_shot": draw_overall(job.runs)} | figures
-    publish(job, figures, console)
-
-
-QUESTION = Question(name="few_shot", parser=_parser(), specifications=_specifications, line=_line, report=_report)
+QUESTION = Question(name="few_shot", parser=_parser(), specifications=_specifications, line=_line)
 
 if __name__ == "__main__":
     sys.exit(main())

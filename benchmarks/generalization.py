@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.figures.landscapes import draw_maps, draw_over_drive, drive_range
-from benchmarks.figures.style import Picture, svg
+from benchmarks.figures.style import Picture
 from benchmarks.groups import by_method
 from benchmarks.landscape import DRIVES
 from benchmarks.methods import METHODS
@@ -129,7 +129,7 @@ def generalization_pictures(runs: Sequence[Run]) -> list[Picture]:
                 f" the transfer, a line for each of {names}; A from {low:g} to {high:g} is shaded.",
                 f"Shaded: from the source's A to the target's; only `randomised` trains in between. Bands: pointwise"
                 f" 95 % intervals. Dotted: no torque; sparsely dotted: drive cancelled + PD.{own}",
-                svg(draw_over_drive(lines, spec)),
+                draw_over_drive(lines, spec),
             ),
             Picture(
                 f"Return over A and torque gain, {when} the transfer",
@@ -137,7 +137,7 @@ def generalization_pictures(runs: Sequence[Run]) -> list[Picture]:
                 f" from −1.5 to 1.5, {when} the transfer. Light is good.",
                 "Interquartile mean over the seeds; light is good. Black line: return −100. Circle: source, star:"
                 f" target. With a gain below 0 the torque acts the other way round; at 0 it does nothing.{own}",
-                svg(draw_maps(maps, spec)),
+                draw_maps(maps, spec),
             ),
         ]
     return pictures

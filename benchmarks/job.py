@@ -9,12 +9,11 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic
 
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table as ScreenTable
@@ -40,6 +39,26 @@ Report = Callable[[Job, Console], None]
 """Makes tables and pictures from the run files of a folder, there, and shows the most important."""
 
 
+def write_tables(job: Job) -> Sequence[Table]:
+    """Write a job's `table.md`, with the same bytes as the report does; the tables."""
+    tables = job.question.tables(job.runs)
+    write_atomically(job.file, job.markdown(tables).encode())
+    return tables
+
+
+def publish(job: Job, console: Console) -> None:
+    """Write a job's `table.md`, and beside it the figures that have a name, with captions; show the tables."""
+    tables = write_tables(job)
+    pictures = [picture for picture in job.question.figures(job.runs) if picture.name]
+    for each in pictures:
+        save_png(each.figure, job.folder / f"{each.name}.png", f"{each.title}. {each.note} {job.caption}")
+    for table in tables:
+        console.print(on_screen(table))
+    console.print(job.caption, style="dim", highlight=False)
+    written = ", ".join(["table.md", *(f"{each.name}.png" for each in pictures)])
+    console.print(f"Written to {job.folder}: {written} and a JSON file for each run.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Question(Generic[Spec, Result, Finished]):
     """A script's question; `QUESTIONS` has under its name what the report shows of it.
@@ -58,7 +77,7 @@ class Question(Generic[Spec, Result, Finished]):
     parser: argparse.ArgumentParser
     specifications: Callable[[argparse.Namespace], Sequence[Spec]]
     line: Callable[[Finished], str]
-    report: Report
+    report: Report = publish
     experiment: Callable[[Spec], Result] = execute  # type: ignore[assignment]
 
 
@@ -149,25 +168,6 @@ def _line(question: Question[Any, Any, Any], outcome: Outcome[Any, Any]) -> str:
     if outcome.run is None:
         return f"{label}  [bold red]failed[/]: {(outcome.failure or '').strip().splitlines()[-1]}"
     return f"{label}  {question.line(outcome.run)}   {outcome.run.wall_seconds:5.1f} s"
-
-
-def write_tables(job: Job) -> Sequence[Table]:
-    """Write a job's `table.md`, with the same bytes as the report does; the tables."""
-    tables = job.question.tables(job.runs)
-    write_atomically(job.folder / "table.md", job.markdown(tables).encode())
-    return tables
-
-
-def publish(job: Job, figures: Mapping[str, Figure], console: Console) -> None:
-    """Write a job's `table.md`, and figures by name with captions beside it; show the tables."""
-    tables = write_tables(job)
-    for name, figure in figures.items():
-        save_png(figure, job.folder / f"{name}.png", job.caption)
-    for table in tables:
-        console.print(on_screen(table))
-    console.print(job.caption, style="dim", highlight=False)
-    written = ", ".join(["table.md", *(f"{name}.png" for name in figures)])
-    console.print(f"Written to {job.folder}: {written} and a JSON file for each run.")
 
 
 def on_screen(table: Table) -> ScreenTable:

@@ -7,14 +7,11 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
-from rich.console import Console
 
 from benchmarks.anchors import reference_returns
 from benchmarks.arguments import add_budget, add_methods, add_seeds, reporting_seeds
-from benchmarks.figures.sequence import draw_averages, draw_tasks
-from benchmarks.job import Question, add_job_options, publish, run_job
+from benchmarks.job import Question, add_job_options, run_job
 from benchmarks.report import number
-from benchmarks.report.folders import Job
 from benchmarks.sequence_runs import STRATEGIES, SequenceRun, SequenceSpec, execute_sequence, specify_sequence
 
 
@@ -63,17 +60,11 @@ def _line(run: SequenceRun) -> str:
     return f"average over the tasks {number(float(np.mean(run.result.returns[-1]))):>8}"
 
 
-def _report(job: Job, console: Console) -> None:
-    figures = {"sequence": draw_averages(job.runs), "sequence_tasks": draw_tasks(job.runs)}
-    publish(job, figures, console)
-
-
 QUESTION = Question(
     name="sequence",
     parser=_parser(),
     specifications=_specifications,
     line=_line,
-    report=_report,
     experiment=execute_sequence,
 )
 

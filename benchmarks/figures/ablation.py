@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.ablation_scores import WHOLE, final_difference, pairs_by_variant, percent_change, printed
-from benchmarks.figures.style import STYLES, Picture, listed, scale_differences, svg, tidy
+from benchmarks.figures.style import STYLES, Picture, listed, scale_differences, tidy
 from benchmarks.records import Run
 from benchmarks.report.wording import FEWEST_SEEDS
 from benchmarks.statistics import Estimate
@@ -28,7 +28,8 @@ def ablation_pictures(runs: Sequence[Run]) -> list[Picture]:
             f"Left of 0 the variant is worse than `{WHOLE}`, seed by seed. Points: mean (paper's metric) and"
             " interquartile mean (final return) of the differences; bars: 95 % intervals."
             f"{' Crosses: as printed.' if printed(runs) else ''} The axes are even up to ±10 and logarithmic beyond.",
-            svg(draw_ablation(runs)),
+            draw_ablation(runs),
+            "ablation",
         )
     ]
 

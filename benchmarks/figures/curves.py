@@ -22,7 +22,6 @@ from benchmarks.figures.style import (
     save_png,
     scale_returns,
     spread,
-    svg,
     tidy,
 )
 from benchmarks.groups import by_method
@@ -64,7 +63,7 @@ def picture_of_curves(runs: Sequence[Run]) -> Picture:
             "Lines: interquartile means; bands: pointwise 95 % intervals. The vertical line is where the transfer"
             f" begins. {LEGEND}"
         ),
-        svg=svg(draw_curves(runs)),
+        figure=draw_curves(runs),
     )
 
 

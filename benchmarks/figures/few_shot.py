@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from benchmarks.anchors import BEST, WORST, reference_returns
 from benchmarks.few_shot_scores import by_target, k_shot, over_targets, scores
 from benchmarks.figures.curves import Line, band, draw_line, draw_lines
-from benchmarks.figures.style import STYLES, Picture, listed, panel_grid, scale_returns, scale_scores, svg, tidy
+from benchmarks.figures.style import STYLES, Picture, listed, panel_grid, scale_returns, scale_scores, tidy
 from benchmarks.groups import by_method
 from benchmarks.records import Run
 from benchmarks.statistics import interquartile_mean
@@ -45,7 +45,8 @@ def few_shot_pictures(runs: Sequence[Run]) -> list[Picture]:
             " score over all targets, averaged over the episodes:"
             f" {'; '.join(f'{title} `{each[0]}`' for title, each in best.items() if each)}. Grey: all others. Dotted:"
             " no torque; sparsely dotted: drive cancelled + PD.",
-            svg(draw_targets(runs)),
+            draw_targets(runs),
+            "few_shot_targets",
         )
     ]
     if whole := scores(runs):
@@ -56,7 +57,8 @@ def few_shot_pictures(runs: Sequence[Run]) -> list[Picture]:
             " tables hold the values.",
             "Lines: interquartile means, over the targets and then over the seeds; bands: pointwise 95 % intervals. 0"
             " is no torque, 1 the drive cancelled + PD; the axis is even near 1 and logarithmic away from it.",
-            svg(draw_overall(runs)),
+            draw_overall(runs),
+            "few_shot",
         )
         pictures.insert(0, first)
     return pictures

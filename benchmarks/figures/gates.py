@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.figures.style import STYLES, Picture, listed, svg, tidy
+from benchmarks.figures.style import STYLES, Picture, listed, tidy
 from benchmarks.groups import by_method
 from benchmarks.records import Run
 from benchmarks.statistics import interquartile_mean
@@ -26,7 +26,7 @@ def pictures_of_k(runs: Sequence[Run]) -> list[Picture]:
             "Every k of every seed, before the transfer (left end of a stroke) and after it (right end); large marks"
             " are interquartile means, open before and filled after. The run files hold k at these two times only, not"
             " in between. Grey: k = 0.25, where all start.",
-            svg(draw_k(groups)),
+            draw_k(groups),
         )
     ]
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.anchors import CONTROLLERS, PUBLISHED, PUBLISHED_AS, WORST, is_published_protocol, reference_returns
-from benchmarks.figures.style import GREY, STYLES, Picture, panel_grid, panels, scale_returns, svg, tidy
+from benchmarks.figures.style import GREY, STYLES, Picture, panel_grid, panels, scale_returns, tidy
 from benchmarks.groups import by_method
 from benchmarks.records import Run
 from benchmarks.report.wording import FEWEST_SEEDS, describe_context, number
@@ -37,28 +37,28 @@ def score_pictures(runs: Sequence[Run]) -> list[Picture]:
             f"Three panels with a row for each of {names}: interquartile mean and 95 % interval of the final return at"
             f" {target}, of the best training episode and of the return on the source task afterwards.",
             "Points: interquartile means; bars: 95 % intervals. Dotted: reference controllers, numbered at the top.",
-            svg(draw_intervals(runs)),
+            draw_intervals(runs),
         ),
         Picture(
             "Performance profiles",
             f"For each of {names}: the fraction of seeds whose final return at {target} is above τ, falling from left"
             " to right.",
             "Fraction of the seeds whose final return is above τ; higher is better. Bands: pointwise 95 % intervals.",
-            svg(draw_profiles(runs)),
+            draw_profiles(runs),
         ),
         Picture(
             "Every seed",
             f"A row of marks for each of {names}, one mark per seed at its final return at {target}, and an upright"
             " stroke at the median.",
             "One mark for each seed, at its final return; the stroke is the median.",
-            svg(draw_strips(runs)),
+            draw_strips(runs),
         ),
         Picture(
             "Score against numbers adapted",
             f"Final return at {target} against how many numbers of the deployed policy the transfer may change, a point"
             f" with its interval for each of {names}.",
             "Interquartile means with 95 % intervals; methods that adapt equally many numbers stand side by side.",
-            svg(draw_sizes(runs)),
+            draw_sizes(runs),
         ),
     ]
     if is_published_protocol(runs[0].spec) and set(by_method(runs)) & set(PUBLISHED_AS.values()):
@@ -69,7 +69,7 @@ def score_pictures(runs: Sequence[Run]) -> list[Picture]:
                 " torque, and that of each seed here with the mean.",
                 "The paper's metric, best training episode of the transfer. Crosses: as printed. Small marks: each seed"
                 " here; large ones: their mean. Dotted: no torque.",
-                svg(draw_published(runs)),
+                draw_published(runs),
             )
         )
     return pictures

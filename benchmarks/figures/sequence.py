@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.figures.curves import Line, band, draw_line
-from benchmarks.figures.style import STYLES, Picture, Style, listed, panel_grid, scale_scores, svg, tidy
+from benchmarks.figures.style import STYLES, Picture, Style, listed, panel_grid, scale_scores, tidy
 from benchmarks.report.wording import describe_context
 from benchmarks.sequence_runs import STRATEGIES, SequenceRun
 from benchmarks.sequence_scores import averages, by_strategy, scores
@@ -31,7 +31,8 @@ def sequence_pictures(runs: Sequence[SequenceRun]) -> list[Picture]:
             f"Interquartile mean of the normalised score, averaged over the tasks seen so far, after each stage of the"
             f" sequence, a line for each of {names}, with a band for its interval. The tables hold the values.",
             f"After each stage, over the tasks seen up to it. Bands: pointwise 95 % intervals. {axis}",
-            svg(draw_averages(runs)),
+            draw_averages(runs),
+            "sequence",
         ),
         Picture(
             "Score in each task",
@@ -39,7 +40,8 @@ def sequence_pictures(runs: Sequence[SequenceRun]) -> list[Picture]:
             f" {names}; the stages that train on the task are shaded.",
             "Shaded: the stages that train on the panel's task. Before its first the score is that of a policy that has"
             f" not seen it. Bands: pointwise 95 % intervals. {axis}",
-            svg(draw_tasks(runs)),
+            draw_tasks(runs),
+            "sequence_tasks",
         ),
     ]
 

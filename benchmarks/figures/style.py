@@ -88,13 +88,15 @@ class Picture:
         title: what it is about.
         alt: what there is to see, for those who do not see it.
         note: how to read it.
-        svg: the drawing.
+        figure: the drawing.
+        name: of its file beside the runs, without the ending; empty where the page alone shows it.
     """
 
     title: str
     alt: str
     note: str
-    svg: bytes
+    figure: Figure
+    name: str = ""
 
 
 def panels(methods: Iterable[str]) -> dict[str, list[str]]:

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not jobs:
         parser.error(f"{folder} holds no job that can be reported")
     sections = [make_section(job) for job in jobs]
-    texts = {section.file: section.markdown for section in sections}
+    texts = {section.job.file: section.markdown for section in sections}
     texts[folder / "index.html"] = html_page(sections, skipped, elsewhere)
     # All is made before the first file is replaced.
     for section in sections:

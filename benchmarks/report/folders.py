@@ -50,12 +50,17 @@ class Job:
     skipped: Sequence[Skipped]
 
     @property
+    def file(self) -> Path:
+        """Where the tables go."""
+        return self.folder / self.question.file
+
+    @property
     def caption(self) -> str:
         """Seeds, budget and command."""
         return self.question.caption(self.runs, self.command)
 
     def markdown(self, tables: Sequence[Table]) -> str:
-        """The contents of the question's file."""
+        """The contents of `file`."""
         left_out = f"Left out: {'; '.join(f'`{each.name}` {each.reason}' for each in self.skipped)}."
         closing = (self.question.intervals, self.caption, left_out if self.skipped else "")
         return markdown_page(tables, *filter(None, closing))

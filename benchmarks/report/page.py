@@ -6,10 +6,9 @@ import base64
 import html
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.figures.style import Picture
+from benchmarks.figures.style import Picture, svg
 from benchmarks.report.folders import Job, Skipped
 from benchmarks.report.questions import ELSEWHERE
 from benchmarks.report.tables import Table, inline_html
@@ -65,13 +64,8 @@ class Section(NamedTuple):
     pictures: Sequence[Picture]
 
     @property
-    def file(self) -> Path:
-        """The file of the job's tables."""
-        return self.job.folder / self.job.question.file
-
-    @property
     def markdown(self) -> str:
-        """The contents of that file."""
+        """The contents of the job's file."""
         return self.job.markdown(self.tables)
 
 
@@ -140,7 +134,7 @@ def _table(table: Table, anchor: str) -> str:
 
 
 def _figure(picture: Picture, anchor: str, made: str) -> str:
-    source = "data:image/svg+xml;base64," + base64.b64encode(picture.svg).decode()
+    source = "data:image/svg+xml;base64," + base64.b64encode(svg(picture.figure)).decode()
     text = f"<strong>{inline_html(picture.title)}.</strong> {inline_html(picture.note)} {made}"
     return (
         f'<figure id="{anchor}">\n<img src="{source}" alt="{html.escape(picture.alt, quote=True)}">\n'

@@ -132,7 +132,7 @@ def test_little_can_be_drawn_too(made_up_run):
         "Score against numbers adapted",
     ]
     for picture in pictures:
-        assert ElementTree.fromstring(picture.svg).tag.endswith("svg")
+        assert ElementTree.fromstring(svg(picture.figure)).tag.endswith("svg")
 
 
 def test_shorter_paths_leave_the_text_where_it_is():

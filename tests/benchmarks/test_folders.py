@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.job import Question, add_job_options, publish, run_job
+from benchmarks.job import Question, add_job_options, run_job, write_tables
 from benchmarks.records import JOB_FILE, Run, versions, write_job
 from benchmarks.report.__main__ import DEFAULT, main
 from benchmarks.report.folders import Job, Skipped, read_folder
@@ -150,15 +150,13 @@ def test_a_script_reports_all_runs_of_the_folder_and_what_it_leaves_out(folder):
     runs = [*folder.glob("fine-tune-*seed100*.json"), *folder.glob("nb-*.json")]
     (folder / f".{runs[0].name}.4711").write_bytes(b"{")
 
-    def report(job, console):
-        publish(job, {}, console)
-
     spec = Run.read(runs[0]).spec
     parser = argparse.ArgumentParser()
     add_job_options(parser, "transfer")
     question = Question(
-        name="transfer", parser=parser, specifications=lambda options: [spec], line=lambda run: "", report=report
-    )
+        name="transfer", parser=parser, specifications=lambda options: [spec], line=lambda run: "",
+        report=lambda job, console: write_tables(job),
+    )  # fmt: skip
     assert run_job(question, ["--out", str(folder)]) == 0
     table = (folder / "table.md").read_text()
     assert f"`{COMMAND} && python -m benchmarks.transfer --out {folder}`" in table
