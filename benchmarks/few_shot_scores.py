@@ -26,13 +26,17 @@ frequency, weaker (0.3 is too weak to cancel the drive), stronger and reversed a
 
 
 def k_shot(run: Run) -> NDArray[np.float64]:
-    """Deterministic return in the target context after 0, 1, 2, ... episodes; shape `(transfer_episodes + 1,)`."""
-    steps = np.array(run.result.curve.steps)
-    start = steps[-1] - run.spec.transfer_episodes * EPISODE_STEPS
-    wanted = start + EPISODE_STEPS * np.arange(run.spec.transfer_episodes + 1)
+    """Deterministic return in the target context after 0, 1, 2, ... episodes; shape `(transfer_episodes + 1,)`.
+
+    Raises:
+        ValueError: the policy was not measured as the transfer began.
+    """
+    steps, episodes = run.result.curve.steps, run.spec.transfer_episodes
+    start = steps.index(steps[-1] - episodes * EPISODE_STEPS)
+    wanted = steps[start] + EPISODE_STEPS * np.arange(episodes + 1)
     # The policy stays what it was until the next evaluation, which comes with every update.
-    returns: NDArray[np.float64] = np.array(run.result.curve.target)
-    return np.asarray(returns[np.searchsorted(steps, wanted, side="right") - 1])
+    latest = np.searchsorted(steps, wanted, side="right") - 1
+    return np.array(run.result.curve.target)[latest]
 
 
 def scores(runs: Sequence[Run]) -> dict[str, dict[int, NDArray[np.float64]]]:

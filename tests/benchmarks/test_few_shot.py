@@ -67,6 +67,9 @@ def test_k_shot_by_hand(made_up):
     seldom = replace(run.result.curve, steps=[2000, 3000, 6000], target=[-3.0, -2.0, -1.0])
     run = replace(run, result=replace(run.result, curve=seldom))
     assert k_shot(run).tolist() == [-3.0, -2.0, -2.0, -2.0, -1.0]
+    late = replace(seldom, steps=[3000, 5000, 6000])
+    with pytest.raises(ValueError, match="2000 is not in list"):
+        k_shot(replace(run, result=replace(run.result, curve=late)))
 
 
 @pytest.mark.parametrize("method", ["nb-k-cma", "maml", "fine-tune"])
