@@ -5,8 +5,9 @@ import json
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
-from benchmarks.job import Question, add_job_options, run_job, write_tables
+from benchmarks.job import Question, add_job_options, publish, run_job, write_tables
 from benchmarks.records import JOB_FILE, Run, versions, write_job
 from benchmarks.report.__main__ import DEFAULT, main
 from benchmarks.report.folders import Job, Skipped, read_folder
@@ -219,6 +220,19 @@ def test_an_ablation_without_nb_pro_has_nothing_to_compare(made_up_run, tmp_path
     write_job(tmp_path, "ablation", "python -m benchmarks.ablation")
     assert main([str(tmp_path)]) == 0
     assert "The runs give no table yet." in (tmp_path / "index.html").read_text()
+
+
+def test_figures_beside_the_runs_say_how_they_are_read(made_up_run, tmp_path, monkeypatch):
+    for method in ("nb-pro", "nb"):
+        made_up_run(method=method, seed=100, detail=False).write(tmp_path)
+    write_job(tmp_path, "ablation", "python -m benchmarks.ablation")
+    job, saved = read_job(tmp_path), {}
+    monkeypatch.setattr("benchmarks.job.save_png", lambda figure, path, text: saved.update({path: text}))
+    publish(job, Console(quiet=True))
+    assert list(saved) == [tmp_path / "ablation.png"]
+    (text,) = saved.values()
+    assert text.startswith("NB Pro with one thing changed. Left of 0 the variant is worse than `nb-pro`")
+    assert text.endswith(job.caption)
 
 
 def test_tables_name_what_was_left_out_and_what_is_missing(folder):
