@@ -176,13 +176,21 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The checked-out commit of this code, with "-dirty" where tracked files have changed; None if there is none."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    """The checked-out commit of this code, with "-dirty" where tracked files have changed; None if there is none.
+
+    Results may change: a job adds to them while it goes on.
+    """
     try:
-        answer = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        head = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":!results")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return answer.stdout.strip()
+    return f"{head}-dirty" if changed else head
+
+
+def _git(*arguments: str) -> str:
+    folder = Path(__file__).parent
+    return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def machine() -> dict[str, Any]:

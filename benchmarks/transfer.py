@@ -10,10 +10,11 @@ from rich.console import Console
 
 from benchmarks.anchors import reference_returns
 from benchmarks.arguments import add_budget, add_methods, add_seeds, reporting_seeds
+from benchmarks.evolution import EvolutionMethod
 from benchmarks.figures import save_before_and_after, save_curves
 from benchmarks.groups import by_method
 from benchmarks.job import Question, add_job_options, on_screen, run_job, write_tables
-from benchmarks.methods import METHODS, specify
+from benchmarks.methods import ABLATIONS, METHODS, specify
 from benchmarks.records import Run
 from benchmarks.report import MAIN_COLUMNS, comparison_table, number, results_table
 from benchmarks.report.folders import Job
@@ -21,6 +22,11 @@ from benchmarks.settings import ALGORITHMS
 from benchmarks.spec import RunSpec, parse_assignments
 
 DEFAULT_METHODS = ("nb", "nb-pro", "nb-pro-k", "fine-tune", "scratch")
+
+ALL_METHODS = tuple(
+    name for name, method in METHODS.items() if name not in ABLATIONS and not isinstance(method, EvolutionMethod)
+)
+"""Those of the published comparison and their controls; variants of NB Pro and CMA-ES have scripts of their own."""
 
 DESCRIPTION = """\
 Train policies on one driven pendulum (the source), move them to another (the
@@ -46,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add_methods(parser, METHODS, DEFAULT_METHODS)
+    add_methods(parser, [*METHODS, "all"], DEFAULT_METHODS, f"what to compare; all is {' '.join(ALL_METHODS)}")
     add("--algo", choices=ALGORITHMS, default="ppo", help="SB3 algorithm that trains (default: ppo)")
     add_seeds(parser, default=5)
     add_budget(parser, "--pretrain-episodes", 50, "budget on the source")
@@ -67,6 +73,8 @@ def _specifications(options: argparse.Namespace) -> list[RunSpec]:
         ValueError: a context or a budget is not accepted.
     """
     source, target = parse_assignments(options.source), parse_assignments(options.target)
+    every = [name for name in ALL_METHODS if options.algo in METHODS[name].algos]
+    methods = dict.fromkeys(name for each in options.methods for name in (every if each == "all" else [each]))
     specs = [
         specify(
             method,
@@ -78,7 +86,7 @@ def _specifications(options: argparse.Namespace) -> list[RunSpec]:
             transfer_episodes=options.transfer_episodes,
         )
         for seed in reporting_seeds(options.seeds)
-        for method in dict.fromkeys(options.methods)
+        for method in methods
     ]
     for context in (specs[0].middle, specs[0].target):
         reference_returns(context)  # the report will need them: better known now than after hours of training

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks.anchors import reference_returns
 from benchmarks.few_shot_scores import SHOTS, by_target, k_shot, over_targets, scores
-from benchmarks.groups import by_method
+from benchmarks.groups import by_method, paired
 from benchmarks.records import Run
 from benchmarks.report import wording
 from benchmarks.report.tables import Table
@@ -23,7 +23,7 @@ from benchmarks.report.wording import (
     number,
     told_apart,
 )
-from benchmarks.statistics import Estimate, iqm
+from benchmarks.statistics import Estimate, iqm, paired_difference
 
 BASELINE = "fine-tune"
 """The method that the others are compared with, seed by seed and target by target."""
@@ -58,6 +58,7 @@ def tables(runs: Sequence[Run]) -> list[Table]:
             f"Positive where the method is better than `{BASELINE}`; averaged as above.",
         ),
     ]
+    parts += [_by_target(runs, shot) for shot in ANSWERS if shot in shots]
     for target, group in by_target(runs).items():
         rows = [
             [f"`{name}`", *_cells(np.array([k_shot(run) for run in each]), shots), str(len(each))]
@@ -67,6 +68,20 @@ def tables(runs: Sequence[Run]) -> list[Table]:
         rows += [[f"*{name}*", number(score), *[""] * len(shots)] for name, score in references.items()]
         parts.append(Table(f"Return after so many episodes, {target}", columns, rows))
     return [table for table in parts if table.rows]
+
+
+def _by_target(runs: Sequence[Run], shot: int) -> Table:
+    """How far a method's return is above `BASELINE`'s in each target, on the seeds that both have run there."""
+    cells: dict[str, dict[str, str]] = {}
+    for target, group in by_target(runs).items():
+        for name, pairs in paired(by_method(group), BASELINE).items():
+            ours, theirs = ([k_shot(run)[shot] for run in side] for side in zip(*pairs, strict=True))
+            difference = paired_difference(ours, theirs, np.random.default_rng(0))
+            cells.setdefault(name, {})[target] = interval(difference, len(pairs), signed=True)
+    targets = list(by_target(runs))
+    rows = [[f"`{name}`", *(of_method.get(target, "") for target in targets)] for name, of_method in cells.items()]
+    title = f"Difference of the return to `{BASELINE}` after {shot} episodes, target by target"
+    return Table(title, ["method", *targets], rows, "Interquartile means of the differences, seed by seed.")
 
 
 def missing(runs: Sequence[Run]) -> str:

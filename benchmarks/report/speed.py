@@ -45,14 +45,6 @@ PARTS = (
 
 DAMAGE = (ArithmeticError, AttributeError, IndexError, KeyError, OSError, TypeError, ValueError)
 
-EARLIER = {
-    "learning_speed.json": "python -m benchmarks.learning_speed --pairs 7 --json learning_speed.json",
-    "learning_speed_ppo.json": (
-        "python -m benchmarks.learning_speed --algorithms PPO --pairs 9 --json learning_speed_ppo.json"
-    ),
-}
-"""Commands other than `Part.command` of files that were written before the scripts recorded theirs."""
-
 
 def read_speed(folder: Path) -> Job | Skipped | None:
     """The measurements in a results folder, as a job of the report; None where there is no file of any part."""
@@ -80,7 +72,7 @@ def _read_file(path: Path, part: Part, others: Sequence[Measurement]) -> Measure
     """A file of a part, which has to agree with the others in what the figures depend on."""
     try:
         data = json.loads(path.read_bytes())
-        measurement = Measurement(path.name, data.get("command", EARLIER.get(path.name, part.command)), data)
+        measurement = Measurement(path.name, data.get("command", part.command), data)
         part.tables([measurement])
     except DAMAGE as error:
         text = f"{type(error).__name__}: {error}".replace(str(path), "it")
@@ -102,8 +94,9 @@ def caption(runs: Sequence[Measured], _command: str) -> str:
     rows = [(table.title, row) for table in tables(runs) for row in table.rows if row[-1]]
     missed = [f"{title.partition(':')[0]}, {row[0]} ({row[3]}, {row[5]})" for title, row in rows if row[-1] == "no"]
     return (
-        "Ratios are medians of those within interleaved rounds, with the least and the greatest; a target is reached if"
-        f" the median reaches it. Reached: {len(rows) - len(missed)} of {len(rows)} targets."
+        "Where rounds are counted, ratios are medians of those within interleaved rounds, with the least and the"
+        " greatest; a target is reached if the median reaches it."
+        f" Reached: {len(rows) - len(missed)} of {len(rows)} targets."
         + (f" Missed: {'; '.join(missed)}." if missed else "")
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -206,9 +205,9 @@ def _scaling_table(measured: Sequence[Measurement]) -> Table:
     tasks = sorted(map(int, scaling))
     seconds = _positive([scaling[str(n)] for n in tasks])
     rows = []
-    for (fewer, more), (before, after) in zip(pairwise(tasks), pairwise(seconds), strict=True):
-        shown = [number(float(value), digits=2) for value in (after, before, after / before)]
-        rows.append([f"{more} tasks over {fewer}", *shown, "", *Target(most=more / fewer).judge(after / before)])
+    for n, time in zip(tasks[1:], seconds[1:], strict=True):
+        shown = [number(float(value), digits=2) for value in (time, seconds[0], time / seconds[0])]
+        rows.append([f"{n} tasks over {tasks[0]}", *shown, "", *Target(most=n / tasks[0]).judge(time / seconds[0])])
     note = "Less is better. Least of the rounds; the target is linear growth."
-    heads = {"ours": "ours, s", "peer": "ours with fewer tasks, s", "ratio": "ratio"}
+    heads = {"ours": "ours, s", "peer": "ours with the fewest tasks, s", "ratio": "ratio"}
     return _table("MAML: time by the number of tasks", rows, measured, note, **heads)

@@ -15,7 +15,7 @@ from benchmarks.methods import METHODS
 from benchmarks.records import Run
 from benchmarks.report.tables import Table
 from benchmarks.report.wording import conditions, describe_context, describe_seeds, interval, number
-from benchmarks.statistics import Estimate, iqm, paired_difference, probability_of_improvement
+from benchmarks.statistics import Estimate, iqm, paired_difference, probability_of_improvement, rank_biserial
 from benchmarks.summary import THRESHOLDS, Summary
 
 EPISODES_TO = tuple(f"episodes to {number(threshold, digits=0)}" for threshold in THRESHOLDS)
@@ -185,16 +185,23 @@ def comparison_table(runs: Sequence[Run]) -> Table | None:
         difference = paired_difference(x, y, np.random.default_rng(0))
         of_areas = paired_difference(area_x, area_y, np.random.default_rng(0))
         better = probability_of_improvement(x, y, np.random.default_rng(0))
+        effect = rank_biserial(x, y, np.random.default_rng(0))
         cells = [interval(each, len(x), signed=True) for each in (difference, of_areas)]
-        rows.append([f"`{name}`", *cells, interval(better, len(x), digits=2), str(len(x))])
+        cells += [interval(better, len(x), digits=2), interval(effect, len(x), signed=True, digits=2)]
+        rows.append([f"`{name}`", *cells, str(len(x))])
     columns = [
         "method",
         "difference of the final return [95 % CI]",
         "difference of the area under the curve [95 % CI]",
         "probability of a better final return [95 % CI]",
+        "rank-biserial effect size [95 % CI]",
         "seeds",
     ]
-    return Table(f"Against `{BASELINE}`, seed by seed", columns, rows) if rows else None
+    note = (
+        "The effect size is the share of the ranks of the paired differences that speaks for the method less the share"
+        f" that speaks for `{BASELINE}`, from −1 to 1."
+    )
+    return Table(f"Against `{BASELINE}`, seed by seed", columns, rows, note) if rows else None
 
 
 def gains_table(runs: Sequence[Run]) -> Table:

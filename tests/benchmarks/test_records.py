@@ -1,4 +1,6 @@
 import json
+import re
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -122,3 +124,25 @@ def test_a_folder_names_every_command_that_filled_it(tmp_path):
 def test_commit_is_none_outside_a_repository(tmp_path, monkeypatch):
     monkeypatch.setattr(records, "__file__", str(tmp_path / "records.py"))
     assert commit() is None
+
+
+def test_commit_is_dirty_where_code_has_changed_but_not_where_results_have(tmp_path, monkeypatch):
+    files = [tmp_path / "benchmarks/records.py", tmp_path / "benchmarks/results/job.json", tmp_path / "nb_gym.py"]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("")
+
+    def git(*arguments):
+        who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "all")
+    monkeypatch.setattr(records, "__file__", str(files[0]))
+    head = commit()
+    assert re.fullmatch("[0-9a-f]{12}", head)
+    files[1].write_text("more")
+    assert commit() == head
+    files[2].write_text("more")
+    assert commit() == f"{head}-dirty"

@@ -96,7 +96,8 @@ def test_comparison_is_paired_by_seed(runs, made_up_run):
     assert re.fullmatch(r"\+2\.5 \[\+[12]\.\d, \+[23]\.\d\]", row[1])  # the last of two evaluations differs, by 5
     assert re.fullmatch(r"\+1\.2 \[\+[01]\.\d, \+[12]\.\d\]", row[2])  # and weighs a quarter of the area
     assert row[3].startswith("0.94 [")  # of 25 pairs -12 and -12 count half, -13 and -12 nothing
-    assert row[4] == "5"
+    assert row[4] == "+1.00 [+1.00, +1.00]"  # better on every seed
+    assert row[5] == "5"
 
 
 def test_no_comparison_without_the_baseline(runs):

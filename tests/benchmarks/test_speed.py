@@ -117,8 +117,8 @@ def test_maml_beside_peers_and_over_tasks(tmp_path):
     first, second, *over = rows_of(tmp_path)
     assert first == ["a peer, 2 × 8 tanh", "1.00", "8.00 (quoted)", "8.00 [4.00, 8.00]", "3", "≥ 6", "yes"]
     assert second[-4:] == ["2.00 [2.00, 2.00]", "3", "≥ 6", "no"]
-    assert [row[0] for row in over] == ["2 tasks over 1", "10 tasks over 2"]
-    assert over[1][1:] == ["3.00", "1.50", "2.00", "", "≤ 5", "yes"]
+    assert [row[0] for row in over] == ["2 tasks over 1", "10 tasks over 1"]
+    assert over[1][1:] == ["3.00", "1.00", "3.00", "", "≤ 10", "yes"]
 
 
 def test_the_recorded_command_is_told(tmp_path):

@@ -4,7 +4,6 @@ from scipy import stats
 
 from benchmarks.statistics import (
     Estimate,
-    expanded,
     interquartile_mean,
     iqm,
     paired_difference,
@@ -166,26 +165,6 @@ def test_one_run_has_no_band(rng):
     assert np.isnan([profile.low, profile.high]).all()
 
 
-def test_expanded_level_gives_students_interval_of_a_mean():
-    """Where the bootstrap distribution of a mean is normal, its interval at that level is Student's."""
-    runs = 8
-    tail = (1.0 - expanded(0.95, runs)) / 2.0
-    deviation_of_resampled_means = np.sqrt((runs - 1) / runs) / np.sqrt(runs)  # of runs with sample deviation 1
-    bootstrap = stats.norm.ppf(1.0 - tail) * deviation_of_resampled_means
-    assert bootstrap == pytest.approx(stats.t.ppf(0.975, runs - 1) / np.sqrt(runs))
-    assert expanded(0.95, 10**6) == pytest.approx(0.95, abs=1e-5)
-
-
-def test_expanded_intervals_of_five_runs_cover_what_is_asked_for(rng):
-    def coverage(confidence):
-        estimates = (iqm(rng.normal(size=5), rng, confidence=confidence, num_resamples=4000) for _ in range(500))
-        return np.mean([estimate.low <= 0.0 <= estimate.high for estimate in estimates])
-
-    deviation = np.sqrt(0.95 * 0.05 / 500)
-    assert coverage(0.95) < 0.95 - 3 * deviation
-    assert coverage(expanded(0.95, 5)) > 0.95 - 3 * deviation
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -205,8 +184,6 @@ def test_expanded_intervals_of_five_runs_cover_what_is_asked_for(rng):
         (lambda rng: performance_profile([np.nan], [1.0], rng), "scores must be finite"),
         (lambda rng: performance_profile([1.0], [], rng), r"thresholds must be finite, .* got \[\]"),
         (lambda rng: performance_profile([1.0], [np.nan], rng), "thresholds must be finite"),
-        (lambda rng: expanded(1.0, 5), r"confidence must lie in \(0, 1\), got 1.0"),
-        (lambda rng: expanded(0.95, 1), "num_runs must be at least 2, got 1"),
     ],
 )
 def test_bad_scores_are_named(call, message, rng):

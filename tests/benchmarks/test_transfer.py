@@ -128,3 +128,11 @@ def test_help_names_every_method_and_default(capsys):
     out = capsys.readouterr().out
     for text in ("nb-pro-k", "only k adapts", "default: 5", "default: 50", "default: 100", "A=1.8", "benchmarks/out"):
         assert text in out
+
+
+@pytest.mark.parametrize(("algo", "others"), [("ppo", ["maml", "fomaml", "reptile", "anil"]), ("sac", [])])
+def test_all_methods_are_those_that_the_algorithm_has(algo, others):
+    options = transfer._parser().parse_args(["--methods", "all", "scratch", "--seeds", "1", "--algo", algo])
+    methods = [spec.method for spec in transfer._specifications(options)]
+    gates = ["nb", "nb-pro", "nb-k", "nb-pro-k"]
+    assert methods == [*gates, "fine-tune", "fine-tune-folded", "head", "scratch", "randomised", *others]
