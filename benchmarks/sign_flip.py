@@ -36,8 +36,7 @@ SETTINGS: dict[str, Any] = {
     "episodes_per_task": 20,
     "gamma": 0.9,
     "gae_lambda": 0.95,
-    # With the Fisher matrix on all samples (and a KL of 0.01) MAML's worse sign ended at -2193 and -143 on seeds 0
-    # and 1, on a fifth of them at -63 and -88.
+    # The Fisher matrix on all samples, within a KL of 0.01, left a sign unsolved on one of the two tuning seeds.
     "outer": TRPO(max_kl=0.02, sub_sampling_factor=5, min_samples=400),
 }
 """Shared by all methods; chosen on seeds 0 and 1."""
