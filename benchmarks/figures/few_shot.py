@@ -21,7 +21,8 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "k alone": ("nb-k", "nb-pro-k", "nb-k-cma", "nb-pro-k-cma"),
     "all weights": ("fine-tune",),
     "from scratch": ("scratch",),
-    "meta-learners": ("maml", "fomaml", "reptile", "anil"),
+    "MAML": ("maml",),
+    "its relatives": ("fomaml", "reptile", "anil"),
 }
 """Of each of them the best method is drawn in colour where all methods share a panel."""
 

@@ -145,7 +145,7 @@ def test_the_best_of_each_family_is_in_colour(made_up):
     runs.append(made_up("reptile", 0.9))  # lacks a target, so that it is compared with none
     assert highlighted(runs) == ["nb-k", "fine-tune", "scratch", "maml"]
     overall, each = few_shot_pictures(runs)
-    assert "meta-learners `maml`" in each.note
+    assert "MAML `maml`" in each.note
     assert "reptile" in each.alt
     note = tables(runs)[0].note
     assert "Meta-learners have one task to learn from, the source that all methods train on, A = 1." in note
