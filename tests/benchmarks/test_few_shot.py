@@ -138,11 +138,7 @@ def test_the_answer_names_what_an_interval_tells(made_up, monkeypatch):
 
 def test_the_best_of_each_family_is_in_colour(made_up):
     shares = {"nb-k": 0.2, "nb-pro-k": 0.1, "fine-tune": 0.1, "scratch": 0.0, "maml": 0.1, "fomaml": 0.1}
-    runs = [
-        made_up(method, share, 100, target)
-        for method, share in shares.items()
-        for target in (TARGET, {"A": 1.8})
-    ]
+    runs = [made_up(method, share, 100, target) for method, share in shares.items() for target in (TARGET, {"A": 1.8})]
     runs.append(made_up("reptile", 0.9))  # lacks a target, so that it is compared with none
     assert highlighted(runs) == ["nb-k", "fine-tune", "scratch", "maml", "fomaml"]
     overall, each = few_shot_pictures(runs)
