@@ -136,13 +136,14 @@ def answer(runs: Sequence[Run]) -> str:
         for name in found
         if name != BASELINE and len(found[name].keys() & found.get(BASELINE, {}).keys()) >= FEWEST_SEEDS
     ]
-    sentences = []
+    sentences, pretraining = [], f"{runs[0].spec.pretrain_episodes:,}"
     for shot in (shot for shot in ANSWERS if shot <= runs[0].spec.transfer_episodes):
         told = told_apart({name: differences(found, name, [shot])[0] for name in enough}, BASELINE)
         if told:
             over = f"{num_targets} change{'s' if num_targets > 1 else ''} of the pendulum"
             sentences.append(
-                f"Normalised score after {shot} episodes of adaptation, interquartile mean over {over}: {told}."
+                f"Normalised score after {pretraining} episodes of pretraining and {shot} of adaptation, interquartile"
+                f" mean over {over}: {told}."
             )
     return " ".join(sentences)
 

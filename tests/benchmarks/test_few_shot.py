@@ -128,10 +128,11 @@ def test_the_answer_names_what_an_interval_tells(made_up, monkeypatch):
     monkeypatch.setattr("benchmarks.report.few_shot_page.ANSWERS", (0, 2))
     rule = "each by whether the 95 % interval of its paired difference excludes zero, uncorrected for their number"
     assert answer(runs) == (
-        "Normalised score after 0 episodes of adaptation, interquartile mean over 1 change of the pendulum: `nb-k`,"
-        f" `nb-pro-k`, `scratch` not told from `fine-tune` ({rule}). Normalised score after 2 episodes of adaptation,"
-        " interquartile mean over 1 change of the pendulum: `nb-k` above `fine-tune`; `scratch` below `fine-tune`;"
-        f" `nb-pro-k` not told from `fine-tune` ({rule})."
+        "Normalised score after 2 episodes of pretraining and 0 of adaptation, interquartile mean over 1 change of the"
+        f" pendulum: `nb-k`, `nb-pro-k`, `scratch` not told from `fine-tune` ({rule})."
+        " Normalised score after 2 episodes of pretraining and 2 of adaptation, interquartile mean over 1 change of the"
+        " pendulum: `nb-k` above `fine-tune`; `scratch` below `fine-tune`; `nb-pro-k` not told from `fine-tune`"
+        f" ({rule})."
     )
     assert answer([run for run in runs if run.spec.method != "fine-tune"]) == ""
 
