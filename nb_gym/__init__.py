@@ -1,4 +1,4 @@
-"""Driven pendulums for Gymnasium: importing this registers `NBPendulum-v0`, and `Navigation2D-v0`."""
+"""Driven pendulums for Gymnasium: importing this registers `NBPendulum-v0`, its `Control` variant, `Navigation2D`."""
 
 from gymnasium.envs.registration import register
 
@@ -21,6 +21,13 @@ register(
     id="NBPendulum-v0",
     entry_point="nb_gym.pendulum:NBPendulumEnv",
     vector_entry_point="nb_gym.vector:NBPendulumVectorEnv",
+)
+# The same pendulum as SB3's default settings learn it, see `NBPendulumEnv`.
+register(
+    id="NBPendulumControl-v0",
+    entry_point="nb_gym.pendulum:NBPendulumEnv",
+    vector_entry_point="nb_gym.vector:NBPendulumVectorEnv",
+    kwargs={"frame_skip": 20, "observe": ("theta", "theta_dot", "sin_drive", "cos_drive"), "reward_scale": 1 / 20},
 )
 register(
     id="Navigation2D-v0",

@@ -24,6 +24,7 @@ from nb_gym.settings import (
     parse_observe,
     parse_options,
     parse_render_mode,
+    parse_scale,
     real_array,
     real_time_fps,
 )
@@ -66,8 +67,8 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     ## Reward
 
     −|θ| − 0.1·|θ̇| of the new state, summed over the physics steps of a decision, so that returns stay comparable
-    whatever the frame skip. Without torque an episode returns about −2372 at A = 1.0 and −3829 at A = 1.8; state
-    feedback reaches −4.0 at both.
+    whatever the frame skip, and multiplied by `reward_scale`. With a scale of 1 and without torque an episode returns
+    about −2372 at A = 1.0 and −3829 at A = 1.8; state feedback reaches −4.0 at both.
 
     ## Starting state
 
@@ -101,6 +102,14 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     `reset(options={...})` sets any of them, and `theta` and `theta_dot`, for one episode, in the same forms.
 
+    ## Learning it
+
+    As published (one decision per physics step, θ and θ̇ observed, rewards of that size) SB3's default settings do not
+    learn it: an agent has to see the drive's phase, and learns best from rewards near 1. `NBPendulumControl-v0` is the
+    same pendulum made so: 20 physics steps per decision, `theta`, `theta_dot`, `sin_drive` and `cos_drive` observed,
+    and a `reward_scale` of 1/20, so that a reward is the mean over the physics steps of its decision. All arguments
+    can be given to it, too.
+
     ## Version history
 
     * v0: initial version.
@@ -109,6 +118,7 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         frame_skip: Physics steps per decision, at least 1.
         episode_steps: Physics steps per episode, at least 1.
         observe: Names of the observed channels, see the table above.
+        reward_scale: Factor of every reward, greater than 0.
         render_mode: None, "human" or "rgb_array".
         **context: Context parameters, see the table above.
 
@@ -125,12 +135,14 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         frame_skip: int = 1,
         episode_steps: int = 1000,
         observe: Iterable[str] = ("theta", "theta_dot"),
+        reward_scale: float = 1.0,
         render_mode: str | None = None,
         **context: Any,
     ) -> None:
         self._frame_skip = parse_count("frame_skip", frame_skip)
         self._episode_steps = parse_count("episode_steps", episode_steps)
         self.observe = parse_observe(observe)
+        self._reward_scale = parse_scale("reward_scale", reward_scale)
         self.render_mode = parse_render_mode(render_mode, self.metadata["render_modes"])
         self._settings = parse_context(context)
         self.metadata = self.metadata | {"render_fps": real_time_fps(self._settings, self._frame_skip)}
@@ -196,7 +208,7 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self._return += reward
         if self.render_mode == "human":
             self.render()
-        return self._observation(), reward, False, self._steps >= self._episode_steps, self._info()
+        return self._observation(), reward * self._reward_scale, False, self._steps >= self._episode_steps, self._info()
 
     def _parse_action(self, action: Any) -> float:
         array = real_array(action)
@@ -262,6 +274,11 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     def episode_steps(self) -> int:
         """Physics steps per episode; set when the environment is made."""
         return self._episode_steps
+
+    @property
+    def reward_scale(self) -> float:
+        """Factor of every reward; set when the environment is made."""
+        return self._reward_scale
 
     @property
     def state(self) -> tuple[float, float]:

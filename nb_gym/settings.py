@@ -182,6 +182,14 @@ def parse_count(name: str, value: Any) -> int:
     return int(value)
 
 
+def parse_scale(name: str, value: Any) -> float:
+    """Check a factor: a finite number greater than 0, at most 1e6."""
+    is_real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not (is_real and 0 < value <= LIMIT):
+        raise ValueError(f"{name} must be a number greater than 0, at most {LIMIT:.0e}, got {value!r}")
+    return float(value)
+
+
 def parse_observe(observe: Iterable[str]) -> tuple[str, ...]:
     """Check the names of the observed channels.
 

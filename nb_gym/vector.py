@@ -29,6 +29,7 @@ from nb_gym.settings import (
     parse_options,
     parse_render_mode,
     parse_reset_mask,
+    parse_scale,
     parse_seeds,
     real_array,
     real_time_fps,
@@ -58,6 +59,7 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
         frame_skip: Physics steps per decision, at least 1.
         episode_steps: Physics steps per episode, at least 1.
         observe: Names of the observed channels.
+        reward_scale: Factor of every reward, greater than 0.
         render_mode: None or "rgb_array": the pendulums drawn as tiles of one picture.
         max_episode_steps: Decisions per episode at most, what `gymnasium.make` would give to a `TimeLimit`.
         autoreset_mode: An `AutoresetMode` or its value.
@@ -82,6 +84,7 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
         frame_skip: int = 1,
         episode_steps: int = 1000,
         observe: Iterable[str] = ("theta", "theta_dot"),
+        reward_scale: float = 1.0,
         render_mode: str | None = None,
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
@@ -94,6 +97,7 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
             decisions = parse_count("max_episode_steps", max_episode_steps)
             episode_steps = min(episode_steps, decisions * frame_skip)
         self.observe = parse_observe(observe)
+        self._reward_scale = parse_scale("reward_scale", reward_scale)
         self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
         self.render_mode = parse_render_mode(render_mode, self.metadata["render_modes"])
         self._settings = parse_context(context, self.num_envs)
@@ -178,6 +182,7 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
             final = self._final_info(truncations)
             self._begin(truncations, self._settings)
         terminations = np.zeros(self.num_envs, dtype=np.bool_)
+        rewards *= self._reward_scale
         return self._observations(), rewards, terminations, truncations, self._info() | final
 
     def _parse_actions(self, actions: Any) -> FloatArray:
@@ -276,6 +281,11 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
     def episode_steps(self) -> int:
         """Physics steps per episode; set when the environments are made."""
         return self._batch.episode_steps
+
+    @property
+    def reward_scale(self) -> float:
+        """Factor of every reward; set when the environments are made."""
+        return self._reward_scale
 
     @property
     def state(self) -> tuple[FloatArray, FloatArray]:

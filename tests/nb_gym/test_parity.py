@@ -40,6 +40,7 @@ def test_scalar_and_vector_agree_to_the_last_bit(num_envs: int, frame_skip: int,
     rng = np.random.default_rng([num_envs, frame_skip, shared])
     context = random_context(rng, num_envs, shared)
     common: dict[str, Any] = {"frame_skip": frame_skip, "episode_steps": 60, "observe": EVERYTHING}
+    common["reward_scale"] = 1 / frame_skip
     vector = NBPendulumVectorEnv(num_envs, **common, **context)
     # Of many, the first and the last: vector instructions end in a remainder.
     compared = {*range(min(num_envs, 8)), *range(max(0, num_envs - 8), num_envs)}

@@ -44,6 +44,17 @@ def test_gymnasium_suggests_normalised_actions_as_for_its_own_pendulum() -> None
         assert len(warnings) == 1
 
 
+def test_the_variant_for_learning_sees_the_drive_and_returns_the_mean_reward_of_a_decision() -> None:
+    env, published = gym.make("NBPendulumControl-v0", A=1.8), gym.make("NBPendulum-v0", A=1.8)
+    observation, _ = env.reset(seed=3)
+    state, _ = published.reset(seed=3)
+    np.testing.assert_array_equal(observation, [*state, 0.0, 1.0])
+    _, reward, *_ = env.step(np.array([1.0], np.float32))
+    each = [published.step(np.array([1.0], np.float32))[1] for _ in range(20)]
+    assert reward == pytest.approx(np.mean(each), rel=1e-12)
+    assert gym.make("NBPendulumControl-v0", reward_scale=1.0, frame_skip=1).unwrapped.reward_scale == 1.0
+
+
 def test_spaces() -> None:
     env = NBPendulumEnv(max_torque=(0.5, 3.0), observe=("cos_theta", "theta", "A"))
     assert env.action_space == gym.spaces.Box(-3.0, 3.0, (1,), np.float32)
@@ -234,6 +245,10 @@ def test_the_spec_makes_the_same_environment_again() -> None:
         ({"observe": None}, ValueError, "observe must name .* got None"),
         ({"observe": 5}, ValueError, "observe must name .* got 5"),
         ({"observe": [["theta"]]}, ValueError, r"observe must name .* got \[\['theta'\]\]"),
+        *(
+            ({"reward_scale": value}, ValueError, "reward_scale must be a number greater than 0, .* got")
+            for value in (0.0, -1, math.nan, math.inf, True, "1", None, 10**400)
+        ),
         ({"render_mode": "ansi"}, ValueError, "render_mode must be None or one of .*got 'ansi'"),
     ],
 )
