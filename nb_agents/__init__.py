@@ -27,6 +27,7 @@ from nb_agents.policies import (
 from nb_agents.recipe import NeuralBatteryPolicy, NeuralBatteryTrainer
 from nb_agents.retrofit import retrofit
 from nb_agents.surgery import insert_gates
+from nb_agents.transfer import Transfer, transfer
 from nb_agents.vec_env import VectorEnvAdapter
 from nb_agents.weights import FoldError
 
@@ -56,9 +57,11 @@ __all__ = [
     "NeuralBatteryPolicy",
     "NeuralBatteryTrainer",
     "QNetworkGates",
+    "Transfer",
     "VectorEnvAdapter",
     "export_onnx",
     "fold_gates",
     "insert_gates",
     "retrofit",
+    "transfer",
 ]
