@@ -35,14 +35,18 @@ class KGatedMixin(AdaptationMixin):
     return and, when the policy stands, replaces each optimizer by one with a group for the k's. SB3's ``learn()`` and
     ``train()`` are untouched.
 
+    The defaults are those with which a policy learns as without gates. The paper's are `nb_agents.PAPER`:
+    ``policy_kwargs={**PAPER, "block_size": 16}``.
+
     Args:
         *args: The SB3 policy's own.
         block_size: Units per block gate (NB Pro); None for layer gates alone (NB).
         block_weight: Weight of a block's gate beside the layer's, >= 0.
-        k_init: Start value of every k.
+        gate_max: What every gate stays below, > 0: a gate is half of it where k = 0. None for the paper's gate.
+        k_init: Start value of every k; at 0 and with ``gate_max=2.0`` the new policy computes what SB3's own does.
         k_lr_ratio: Learning rate of the k's over that of the weights, at every update, >= 0.
         k_target: Target of the k-target regulariser, >= 0; the effective target is ``k_target · (0.5 + 0.3 τ)``.
-        k_target_weight: Weight of its loss, >= 0.
+        k_target_weight: Weight of its loss, >= 0; 0 for no k-target.
         task_difficulty: τ in [0, 1]; also a property that can be set, and is saved with the parameters.
         gate_critic: Whether the critic's hidden layers are gated too.
         **kwargs: The SB3 policy's own.
@@ -57,19 +61,22 @@ class KGatedMixin(AdaptationMixin):
         *args: Any,
         block_size: int | None = 16,
         block_weight: float = 0.3,
-        k_init: float = 0.25,
-        k_lr_ratio: float = 5.0,
+        gate_max: float | None = 2.0,
+        k_init: float = 0.0,
+        k_lr_ratio: float = 1.0,
         k_target: float = 0.3,
-        k_target_weight: float = 0.1,
+        k_target_weight: float = 0.0,
         task_difficulty: float = 0.0,
         gate_critic: bool = False,
         **kwargs: Any,
     ) -> None:
-        check_gate_arguments(block_size, block_weight, k_init)
+        check_gate_arguments(block_size, block_weight, k_init, gate_max)
         regularizer = KTarget(k_target, k_target_weight, task_difficulty)
         self.k_lr_ratio = check_number("k_lr_ratio", k_lr_ratio, low=0.0)
         self.gate_critic = check_flag("gate_critic", gate_critic)
-        self._gate_kwargs = {"block_size": block_size, "block_weight": block_weight, "k_init": k_init}
+        self._gate_kwargs = {
+            "block_size": block_size, "block_weight": block_weight, "gate_max": gate_max, "k_init": k_init,
+        }  # fmt: skip
         super().__init__(*args, **kwargs)
         self._finish_networks()
         self.regularizer = regularizer
