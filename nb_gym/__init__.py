@@ -3,8 +3,10 @@
 from gymnasium.envs.registration import register
 
 from nb_gym.dynamics import Context, difficulty
-from nb_gym.navigation import Navigation2DEnv, Navigation2DVectorEnv
+from nb_gym.navigation import Navigation2DEnv
+from nb_gym.navigation_vector import Navigation2DVectorEnv
 from nb_gym.pendulum import NBPendulumEnv
+from nb_gym.rendering import tile
 from nb_gym.vector import NBPendulumVectorEnv
 
 __all__ = [
@@ -14,9 +16,11 @@ __all__ = [
     "Navigation2DEnv",
     "Navigation2DVectorEnv",
     "difficulty",
+    "tile",
 ]
 
-# No max_episode_steps: the environment counts its physics steps itself, whatever the frame skip.
+# No max_episode_steps, which would count decisions whatever the frame skip: the environments count their steps
+# themselves and write their own number into the spec (see `interface.py`).
 register(
     id="NBPendulum-v0",
     entry_point="nb_gym.pendulum:NBPendulumEnv",
@@ -32,5 +36,5 @@ register(
 register(
     id="Navigation2D-v0",
     entry_point="nb_gym.navigation:Navigation2DEnv",
-    vector_entry_point="nb_gym.navigation:Navigation2DVectorEnv",
+    vector_entry_point="nb_gym.navigation_vector:Navigation2DVectorEnv",
 )

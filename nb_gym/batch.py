@@ -108,7 +108,8 @@ class PendulumBatch:
             self.theta, self.theta_dot, rewards = self._simulate(torque, drives)
             return rewards
         total, last = np.zeros(self.num_envs), self.episode_steps - 1
-        for _ in range(self.frame_skip):
+        # The youngest episode has most of its steps before it; beyond them nothing moves.
+        for _ in range(min(self.frame_skip, self.episode_steps - int(steps.min()))):
             running = steps <= last
             drives = self._drive(np.minimum(steps, last), 1)
             theta, theta_dot, rewards = self._simulate(torque, drives)

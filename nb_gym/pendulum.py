@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from nb_gym import dynamics
 from nb_gym.dynamics import CHANNELS, Context, DriveSchedule
-from nb_gym.rendering import Renderer, Scene
+from nb_gym.interface import ScalarInterface
+from nb_gym.pictures import PendulumScene
+from nb_gym.rendering import FRAME_SIZE
 from nb_gym.settings import (
     NoEpisodeError,
     Setting,
@@ -21,16 +23,18 @@ from nb_gym.settings import (
     make_spaces,
     parse_context,
     parse_count,
+    parse_frame_size,
     parse_observe,
     parse_options,
     parse_render_mode,
     parse_scale,
+    parse_seed,
     real_array,
     real_time_fps,
 )
 
 
-class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
+class NBPendulumEnv(ScalarInterface, gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     """A damped pendulum shaken by a sinusoidal drive, to be held at rest by a torque.
 
     ## Description
@@ -78,7 +82,7 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     The episode is truncated after `episode_steps` physics steps, counted by the environment itself; if `frame_skip`
     does not divide them, the last decision is shorter. It never terminates. A step after the end raises
-    `gymnasium.error.ResetNeeded`.
+    `gymnasium.error.ResetNeeded`. `spec.max_episode_steps` is the number of decisions.
 
     ## Information
 
@@ -120,6 +124,7 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         observe: Names of the observed channels, see the table above.
         reward_scale: Factor of every reward, greater than 0.
         render_mode: None, "human" or "rgb_array".
+        frame_size: Width and height of a rendered frame, pixels.
         **context: Context parameters, see the table above.
 
     Raises:
@@ -137,6 +142,7 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         observe: Iterable[str] = ("theta", "theta_dot"),
         reward_scale: float = 1.0,
         render_mode: str | None = None,
+        frame_size: int = FRAME_SIZE,
         **context: Any,
     ) -> None:
         self._frame_skip = parse_count("frame_skip", frame_skip)
@@ -144,10 +150,10 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.observe = parse_observe(observe)
         self._reward_scale = parse_scale("reward_scale", reward_scale)
         self.render_mode = parse_render_mode(render_mode, self.metadata["render_modes"])
+        self._frame_size = parse_frame_size(frame_size)
         self._settings = parse_context(context)
         self.metadata = self.metadata | {"render_fps": real_time_fps(self._settings, self._frame_skip)}
         self.observation_space, self.action_space = make_spaces(self._settings, self.observe)
-        self._renderer: Renderer | None = None
         self._drive: DriveSchedule | None = None
         self._steps = self._episode_steps  # as after an episode: a step needs a reset first
 
@@ -164,8 +170,9 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             Observation of shape `(len(observe),)` and the info.
 
         Raises:
-            ValueError: If an option is unknown or not accepted; the episode before goes on unchanged.
+            ValueError: If the seed or an option is not accepted; the episode before goes on unchanged.
         """
+        seed = parse_seed(seed)
         settings = parse_options(options, self._settings)
         super().reset(seed=seed)
         self._begin(settings)
@@ -225,45 +232,18 @@ class NBPendulumEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     def _info(self) -> dict[str, Any]:
         return {"context": self._context_info.copy()}
 
-    def render(self) -> Any:
-        """Draw the pendulum.
-
-        Returns:
-            Colours, a uint8 array of shape `(480, 480, 3)`, in mode "rgb_array"; None in mode "human", which shows
-            them in a window (it is called by `reset` and `step` there), and without a render mode.
-
-        Raises:
-            DependencyNotInstalled: If pygame is missing.
-            ResetNeeded: If no episode was begun.
-        """
-        if self.render_mode is None:
-            gym.logger.warn('render() does nothing without a render mode: make the environment with "rgb_array"')
-            return None
+    def _scene(self) -> PendulumScene:
         if self._drive is None:
             raise ResetNeeded("there is nothing to draw: call reset() before render()")
-        if self._renderer is None:
-            self._renderer = Renderer()
-        frame = self._renderer.draw(self._scene())
-        if self.render_mode == "rgb_array":
-            return frame
-        self._renderer.show(frame, self.metadata["render_fps"])
-        return None
-
-    def _scene(self) -> Scene:
         context = self._context
         drive = context.A * dynamics.drive(self._steps, context)
         push = context.torque_gain * self._torque
-        return Scene(self._theta, float(drive), float(push), float(context.A), self._steps, self._return)
+        return PendulumScene(self._theta, float(drive), float(push), float(context.A), self._steps, self._return)
 
-    def close(self) -> None:
-        """Close the window; may be called again."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A window can be neither copied nor pickled: the copy opens its own.
-        return self.__dict__ | {"_renderer": None}
+    @property
+    def decisions(self) -> int:
+        """Decisions per episode, the last of them shorter if `frame_skip` does not divide `episode_steps`."""
+        return -(-self._episode_steps // self._frame_skip)
 
     @property
     def frame_skip(self) -> int:

@@ -13,6 +13,7 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from nb_gym.dynamics import CHANNELS, START_STD, Context, FloatArray, Value
+from nb_gym.rendering import FRAME_SIZES
 
 Range: TypeAlias = tuple[float, float]
 Setting: TypeAlias = float | Range | FloatArray
@@ -30,6 +31,7 @@ class NoEpisodeError(ResetNeeded, AttributeError):
     """
 
 
+_LARGEST_COUNT = int(np.iinfo(np.int64).max)
 _NOT_NEGATIVE = frozenset({"b"})
 _POSITIVE = frozenset({"dt", "max_torque"})
 _STATE = ("theta", "theta_dot")
@@ -176,9 +178,22 @@ def draw_episode(
 
 
 def parse_count(name: str, value: Any) -> int:
-    """Check a number of steps or environments: an integer of at least 1."""
+    """Check a number of steps or environments: an integer of at least 1 that fits the counters (int64)."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+    if value > _LARGEST_COUNT:  # not printed in full: Python refuses to print numbers of more than 4,300 digits
+        raise ValueError(
+            f"{name} must be an integer of at most {_LARGEST_COUNT}, got one of {int(value).bit_length()} bits"
+        )
+    return int(value)
+
+
+def parse_frame_size(value: Any) -> int:
+    """Check the width and height of a frame."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value not in FRAME_SIZES:
+        raise ValueError(
+            f"frame_size must be an integer from {FRAME_SIZES[0]} to {FRAME_SIZES[-1]} pixels, got {value!r}"
+        )
     return int(value)
 
 
@@ -227,8 +242,11 @@ def make_spaces(settings: Mapping[str, Setting], observe: tuple[str, ...]) -> tu
 
 
 def real_time_fps(settings: Mapping[str, Setting], frame_skip: int) -> int:
-    """Frames per second, one for each decision, at which a film runs as fast as the (average) pendulum."""
-    return max(1, round(1.0 / (float(np.mean(settings["dt"])) * frame_skip)))
+    """Frames per second, one for each decision, at which a film runs as fast as the (average) pendulum.
+
+    From 1 to a million, beyond which there is no film, and where a tiny `dt` would give a number that is no integer.
+    """
+    return round(min(LIMIT, max(1.0, 1.0 / max(float(np.mean(settings["dt"])) * frame_skip, 1.0 / LIMIT))))
 
 
 def parse_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
@@ -251,9 +269,23 @@ def parse_reset_mask(mask: Any, num_envs: int) -> NDArray[np.bool_]:
     return mask.copy()
 
 
-def parse_seeds(seeds: Any, num_envs: int) -> list[int | None]:
-    """Check seeds for each environment: a sequence of `num_envs` non-negative integers or Nones."""
-    accepted = isinstance(seeds, (Sequence, np.ndarray)) and len(seeds) == num_envs
-    if not accepted or not all(s is None or (isinstance(s, (int, np.integer)) and s >= 0) for s in seeds):
+def parse_seed(seed: Any) -> int | None:
+    """Check the seed of one generator: a non-negative integer, Python's or NumPy's, or None."""
+    if seed is None or _is_seed(seed):
+        return None if seed is None else int(seed)
+    raise ValueError(f"seed must be an integer (>= 0) or None, got {seed!r}")
+
+
+def parse_seeds(seeds: Any, num_envs: int) -> int | list[int | None] | None:
+    """Check the seed of many environments: one for all, None, or a sequence of `num_envs` of either."""
+    if seeds is None or _is_seed(seeds):
+        return None if seeds is None else int(seeds)
+    is_list = isinstance(seeds, Sequence) and not isinstance(seeds, (str, bytes, bytearray))
+    listed = list(seeds) if is_list or (isinstance(seeds, np.ndarray) and seeds.ndim == 1) else []
+    if len(listed) != num_envs or not all(seed is None or _is_seed(seed) for seed in listed):
         raise ValueError(f"seed must be an integer or a sequence of {num_envs} integers (>= 0) or None, got {seeds!r}")
-    return [None if seed is None else int(seed) for seed in seeds]
+    return [None if seed is None else int(seed) for seed in listed]
+
+
+def _is_seed(seed: Any) -> bool:
+    return isinstance(seed, (int, np.integer)) and not isinstance(seed, bool) and bool(seed >= 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
-import gymnasium as gym
 import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
@@ -15,7 +14,9 @@ from numpy.typing import NDArray
 
 from nb_gym.batch import BoolArray, PendulumBatch
 from nb_gym.dynamics import CHANNELS, Context, FloatArray, Value
-from nb_gym.rendering import MAX_TILES, Frame, Renderer, Scene
+from nb_gym.interface import VectorInterface
+from nb_gym.pictures import PendulumScene
+from nb_gym.rendering import FRAME_SIZE
 from nb_gym.settings import (
     NoEpisodeError,
     Setting,
@@ -24,6 +25,7 @@ from nb_gym.settings import (
     parse_autoreset_mode,
     parse_context,
     parse_count,
+    parse_frame_size,
     parse_mapping,
     parse_observe,
     parse_options,
@@ -36,7 +38,7 @@ from nb_gym.settings import (
 )
 
 
-class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[Any]]):
+class NBPendulumVectorEnv(VectorInterface, VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[Any]]):
     """`num_envs` driven pendulums, each as `NBPendulumEnv` describes, stepped together.
 
     From equal states it returns what as many `NBPendulumEnv`s would return, to the last bit. Every array it hands
@@ -54,13 +56,16 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
     DISABLED. In every mode `reset(options={"reset_mask": mask})` resets only the environments in the mask, a boolean
     array of shape `(num_envs,)` with at least one True.
 
+    **Stable-Baselines3** has vector environments of its own kind: `nb_agents.VectorEnvAdapter(envs)` is one.
+
     Args:
         num_envs: Number of environments, at least 1.
         frame_skip: Physics steps per decision, at least 1.
         episode_steps: Physics steps per episode, at least 1.
         observe: Names of the observed channels.
         reward_scale: Factor of every reward, greater than 0.
-        render_mode: None or "rgb_array": the pendulums drawn as tiles of one picture.
+        render_mode: None or "rgb_array".
+        frame_size: Width and height of a rendered frame, pixels.
         max_episode_steps: Decisions per episode at most, what `gymnasium.make` would give to a `TimeLimit`.
         autoreset_mode: An `AutoresetMode` or its value.
         **context: Context parameters, see `NBPendulumEnv`.
@@ -86,6 +91,7 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
         observe: Iterable[str] = ("theta", "theta_dot"),
         reward_scale: float = 1.0,
         render_mode: str | None = None,
+        frame_size: int = FRAME_SIZE,
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         **context: Any,
@@ -100,6 +106,7 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
         self._reward_scale = parse_scale("reward_scale", reward_scale)
         self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
         self.render_mode = parse_render_mode(render_mode, self.metadata["render_modes"])
+        self._frame_size = parse_frame_size(frame_size)
         self._settings = parse_context(context, self.num_envs)
         fps = real_time_fps(self._settings, frame_skip)
         self.metadata = self.metadata | {"autoreset_mode": self.autoreset_mode, "render_fps": fps}
@@ -109,7 +116,6 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
         self._batch = PendulumBatch(self.num_envs, frame_skip, episode_steps)
         self._everywhere = np.ones(self.num_envs, dtype=np.bool_)
         self._everywhere.flags.writeable = False
-        self._renderer: Renderer | None = None
         # What only a picture shows: the torques in force and the sums of the rewards.
         self._torque: FloatArray = np.zeros(self.num_envs)
         self._returns: FloatArray = np.zeros(self.num_envs)
@@ -133,15 +139,14 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
         options = parse_mapping(options)
         mask = parse_reset_mask(options.pop("reset_mask", None), self.num_envs)
         settings = parse_options(options, self._settings, self.num_envs)
-        one_seed = seed is None or isinstance(seed, (int, np.integer))
-        seeds = None if one_seed else parse_seeds(seed, self.num_envs)
+        seeds = parse_seeds(seed, self.num_envs)
         if self._batch.empty and not mask.all():
             raise ResetNeeded("the first reset must begin an episode in every environment: leave reset_mask out")
-        if seeds is None:
-            super().reset(seed=None if seed is None else int(cast(int, seed)))
+        if not isinstance(seeds, list):
+            super().reset(seed=seeds)
         elif None not in seeds:
             self.np_random = np.random.default_rng(cast("list[int]", seeds))
-        self._begin(mask, settings, seeds)
+        self._begin(mask, settings, seeds if isinstance(seeds, list) else None)
         return self._observations(), {"context": self._mask_context(mask), "_context": mask}
 
     def step(
@@ -239,38 +244,19 @@ class NBPendulumVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], ND
         info = {"context": self._mask_context(over), "_context": over}
         return {"final_obs": final_obs, "_final_obs": over, "final_info": info, "_final_info": over}
 
-    def render(self) -> Frame | None:  # type: ignore[override]  # one picture of all, where the base class has one of each
-        """Draw the pendulums, at most the first 64, as tiles of one picture.
-
-        Returns:
-            Colours, a uint8 array of shape `(height, width, 3)`, or None without a render mode.
-
-        Raises:
-            DependencyNotInstalled: If pygame is missing.
-            ResetNeeded: If no episode was begun.
-        """
-        if self.render_mode is None:
-            gym.logger.warn('render() does nothing without a render mode: make the environments with "rgb_array"')
-            return None
+    def _scenes(self) -> list[PendulumScene]:
         if self._batch.empty:
             raise ResetNeeded("there is nothing to draw: call reset() before render()")
-        if self._renderer is None:
-            self._renderer = Renderer()
-        return self._renderer.draw_tiles(self._scenes())
-
-    def _scenes(self) -> list[Scene]:
         batch, context = self._batch, self._batch.context
         push = context.torque_gain * self._torque
         columns = (batch.theta, batch.drive(), push, context.A, batch.steps, self._returns)
-        shown = (np.broadcast_to(column, self.num_envs)[:MAX_TILES].tolist() for column in columns)
-        return [Scene(*values) for values in zip(*shown, strict=True)]
+        shown = (np.broadcast_to(column, self.num_envs).tolist() for column in columns)
+        return [PendulumScene(*values) for values in zip(*shown, strict=True)]
 
-    def close_extras(self, **kwargs: Any) -> None:
-        """Forget the renderer."""
-        self._renderer = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_renderer": None}
+    @property
+    def decisions(self) -> int:
+        """Decisions per episode, the last of them shorter if `frame_skip` does not divide `episode_steps`."""
+        return -(-self._batch.episode_steps // self._batch.frame_skip)
 
     @property
     def frame_skip(self) -> int:

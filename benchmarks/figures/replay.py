@@ -15,12 +15,13 @@ from benchmarks.environments import fixed_starts
 from benchmarks.records import Run
 from benchmarks.spec import EPISODE_STEPS
 from nb_agents.files import write_atomically
-from nb_gym import NBPendulumVectorEnv
+from nb_gym import NBPendulumVectorEnv, tile
 
 PICTURE_STEPS = 10
 """Physics steps from one picture of the GIF to the next."""
 GIF_SECONDS = 10.0
 GIF_COLOURS = 64
+FRAME_SIZE = 320
 TITLE_HEIGHT = 32
 
 
@@ -39,7 +40,7 @@ def save_before_and_after(run: Run, path: Path) -> None:
 def _replay(run: Run) -> Iterator[NDArray[np.uint8]]:
     """The two episodes from the first fixed start, side by side, one picture for every `PICTURE_STEPS`."""
     context = dict[str, Any](run.spec.target)
-    env = NBPendulumVectorEnv(2, episode_steps=EPISODE_STEPS, render_mode="rgb_array", **context)
+    env = NBPendulumVectorEnv(2, episode_steps=EPISODE_STEPS, render_mode="rgb_array", frame_size=FRAME_SIZE, **context)
     theta, theta_dot = (float(starts[0]) for starts in fixed_starts())
     env.reset(options={"theta": theta, "theta_dot": theta_dot})
     decisions = np.array([run.result.torques_before, run.result.torques_after], dtype=np.float32).T
@@ -47,7 +48,7 @@ def _replay(run: Run) -> Iterator[NDArray[np.uint8]]:
     for step, torques in enumerate(np.repeat(decisions, run.spec.settings.frame_skip, axis=0), start=1):
         env.step(torques[:, np.newaxis])
         if step % PICTURE_STEPS == 0:
-            yield np.asarray(env.render())
+            yield tile(env.render() or ())
     env.close()
 
 

@@ -14,8 +14,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from numpy.testing import assert_array_equal
 
-import nb_gym  # noqa: F401 - registers the environments
-from nb_gym.navigation import Navigation2DEnv, Navigation2DVectorEnv
+from nb_gym import Navigation2DEnv, Navigation2DVectorEnv
 
 MODES = list(AutoresetMode)
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from gymnasium.error import DependencyNotInstalled, ResetNeeded
 
-from nb_gym import NBPendulumEnv, NBPendulumVectorEnv
-from nb_gym.rendering import Renderer, Scene
+from nb_gym import Navigation2DEnv, Navigation2DVectorEnv, NBPendulumEnv, NBPendulumVectorEnv, tile
+from nb_gym.pictures import PendulumScene
+from nb_gym.rendering import Renderer
 
 BLUE, VERMILION = (0, 114, 178), (213, 94, 0)
-REST = Scene(theta=0.0, drive=0.0, torque=0.0, A=1.0, step=0, episode_return=0.0)
+REST = PendulumScene(theta=0.0, drive=0.0, torque=0.0, A=1.0, step=0, episode_return=0.0)
 
 
 def where(frame: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
@@ -69,7 +70,7 @@ def test_an_environment_draws_its_state() -> None:
     _, reward, *_ = env.step(np.array([1.5], dtype=np.float32))
     pendulum: Any = env.unwrapped
     drive = 1.8 * np.sin(0.75 * 0.01)
-    expected = Renderer().draw(Scene(pendulum.state[0], drive, -1.5, 1.8, 1, float(reward)))
+    expected = Renderer().draw(PendulumScene(pendulum.state[0], drive, -1.5, 1.8, 1, float(reward)))
     np.testing.assert_array_equal(env.render(), expected)
     env.close()
     env.close()
@@ -81,38 +82,52 @@ def test_films_run_in_real_time() -> None:
     assert NBPendulumVectorEnv(frame_skip=10).metadata["render_fps"] == 10
 
 
-@pytest.mark.parametrize(("num_envs", "shape"), [(1, (480, 480, 3)), (2, (320, 640, 3)), (5, (480, 720, 3))])
-def test_many_pendulums_are_tiles_of_one_picture(num_envs: int, shape: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("num_envs", [1, 2, 5])
+def test_each_pendulum_has_its_frame(num_envs: int) -> None:
     envs = NBPendulumVectorEnv(num_envs, A=1.5, render_mode="rgb_array", episode_steps=2, autoreset_mode="SameStep")
     envs.reset(seed=0)
     _, rewards, *_ = envs.step(np.ones((num_envs, 1)))
-    frame = envs.render()
-    assert frame is not None
-    assert frame.shape == shape
-    size = shape[1] // int(np.ceil(np.sqrt(num_envs)))
+    frames = envs.render()
+    assert isinstance(frames, tuple)
+    assert len(frames) == num_envs
     last = num_envs - 1
-    row, column = divmod(last, shape[1] // size)
     drive = 1.5 * np.sin(0.75 * 0.01)
-    scene = Scene(float(envs.state[0][last]), drive, 1.0, 1.5, 1, float(rewards[last]))
-    tile = frame[row * size :, column * size : (column + 1) * size]
-    np.testing.assert_array_equal(tile, Renderer().draw(scene, size))
+    scene = PendulumScene(float(envs.state[0][last]), drive, 1.0, 1.5, 1, float(rewards[last]))
+    np.testing.assert_array_equal(frames[last], Renderer().draw(scene))
     envs.step(np.ones((num_envs, 1)))  # a new episode: nothing pushes, nothing is earned
-    scene = Scene(float(envs.state[0][last]), 0.0, 0.0, 1.5, 0, 0.0)
-    frame = envs.render()
-    assert frame is not None
-    np.testing.assert_array_equal(
-        frame[row * size :, column * size : (column + 1) * size], Renderer().draw(scene, size)
-    )
+    scene = PendulumScene(float(envs.state[0][last]), 0.0, 0.0, 1.5, 0, 0.0)
+    frames = envs.render()
+    assert frames is not None
+    np.testing.assert_array_equal(frames[last], Renderer().draw(scene))
     envs.close()
     envs.close()
 
 
-def test_many_tiles_show_the_first_64() -> None:
-    envs = NBPendulumVectorEnv(100, render_mode="rgb_array")
-    envs.reset(seed=0)
-    frame = envs.render()
-    assert frame is not None
-    assert frame.shape == (1280, 1280, 3)
+@pytest.mark.parametrize(
+    ("count", "rows", "columns"), [(1, 1, 1), (2, 1, 2), (3, 2, 2), (4, 2, 2), (5, 2, 3), (7, 3, 3), (12, 3, 4)]
+)
+def test_tiles_lie_row_by_row_on_a_grid_as_square_as_can_be(count: int, rows: int, columns: int) -> None:
+    frames = [np.full((6, 4, 3), i, dtype=np.uint8) for i in range(count)]
+    picture = tile(frames)
+    assert picture.shape == (rows * 6, columns * 4, 3)
+    corners = picture[::6, ::4, 0].ravel()
+    assert corners.tolist() == [*range(count), *[250] * (rows * columns - count)]
+
+
+@pytest.mark.parametrize("frames", [[], [np.zeros((4, 4))], [np.zeros((4, 4, 3)), np.zeros((4, 5, 3))]])
+def test_tiles_must_have_one_shape(frames: Any) -> None:
+    with pytest.raises(ValueError, match=r"frames must be one or more arrays of one shape \(height, width, 3\), got"):
+        tile(frames)
+
+
+@pytest.mark.parametrize("make", [NBPendulumEnv, NBPendulumVectorEnv, Navigation2DEnv, Navigation2DVectorEnv])
+def test_the_size_of_a_frame_can_be_chosen(make: Any) -> None:
+    env = make(render_mode="rgb_array", frame_size=64)
+    env.reset(seed=0)
+    assert np.shape(env.render())[-3:] == (64, 64, 3)
+    for bad in (0, 31, 2049, 64.0, True, "64", None):
+        with pytest.raises(ValueError, match=f"frame_size must be an integer from 32 to 2048 pixels, got {bad!r}"):
+            make(frame_size=bad)
 
 
 @pytest.mark.usefixtures("headless")
