@@ -3,9 +3,10 @@
 A question brings its own kind of specification, experiment and run file (`Specification`, `RunFile`); the runner does
 the rest. The workers are processes on this machine (joblib's loky) or on a Ray cluster (`cluster.py`).
 
-Who writes: a local worker writes the file of its run itself, so that a run which ends after this process was killed is
-kept too. The nodes of a cluster may not see the folder: there this process writes what comes back, and if it is killed
-Ray ends its runs. Either way a killed job loses no more than the runs that were in flight.
+Who writes: a local worker writes the file of its run itself, so that a run is kept from the moment when it ends; if
+this process is killed, its workers end within seconds (`workers.py`). The nodes of a cluster may not see the folder:
+there this process writes what comes back, and if it is killed Ray ends its runs. Either way a killed job loses no more
+than the runs that were in flight.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, cast, overload
+from typing import Any, Generic, Protocol, overload
 
 import joblib
 from typing_extensions import TypeVar
@@ -26,6 +27,7 @@ from benchmarks.cluster import Lost, RayTasks, connected, reach
 from benchmarks.experiment import RunResult, execute, one_torch_thread
 from benchmarks.records import Run, commit, versions
 from benchmarks.spec import RunSpec
+from benchmarks.workers import local_workers
 
 
 class Specification(Protocol):
@@ -173,7 +175,8 @@ def _on_this_machine(
         waiting = {spec.name: spec for spec in batches.pop(0)}
         alone = len(waiting) == 1
         try:
-            for outcome in _parallel("loky", workers, [joblib.delayed(run)(spec, folder) for spec in waiting.values()]):
+            parallel = local_workers(workers, **_as_they_come(workers))
+            for outcome in parallel([joblib.delayed(run)(spec, folder) for spec in waiting.values()]):
                 del waiting[outcome.spec.name]
                 yield outcome
         except BrokenProcessPool as error:
@@ -190,7 +193,9 @@ def _on_a_cluster(
     waiting = {spec.name: spec for spec in specs}
     reasons = []
     with connected(address):
-        for outcome in _parallel(RayTasks(), workers, [joblib.delayed(run)(spec, None) for spec in specs]):
+        with joblib.parallel_config(RayTasks(), n_jobs=workers):
+            parallel = joblib.Parallel(**_as_they_come(workers))
+        for outcome in parallel([joblib.delayed(run)(spec, None) for spec in specs]):
             if isinstance(outcome, Lost):
                 reasons.append(outcome.reason)
                 continue
@@ -200,10 +205,6 @@ def _on_a_cluster(
         yield Outcome(spec, failure="its worker was lost each time: " + "; or ".join(dict.fromkeys(reasons)) + "\n")
 
 
-def _parallel(backend: str | RayTasks, workers: int, tasks: Sequence[Any]) -> Iterator[Any]:
-    """Results of joblib's tasks as they come."""
-    threads = {"inner_max_num_threads": 1} if backend == "loky" else {}  # whatever the environment says
-    with joblib.parallel_config(backend, n_jobs=workers, **threads):
-        # Nothing is handed out ahead: if this process is killed, its workers finish what they are at and no more.
-        parallel = joblib.Parallel(batch_size=1, pre_dispatch=workers, return_as="generator_unordered")
-    return cast(Iterator[Any], parallel(tasks))
+def _as_they_come(workers: int) -> dict[str, Any]:
+    """Options of joblib: results as they come, and no task handed out before a worker is free."""
+    return {"batch_size": 1, "pre_dispatch": workers, "return_as": "generator_unordered"}

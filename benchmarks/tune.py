@@ -28,6 +28,7 @@ from benchmarks.settings import AlgorithmSettings, MetaSettings, PPOSettings, SA
 from benchmarks.spec import EPISODE_STEPS, FIRST_REPORTING_SEED, PROTOCOL, RunSpec
 from benchmarks.statistics import interquartile_mean
 from benchmarks.summary import summarise
+from benchmarks.workers import local_workers
 from nb_agents.files import write_atomically
 
 MAX_UPDATES = {"ppo": 6_000, "sac": 15_000}
@@ -224,7 +225,7 @@ def run_search(path: Path, name: str, trials: int, num_seeds: int, workers: int)
     done = [_check(line, path, SEARCHES[name], num_seeds) for line in lines]
     yield from done
     path.parent.mkdir(parents=True, exist_ok=True)
-    with joblib.Parallel(n_jobs=workers, batch_size=1) as parallel:
+    with local_workers(workers, batch_size=1) as parallel:
         for trial in sorted(set(range(trials)) - {line["trial"] for line in done}):
             done.append(evaluate(SEARCHES[name], trial, num_seeds, parallel))
             write_atomically(path, "".join(json.dumps(line) + "\n" for line in done).encode())

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
@@ -94,7 +95,9 @@ class Battery:
 
     def capture(self, name: str, metadata: Mapping[str, Any] | None = None, *, overwrite: bool = False) -> None:
         """Keep the network's present k's under ``name``; arguments and errors are those of `add`."""
-        self.add(name, torch.cat([gate.k.detach() for gate in self.gates.values()]), metadata, overwrite=overwrite)
+        device = next(iter(self.gates.values())).k.device
+        k = torch.cat([gate.k.detach().to(device) for gate in self.gates.values()])
+        self.add(name, k, metadata, overwrite=overwrite)
 
     def add(
         self, name: str, k: torch.Tensor, metadata: Mapping[str, Any] | None = None, *, overwrite: bool = False
@@ -103,7 +106,7 @@ class Battery:
 
         Args:
             name: Any text but the empty one and ``"__metadata__"``.
-            k: The k's of all gates in order, shape ``(n_k,)``, finite.
+            k: The k's of all gates in order, shape ``(n_k,)``, finite in the gates' dtypes.
             metadata: To keep beside it, for instance the task; anything that JSON can hold.
             overwrite: Whether a k-set of this name may be replaced.
 
@@ -116,6 +119,8 @@ class Battery:
             raise TypeError(f"name must be a string, got {name!r}")
         if name in ("", "__metadata__"):
             raise ValueError(f"name must be neither empty nor '__metadata__', got {name!r}")
+        if any("\ud800" <= character <= "\udfff" for character in name):
+            raise ValueError(f"name must be text that UTF-8 can hold, got {name!r}")
         if name in self._sets and not check_flag("overwrite", overwrite):
             raise ValueError(f"name {name!r} is taken; pass overwrite=True to replace its k-set")
         k = self._checked(name, k)
@@ -165,6 +170,8 @@ class Battery:
             FingerprintError: As `add`.
         """
         ends, t = (self._find(first).k, self._find(second).k), check_number("t", t)
+        if abs(t) > torch.finfo(ends[0].dtype).max:
+            raise ValueError(f"t must be finite in {ends[0].dtype}, the dtype of the k's, got {t}")
         self.add(name, torch.lerp(*ends, t), {"first": first, "second": second, "t": t}, overwrite=overwrite)
 
     @contextmanager
@@ -231,14 +238,17 @@ class Battery:
             ImportError: If safetensors is not installed.
             OSError: If the file cannot be read.
             TypeError: As the constructor.
-            ValueError: If the file is truncated, of another kind, or holds k's that are not finite.
+            ValueError: If the file is truncated, damaged or of another kind, or holds what `add` refuses.
             FingerprintError: If it was written for another network, or for this one with other weights.
         """
         battery = cls(network)
         written, k_sets = k_set_file.read(path)
         _compare(written, battery.verify(), f"{os.fspath(path)!r} was written")
-        for name, (k, metadata) in k_sets.items():
-            battery.add(name, k, metadata)
+        try:
+            for name, (k, metadata) in k_sets.items():
+                battery.add(name, k, metadata)
+        except (TypeError, ValueError) as error:
+            raise k_set_file.not_whole(path, error) from None
         return battery
 
     def _find(self, name: str) -> KSet:
@@ -253,9 +263,17 @@ class Battery:
             raise TypeError(f"k of {name!r} must be a floating-point tensor, got {k!r}")
         if k.shape != (self.n_k,):
             raise ValueError(f"k of {name!r} must have shape ({self.n_k},), got {tuple(k.shape)}")
-        if not k.isfinite().all():
-            raise ValueError(f"k of {name!r} must be finite, got {k.tolist()}")
-        return k.detach().to(next(iter(self.gates.values())).k).clone()
+        first = next(iter(self.gates.values())).k
+        kept = k.detach().to(first.device, self._dtype()).clone()
+        parts = torch.split(kept, [gate.k.numel() for gate in self.gates.values()])
+        for gate, part in zip(self.gates.values(), parts, strict=True):
+            if not part.to(gate.k.dtype).isfinite().all():  # also what is finite in a wider dtype only
+                raise ValueError(f"k of {name!r} must be finite in {gate.k.dtype}, the gates' dtype, got {k.tolist()}")
+        return kept
+
+    def _dtype(self) -> torch.dtype:
+        """The one that holds the k's of every gate exactly."""
+        return reduce(torch.promote_types, (gate.k.dtype for gate in self.gates.values()))
 
     def _check_weights(self) -> None:
         if self._watch is None or not self._watch.unchanged():
@@ -278,5 +296,5 @@ def _plain(metadata: Any) -> dict[str, Any]:
         raise TypeError(f"metadata must be a mapping or None, got {metadata!r}")
     try:
         return json.loads(json.dumps(dict(metadata or {}), allow_nan=False))  # type: ignore[no-any-return]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise TypeError(f"metadata must be what JSON can hold ({error}), got {metadata!r}") from None

@@ -1,9 +1,11 @@
-"""k-sets in a safetensors file: tensors and text, nothing that could run."""
+"""k-sets in a safetensors file: tensors and text, nothing that could run; known by a digest."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +14,13 @@ import torch
 from nb_agents.files import write_atomically
 from nb_agents.fingerprint import Fingerprint
 
-FORMAT = "nb_agents.Battery 1"
+FORMAT = "nb_agents.Battery 2"
+FORMER = "nb_agents.Battery 1"
+"""Had no digest; is read, not written."""
+
+_NO_DIGEST = b"0" * 64
+_DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})"')
+"""The header's entry. In no other place are there such bytes: within JSON's text, quotation marks are escaped."""
 
 
 def write(
@@ -28,6 +36,7 @@ def write(
 
     Raises:
         ImportError: If safetensors is not installed.
+        OSError: If the file cannot be written.
     """
     safetensors = _safetensors()
     header = {
@@ -35,9 +44,13 @@ def write(
         "architecture": found.architecture,
         "weights": found.weights,
         "metadata": json.dumps(notes),  # in the order of capture, which safetensors does not keep
+        "digest": _NO_DIGEST.decode(),  # of the whole file, computed with zeros here
     }
     content = safetensors.torch.save({name: tensor.cpu() for name, tensor in k.items()}, header)
-    write_atomically(path, content)
+    place = _DIGEST.search(content)
+    assert place is not None
+    digest = hashlib.sha256(content).hexdigest().encode()
+    write_atomically(path, content[: place.start(1)] + digest + content[place.end(1) :])
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Fingerprint, dict[str, tuple[torch.Tensor, dict[str, Any]]]]:
@@ -49,22 +62,53 @@ def read(path: str | os.PathLike[str]) -> tuple[Fingerprint, dict[str, tuple[tor
     Raises:
         ImportError: If safetensors is not installed.
         OSError: If the file cannot be read.
-        ValueError: If it is truncated or of another kind.
+        ValueError: If it is truncated, damaged or of another kind.
     """
     safetensors = _safetensors()
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(size)  # no more, should it be a device that never ends
     try:
-        with safetensors.safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        if header.get("format") != FORMAT:
+        header = _header(content)
+        if header.get("format") not in (FORMAT, FORMER):
             raise ValueError(f"its format is {header.get('format')!r}, not {FORMAT!r}")
+        if header["format"] == FORMAT:
+            _verify(content)
+        tensors = safetensors.torch.load(content)
         notes = json.loads(header["metadata"])
         if not isinstance(notes, dict) or notes.keys() != tensors.keys():
             raise ValueError("its names do not agree with its k-sets")
         found = Fingerprint(header["architecture"], header["weights"])
-    except (safetensors.SafetensorError, KeyError, ValueError) as error:
-        raise ValueError(f"{os.fspath(path)!r} is not a whole file of k-sets: {error}") from None
+    except Exception as error:  # what a damaged file makes the two readers raise is of any kind
+        raise not_whole(path, error) from None
     return found, {name: (tensors[name], note) for name, note in notes.items()}
+
+
+def not_whole(path: str | os.PathLike[str], reason: Exception) -> ValueError:
+    """What a file of k-sets is refused with."""
+    name = "" if isinstance(reason, ValueError) else f"{type(reason).__name__}: "
+    return ValueError(f"{os.fspath(path)!r} is not a whole file of k-sets: {name}{reason}")
+
+
+def _header(content: bytes) -> dict[str, Any]:
+    """The text beside the tensors, without a look at these."""
+    length = int.from_bytes(content[:8], "little")
+    if not 0 < length <= len(content) - 8:
+        raise ValueError(f"it has {len(content)} bytes, too few for its own header")
+    header = json.loads(content[8 : 8 + length])
+    if not isinstance(header, dict) or not isinstance(header.get("__metadata__", {}), dict):
+        raise ValueError("its header is of another kind")
+    text: dict[str, Any] = header.get("__metadata__", {})
+    return text
+
+
+def _verify(content: bytes) -> None:
+    entries = list(_DIGEST.finditer(content, 8, 8 + int.from_bytes(content[:8], "little")))
+    if len(entries) != 1:
+        raise ValueError("it has no digest")
+    start, end = entries[0].span(1)
+    if hashlib.sha256(content[:start] + _NO_DIGEST + content[end:]).hexdigest().encode() != content[start:end]:
+        raise ValueError("its bytes do not agree with its digest")
 
 
 def _safetensors() -> Any:
@@ -72,5 +116,5 @@ def _safetensors() -> Any:
         import safetensors
         import safetensors.torch
     except ImportError as error:
-        raise ImportError('files of k-sets need safetensors: pip install -e ".[battery]"') from error
+        raise ImportError('files of k-sets need safetensors: pip install "neural-battery[battery]"') from error
     return safetensors

@@ -20,12 +20,13 @@ from torch import nn
 from nb_agents.k_target import KTarget
 from nb_agents.maml.arguments import check_count, check_positive
 from nb_agents.optim import two_rates
-from nb_agents.recipe_policy import NeuralBatteryPolicy, read_tensors, write_tensors
+from nb_agents.recipe_policy import NeuralBatteryPolicy, check_fits
+from nb_agents.tensor_file import read_tensors, write_tensors
 from nb_agents.validation import check_flag, check_number
 
 __all__ = ["LearnedKTarget", "Losses", "NeuralBatteryPolicy", "NeuralBatteryTrainer"]
 
-FORMAT = "nb_agents.NeuralBatteryTrainer 1"
+KIND = "nb_agents.NeuralBatteryTrainer"
 
 
 class Losses(float):
@@ -223,7 +224,7 @@ class NeuralBatteryTrainer:
         """
         write_tensors(
             path,
-            FORMAT,
+            KIND,
             arguments=self._arguments,
             policy=self.policy.state_dict(),
             regularizer=self.regularizer.state_dict(),
@@ -241,12 +242,24 @@ class NeuralBatteryTrainer:
         """
         torch.empty(0, device=device)  # that a device is not there is no fault of the file
 
-        def build(content: Mapping[str, Any]) -> NeuralBatteryTrainer:
+        def build(content: Mapping[str, Any], n_bytes: int) -> NeuralBatteryTrainer:
+            check_fits(content["arguments"], n_bytes)
             trainer = cls(**content["arguments"], seed=0, device=device)
             trainer.policy.load_state_dict(content["policy"])
             trainer.regularizer.load_state_dict(content["regularizer"])
             trainer.policy.optimizer.load_state_dict(content["optimizer"])
+            _check_moments(trainer.policy.optimizer)
             trainer._rng.set_state(content["rng"]["state"])
             return trainer
 
-        return read_tensors(path, FORMAT, build)
+        return read_tensors(path, KIND, build)
+
+
+def _check_moments(optimizer: torch.optim.Optimizer) -> None:
+    """PyTorch loads any state; that it does not belong to the parameters would show at the next step only."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if name != "step" and value.shape != parameter.shape:
+                raise ValueError(
+                    f"the optimizer's {name} of shape {tuple(value.shape)} is not {tuple(parameter.shape)}"
+                )

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import os
-import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,12 +15,15 @@ from stable_baselines3.common.torch_layers import create_mlp
 from torch import nn
 
 from nb_agents.adaptation import AdaptationMixin
-from nb_agents.files import write_atomically
 from nb_agents.gates import KGate, named_gates
 from nb_agents.maml.arguments import check_count, check_positive
+from nb_agents.tensor_file import read_tensors, write_tensors
 from nb_agents.validation import check_flag, check_number
 
-T = TypeVar("T")
+KIND = "nb_agents.NeuralBatteryPolicy"
+
+LARGEST = float(np.finfo(np.float32).max)
+"""What is finite and beyond is infinite in the network."""
 
 
 class ClampedKGate(KGate):
@@ -85,8 +85,9 @@ class NeuralBatteryPolicy(AdaptationMixin, BasePolicy):
         check_flag("clamp_gate", clamp_gate)
         # Plain Python numbers from here on: `load` takes no others from a file, NumPy's neither.
         block_size = check_count("block_size", block_size)
-        block_weight, k_init = check_number("block_weight", block_weight, low=0.0), check_number("k_init", k_init)
-        max_torque = check_positive("max_torque", max_torque)
+        block_weight = check_number("block_weight", block_weight, low=0.0, high=LARGEST)
+        k_init = check_number("k_init", k_init, low=-LARGEST, high=LARGEST)
+        max_torque = check_number("max_torque", check_positive("max_torque", max_torque), high=LARGEST)
         super().__init__(
             spaces.Box(-np.inf, np.inf, (state_dim,), np.float32),
             spaces.Box(-max_torque, max_torque, (action_dim,), np.float32),
@@ -142,7 +143,7 @@ class NeuralBatteryPolicy(AdaptationMixin, BasePolicy):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write arguments and parameters to a file, at once or not at all; `load` reads it."""
-        write_tensors(path, "nb_agents.NeuralBatteryPolicy 1", arguments=self.arguments, policy=self.state_dict())
+        write_tensors(path, KIND, arguments=self.arguments, policy=self.state_dict())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: torch.device | str = "cpu") -> NeuralBatteryPolicy:
@@ -153,42 +154,32 @@ class NeuralBatteryPolicy(AdaptationMixin, BasePolicy):
             ValueError: If it is damaged or of another kind.
         """
 
-        def build(content: Mapping[str, Any]) -> NeuralBatteryPolicy:
+        def build(content: Mapping[str, Any], n_bytes: int) -> NeuralBatteryPolicy:
+            check_fits(content["arguments"], n_bytes)
             policy = cls(**content["arguments"])
             policy.load_state_dict(content["policy"])
             return policy
 
-        return read_tensors(path, "nb_agents.NeuralBatteryPolicy 1", build).to(device)
+        return read_tensors(path, KIND, build).to(device)
 
 
-def write_tensors(path: str | os.PathLike[str], kind: str, **content: Mapping[str, Any]) -> None:
-    """Write tensors, numbers and text, at once or not at all.
+def check_fits(arguments: Mapping[str, Any], n_bytes: int) -> None:
+    """Refuse a file's arguments before they take memory, where they ask for a larger network than the file holds.
 
-    Raises:
-        OSError: If the file cannot be written.
-    """
-    buffer = io.BytesIO()
-    torch.save({"format": kind, **content}, buffer)
-    write_atomically(path, buffer.getvalue())
-
-
-def read_tensors(path: str | os.PathLike[str], kind: str, build: Callable[[Mapping[str, Any]], T]) -> T:
-    """What ``build`` makes of what `write_tensors` wrote, on the CPU; all but tensors and plain values is refused.
+    Args:
+        arguments: Of `NeuralBatteryPolicy`, and possibly more.
+        n_bytes: Size of the file.
 
     Raises:
-        OSError: If the file cannot be read.
-        ValueError: If it is damaged or of another kind, or ``build`` fails.
+        KeyError: If an argument is missing.
+        TypeError: If one is not of its kind.
+        ValueError: If the network is larger, or its gates' matrices, which are computed, out of all proportion.
     """
-    whole = io.BytesIO(Path(path).read_bytes())
-    try:
-        content = torch.load(whole, map_location="cpu", weights_only=True)
-        found = content.get("format") if isinstance(content, dict) else None
-        if found != kind:
-            raise ValueError(f"its format is {found!r}")
-        return build(content)
-    except Exception as error:  # what a damaged file makes torch's reader or a constructor raise is of any kind
-        if isinstance(error, pickle.UnpicklingError):  # torch's own text goes on to say how to run it all the same
-            reason = "it holds something other than tensors and plain values"
-        else:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ValueError(f"{os.fspath(path)!r} is not a whole file of {kind!r}: {reason}") from None
+    sizes = [check_count("state_dim", arguments["state_dim"])]
+    sizes += [check_count("net_arch", n_units) for n_units in arguments["net_arch"]]
+    block_size = check_count("block_size", arguments["block_size"])
+    weights = sizes[-1] * check_count("action_dim", arguments["action_dim"])
+    weights += sum(2 * n_inputs * n_units for n_inputs, n_units in pairwise(sizes))  # the value network's, too
+    gates = sum(n_units * (1 + n_units // block_size) for n_units in sizes[1:])
+    if 4 * weights > n_bytes or 4 * gates > 1000 * n_bytes:
+        raise ValueError(f"a network of net_arch={list(sizes[1:])!r:.100} does not fit into its {n_bytes} bytes")

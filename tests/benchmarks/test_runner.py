@@ -11,6 +11,7 @@ import torch
 
 from benchmarks.records import Run, versions
 from benchmarks.runner import run_all
+from tests.benchmarks.kills import seconds_until_alone, session
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,6 +56,12 @@ def job(folder, gates):
     specs = [Question(name, gates / gate) for name, gate in names.items() if not (folder / f"{name}.txt").exists()]
     for outcome in run_all(specs, folder, workers=2, experiment=answer, record=Answer):
         assert outcome.failure is None
+        print(outcome.spec.name, flush=True)
+
+
+def one_waits(folder):
+    specs = [Question("a", folder / "open"), Question("d", folder / "shut")]
+    for outcome in run_all(specs, folder, workers=2, experiment=answer, record=Answer):
         print(outcome.spec.name, flush=True)
 
 
@@ -158,6 +165,26 @@ def test_a_job_killed_with_its_workers_loses_the_runs_in_flight_and_no_more(tmp_
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     starts = {path.stem: len(path.read_text().splitlines()) for path in gates.glob("*.started")}
     assert starts == {"a": 1, "b": 1, "c": 1, "d": 2, "e": 2}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_workers_of_a_killed_job_end_within_seconds(tmp_path, number):
+    """One is busy and would be for ever, the other has nothing to do."""
+    (tmp_path / "open").touch()
+    code = f"from pathlib import Path; from {__name__} import one_waits; one_waits(Path({str(tmp_path)!r}))"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        assert process.stdout.readline() == b"a\n"
+        while not (tmp_path / "d.started").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        assert len(session(process.pid)) >= 3
+    finally:
+        process.send_signal(number)
+        process.wait()
+        process.stdout.close()
+    seconds_until_alone(process.pid)  # raises if they do not end
+    assert not (tmp_path / "d.txt").exists()
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,15 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.envs import FakeImageEnv
 from torch import nn
 
-from nb_agents import KGate, KGatedCnnPolicy, KGatedDQNPolicy, KGatedPolicy, KGatedSACPolicy, KGatedTD3Policy
+from nb_agents import (
+    KGate,
+    KGatedCnnPolicy,
+    KGatedDQNPolicy,
+    KGatedPolicy,
+    KGatedSACPolicy,
+    KGatedTD3Policy,
+    insert_gates,
+)
 from nb_agents.battery import Battery, FingerprintError
 
 ON_POLICY = {"n_steps": 16, "batch_size": 16, "n_epochs": 2}
@@ -345,6 +353,11 @@ def test_arguments_of_activations_are_architecture(tmp_path: Path) -> None:
 def _tampered(change: str, content: bytes) -> bytes:
     tensors = safetensors.torch.load(content)
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+    header["format"], digest = "nb_agents.Battery 1", header.pop("digest")  # the former has none that would tell first
+    if change == "no digest":
+        header["format"] = "nb_agents.Battery 2"
+    if change == "two formats":
+        header["digest"], header["format"] = digest, "nb_agents.Battery 2"
     if change == "truncated":
         return content[:-10]
     if change == "empty":
@@ -359,6 +372,20 @@ def _tampered(change: str, content: bytes) -> bytes:
         tensors["a"] = torch.zeros(len(tensors["a"]) + 1)
     if change == "integers":
         tensors["a"] = tensors["a"].long()
+    if change == "wide":
+        tensors["a"] = torch.full((6,), 1e300, dtype=torch.float64)
+    if change == "narrow":
+        tensors["a"] = torch.full((6,), torch.nan).to(torch.float8_e4m3fn)
+    if change == "matrix":
+        tensors["a"] = tensors["a"].reshape(2, 3)
+    if change == "notes are a list":
+        header["metadata"] = '["start", "a"]'
+    if change == "a note is text":
+        header["metadata"] = '{"start": {}, "a": "A = 1.8"}'
+    if change == "a note is not finite":
+        header["metadata"] = '{"start": {}, "a": {"A": 1e999}}'
+    if change == "deep":
+        header["metadata"] = '{"start": {}, "a": ' + "[" * 100_000
     if change == "other names":
         tensors["b"] = tensors.pop("a")
     if change == "no JSON":
@@ -371,13 +398,22 @@ def _tampered(change: str, content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
+        ("no digest", ValueError, "it has no digest"),
+        ("two formats", ValueError, "its bytes do not agree with its digest"),
         ("truncated", ValueError, "not a whole file of k-sets"),
+        ("wide", ValueError, r"must be finite in torch\.float32"),
+        ("narrow", ValueError, "not a whole file of k-sets"),
+        ("matrix", ValueError, r"must have shape \(6,\), got \(2, 3\)"),
+        ("notes are a list", ValueError, "names do not agree"),
+        ("a note is text", ValueError, "metadata must be a mapping"),
+        ("a note is not finite", ValueError, "metadata must be what JSON can hold"),
+        ("deep", ValueError, "not a whole file of k-sets"),
         ("empty", ValueError, "not a whole file of k-sets"),
         ("foreign", ValueError, "its format is None"),
         ("pickle", ValueError, "not a whole file of k-sets"),
         ("not a number", ValueError, "k of 'a' must be finite"),
         ("longer", ValueError, r"k of 'a' must have shape \(6,\), got \(7,\)"),
-        ("integers", TypeError, "k of 'a' must be a floating-point tensor"),
+        ("integers", ValueError, "k of 'a' must be a floating-point tensor"),
         ("other names", ValueError, "names do not agree"),
         ("no JSON", ValueError, "not a whole file of k-sets"),
         ("no fingerprint", ValueError, "not a whole file of k-sets"),
@@ -395,17 +431,65 @@ def test_bad_files(change: str, error: type[Exception], message: str, tmp_path: 
         Battery.load(tmp_path / "none", net)
 
 
+def test_a_file_of_the_former_format_is_read(tmp_path: Path) -> None:
+    net = Residual()
+    battery = shaken(net, "a")
+    battery.save(tmp_path / "k")
+    (tmp_path / "k").write_bytes(_tampered("nothing", (tmp_path / "k").read_bytes()))
+    loaded = Battery.load(tmp_path / "k", net)
+    assert list(loaded) == list(battery)
+    assert all(torch.equal(loaded[name], battery[name]) for name in battery)
+
+
+def test_any_flipped_bit_and_any_missing_end_is_noticed(tmp_path: Path) -> None:
+    net = Residual()
+    battery = shaken(net, "a")
+    battery.add("b", battery["a"], {"task": '"digest":"' + 64 * "0" + '"'})
+    battery.save(tmp_path / "k")
+    whole = (tmp_path / "k").read_bytes()
+    assert Battery.load(tmp_path / "k", net).metadata("b") == battery.metadata("b")
+    damaged = [whole[:n] for n in range(0, len(whole), 29)] + [whole + b"\0"]
+    for i in range(0, 8 * len(whole), 53):
+        flipped = bytearray(whole)
+        flipped[i // 8] ^= 1 << i % 8
+        damaged.append(bytes(flipped))
+    for content in damaged:
+        (tmp_path / "k").write_bytes(content)
+        with pytest.raises(ValueError, match=r"k' is not a whole file of k-sets") as caught:
+            Battery.load(tmp_path / "k", net)
+        assert type(caught.value) is ValueError  # not that it belongs to another network
+
+
+def test_gates_of_several_dtypes_keep_what_they_hold() -> None:
+    net = insert_gates(nn.Sequential(nn.Linear(3, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1)))
+    gates = [module for module in net.modules() if isinstance(module, KGate)]
+    gates[0].half()
+    with torch.no_grad():
+        for gate in gates:
+            gate.k.copy_(torch.linspace(0.1, 0.7, gate.k.numel()))
+    kept = [gate.k.detach().clone() for gate in gates]
+    battery = Battery(net)
+    battery.capture("a")
+    assert battery["a"].dtype == torch.float32
+    with torch.no_grad():
+        for gate in gates:
+            gate.k.zero_()
+    battery.apply("a")
+    assert all(torch.equal(gate.k, k) for gate, k in zip(gates, kept, strict=True))
+    with pytest.raises(ValueError, match=r"must be finite in torch\.float16"):
+        battery.add("b", torch.full((battery.n_k,), 1e5))
+
+
 def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     battery = shaken(Residual(), "a")
     battery.save(tmp_path / "k")
     content = (tmp_path / "k").read_bytes()
     battery.remove("a")
 
-    def full(path: Path, data: bytes) -> None:
-        path.open("wb").close()
+    def full(descriptor: int) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("nb_agents.files.os.fsync", full)
     with pytest.raises(OSError, match="no space"):
         battery.save(tmp_path / "k")
     assert [path.name for path in tmp_path.iterdir()] == ["k"]
@@ -416,7 +500,7 @@ def test_without_safetensors_everything_but_files_works(tmp_path: Path, monkeypa
     monkeypatch.setitem(sys.modules, "safetensors", None)
     battery = shaken(Residual(), "a")
     battery.apply("a")
-    with pytest.raises(ImportError, match=r"pip install -e \"\.\[battery\]\""):
+    with pytest.raises(ImportError, match=r'pip install "neural-battery\[battery\]"'):
         battery.save(tmp_path / "k")
 
 
@@ -440,6 +524,10 @@ K = torch.zeros(6)
         (lambda b: b.capture("c", {"env": object()}), TypeError, "metadata must be what JSON can hold"),
         (lambda b: b.capture("c", {"A": float("nan")}), TypeError, "metadata must be what JSON can hold"),
         (lambda b: b.capture("c", "A = 1.8"), TypeError, "metadata must be a mapping or None"),
+        (lambda b: b.capture("\ud800"), ValueError, "text that UTF-8 can hold"),
+        (lambda b: b.add("c", K.double() + 1e300), ValueError, r"finite in torch\.float32, the gates' dtype, got \[1e"),
+        (lambda b: b.interpolate("a", "start", 1e40, "c"), ValueError, r"t must be finite in torch\.float32"),
+        (lambda b: b.interpolate("a", "start", 3e38, "c"), ValueError, "k of 'c' must be finite"),
         (lambda b: b.add("c", [0.0] * 6), TypeError, "must be a floating-point tensor"),
         (lambda b: b.add("c", K[:5]), ValueError, r"must have shape \(6,\), got \(5,\)"),
         (lambda b: b.add("c", K / 0), ValueError, "k of 'c' must be finite"),
