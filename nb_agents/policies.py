@@ -111,8 +111,8 @@ class KGatedMixin(AdaptationMixin):
 
     def _split_learning_rates(self) -> None:
         ks = [gate.k for gate in self.gates.values()]
-        for part in optimized_parts(self).values():
-            part.optimizer = two_rates(part.optimizer, ks, self.k_lr_ratio, **self.optimizer_kwargs)  # type: ignore[attr-defined]
+        for optimizer in {id(part.optimizer): part.optimizer for part in optimized_parts(self).values()}.values():
+            two_rates(optimizer, ks, self.k_lr_ratio)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]
