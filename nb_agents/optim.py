@@ -49,7 +49,9 @@ class RatioMixin:
 
         PyTorch replaces the groups' keys by the file's, which would bring back the ratio of the run that wrote it.
         """
-        own = [{key: group[key] for key in ("name", "lr_ratio") if key in group} for group in self.param_groups]
+        own: list[dict[str, Any]] = [
+            {key: group[key] for key in ("name", "lr_ratio") if key in group} for group in self.param_groups
+        ]
         super().load_state_dict(state_dict)  # type: ignore[misc]
         for group, keys in zip(self.param_groups, own, strict=True):
             group.update(keys)
@@ -152,7 +154,9 @@ def _split(group: dict[str, Any], ks: set[int]) -> tuple[dict[str, Any] | None, 
 
     def part(of_gates: bool) -> dict[str, Any] | None:
         places = [i for i, parameter in enumerate(group["params"]) if (id(parameter) in ks) is of_gates]
-        lists = {key: [group[key][i] for i in places] for key in ("params", "param_names") if key in group}
+        lists: dict[str, Any] = {
+            key: [group[key][i] for i in places] for key in ("params", "param_names") if key in group
+        }
         return lists if places else None
 
     return part(of_gates=False), part(of_gates=True)
@@ -169,7 +173,8 @@ def _name(group: dict[str, Any], name: str, groups: list[dict[str, Any]]) -> Non
 
 def _become_scaled(optimizer: Any) -> None:
     """Give the instance the class of `with_ratios`, hooks and what was made of its ``step`` included."""
-    optimizer.__class__ = with_ratios(type(optimizer))
+    base: Any = type(optimizer)
+    optimizer.__class__ = with_ratios(base)
     optimizer.__setstate__(optimizer.__getstate__())  # PyTorch wraps the step of the new class here
     own_step = vars(optimizer).get("step")
     if own_step is not None:  # a scheduler of learning rates put its own over the class's

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from stable_baselines3.common.policies import (
@@ -101,6 +102,11 @@ class KGatedMixin(AdaptationMixin):
     @task_difficulty.setter
     def task_difficulty(self, value: float) -> None:
         self.regularizer.task_difficulty = value
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        if f"{prefix}regularizer._extra_state" not in state_dict and self._wrote(state_dict, prefix):
+            self.regularizer.reset_extra_state()
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _gate(self, network: nn.Module, *, gate_last: bool) -> None:
         activation_fn = getattr(self, "activation_fn", nn.ReLU)
