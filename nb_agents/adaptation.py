@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
+from nb_agents.extra_state import OptionalExtraState, as_numbers
 from nb_agents.gates import KGate
 from nb_agents.k_target import KTarget
 from nb_agents.optim import optimized_parts
@@ -16,8 +17,10 @@ from nb_agents.validation import check_flag
 ADAPTATIONS = ("all", "gates", "head")
 """What `AdaptationMixin.adapt` can set to train."""
 
+_EVERYTHING = ("all", True)
 
-class AdaptationMixin:
+
+class AdaptationMixin(OptionalExtraState):
     """Gives an SB3 policy `adapt`; `nb_agents.policies.KGatedMixin` contains it.
 
     A policy's parameters are those of the actor, which are carried to the new task, and those of critics, which have to
@@ -33,7 +36,7 @@ class AdaptationMixin:
     exploration_parts: ClassVar[tuple[str, ...]] = ("log_std", "actor.log_std")
     head_part: ClassVar[str | None] = None
 
-    _adaptation: tuple[str, bool] = ("all", True)
+    _adaptation: tuple[str, bool] = _EVERYTHING
     _frozen: tuple[nn.Parameter, ...] = ()
     _statistics_held: tuple[Any, ...] = ()
 
@@ -76,16 +79,29 @@ class AdaptationMixin:
             for optimizer in optimizers:
                 optimizer.state.clear()
 
-    def get_extra_state(self) -> torch.Tensor:
-        """What trains, for `state_dict`."""
+    def get_extra_state(self) -> torch.Tensor | None:
+        """What trains, for `state_dict`; None for everything."""
         what, spread = self._adaptation
-        return torch.tensor([ADAPTATIONS.index(what), spread], dtype=torch.uint8)
+        return None if self._adaptation == _EVERYTHING else torch.tensor([ADAPTATIONS.index(what), float(spread)])
 
     def set_extra_state(self, state: Any) -> None:
         """Restore it from `get_extra_state`; the optimizers' state is theirs to load."""
-        index, spread = state.tolist()
-        what = ADAPTATIONS[index]
-        self._set(what, bool(spread), self._select(what, bool(spread)))
+        index, spread = as_numbers(state, "what adapts according to a state dict", (2,)).tolist()
+        if index not in range(len(ADAPTATIONS)) or spread not in (0.0, 1.0):
+            raise ValueError(f"what adapts according to a state dict must be known, got {[index, spread]}")
+        self._restore(ADAPTATIONS[int(index)], bool(spread))
+
+    def reset_extra_state(self) -> None:
+        """Everything trains."""
+        self._restore(*_EVERYTHING)
+
+    def _wrote(self, state_dict: Mapping[str, Any], prefix: str) -> bool:
+        modules = self.named_modules()  # type: ignore[attr-defined]
+        return any(f"{prefix}{name}.k" in state_dict for name, module in modules if isinstance(module, KGate))
+
+    def _restore(self, what: str, spread: bool) -> None:
+        if (what, spread) != self._adaptation:
+            self._set(what, spread, self._select(what, spread))
 
     def _select(self, what: str, spread: bool, *, spread_needed: bool = False) -> list[nn.Parameter]:
         """The parameters of the actor that train."""

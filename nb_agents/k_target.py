@@ -8,14 +8,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from nb_agents.extra_state import OptionalExtraState, as_numbers
 from nb_agents.gates import KGate
 from nb_agents.validation import check_number
 
 
-class KTarget(nn.Module):
+class KTarget(OptionalExtraState, nn.Module):
     """``L_k-target = Σ_layers (σ(k_layer) − k*)²`` with ``k* = target · (0.5 + 0.3 · τ)``.
 
-    It is a module for the sake of `state_dict`: τ may change after construction, and is saved with the network.
+    It is a module for the sake of `state_dict`: τ may change after construction, and is saved with the network where
+    it is not 0.
     Its gradient has a closed form, which `KGate` adds to ``k.grad`` when a backward pass has accumulated it. So it
     reaches any training loop that calls ``loss.backward()``, once per call and before gradients are clipped.
 
@@ -61,13 +63,17 @@ class KTarget(nn.Module):
         gate = k.detach()[:1].sigmoid()
         k.grad[:1].add_((gate - self.level) * (gate - gate * gate), alpha=2.0 * self.weight)
 
-    def get_extra_state(self) -> torch.Tensor:
-        """τ, for `state_dict`."""
-        return torch.tensor(self.task_difficulty, dtype=torch.float64)
+    def get_extra_state(self) -> torch.Tensor | None:
+        """τ, for `state_dict`; None for 0."""
+        return torch.tensor(self.task_difficulty, dtype=torch.float64) if self.task_difficulty else None
 
     def set_extra_state(self, state: Any) -> None:
         """Restore τ from `get_extra_state`."""
-        self.task_difficulty = float(state)
+        self.task_difficulty = float(as_numbers(state, "the task difficulty of a state dict", ()))
+
+    def reset_extra_state(self) -> None:
+        """τ = 0."""
+        self.task_difficulty = 0.0
 
     def extra_repr(self) -> str:
         """The settings, for ``repr``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from stable_baselines3.common.policies import (
@@ -102,6 +103,11 @@ class KGatedMixin(AdaptationMixin):
     def task_difficulty(self, value: float) -> None:
         self.regularizer.task_difficulty = value
 
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        if f"{prefix}regularizer._extra_state" not in state_dict and self._wrote(state_dict, prefix):
+            self.regularizer.reset_extra_state()
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def _gate(self, network: nn.Module, *, gate_last: bool) -> None:
         activation_fn = getattr(self, "activation_fn", nn.ReLU)
         gate_sequential(network, gate_last=gate_last, activations=(*ACTIVATIONS, activation_fn), **self._gate_kwargs)
@@ -111,8 +117,8 @@ class KGatedMixin(AdaptationMixin):
 
     def _split_learning_rates(self) -> None:
         ks = [gate.k for gate in self.gates.values()]
-        for part in optimized_parts(self).values():
-            part.optimizer = two_rates(part.optimizer, ks, self.k_lr_ratio, **self.optimizer_kwargs)  # type: ignore[attr-defined]
+        for optimizer in {id(part.optimizer): part.optimizer for part in optimized_parts(self).values()}.values():
+            two_rates(optimizer, ks, self.k_lr_ratio)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]

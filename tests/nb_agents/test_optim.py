@@ -111,3 +111,130 @@ def test_the_rate_is_restored_when_a_step_fails() -> None:
     with pytest.raises(RuntimeError, match="no loss"):
         optimizer.step(closure)
     assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.1]
+
+
+def options(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Any]]:
+    """What the optimizer does to each parameter, by the parameter's id; without what is ours to set."""
+    own = ("params", "param_names", "name", "lr_ratio", "fused")
+    return {
+        id(p): {key: value for key, value in group.items() if key not in own}
+        for group in optimizer.param_groups
+        for p in group["params"]
+    }
+
+
+def ratios(optimizer: torch.optim.Optimizer) -> dict[int, float]:
+    return {id(p): group["lr_ratio"] for group in optimizer.param_groups for p in group["params"]}
+
+
+class Lookahead(torch.optim.SGD):
+    """An optimizer with state of its own, made at construction, and an argument that no one else has."""
+
+    def __init__(self, params: Any, lr: float, pull: float) -> None:
+        super().__init__(params, lr)
+        self.pull = pull
+        self.slow = {id(p): p.detach().clone() for group in self.param_groups for p in group["params"]}
+
+
+GROUPED = [
+    lambda w, v, k: torch.optim.AdamW([w, v, k], weight_decay=0.3, betas=(0.5, 0.6), amsgrad=True),
+    lambda w, v, k: torch.optim.AdamW([{"params": [w], "weight_decay": 0.1}, {"params": [v, k], "lr": 0.5}]),
+    lambda w, v, k: torch.optim.SGD([{"params": [w, v]}, {"params": [k], "momentum": 0.7}], lr=0.1),
+    lambda w, v, k: torch.optim.RMSprop([{"params": [k], "alpha": 0.1}, {"params": [w, v], "name": "mine"}], lr=0.1),
+    lambda w, v, k: torch.optim.Adagrad([w, v, k], initial_accumulator_value=3.0),
+    lambda w, v, k: torch.optim.Adam([w, v, k], foreach=False),
+    lambda w, v, k: torch.optim.Adam([("w", w), ("v", v), ("k", k)], eps=0.1),
+    lambda w, v, k: Lookahead([w, v, k], lr=0.1, pull=0.5),
+]
+
+
+@pytest.mark.parametrize("make", GROUPED)
+def test_every_setting_of_the_users_stays(make: Any) -> None:
+    (weight, k), (other, _) = parameters(), parameters()
+    optimizer = make(weight, other, k)
+    before, state = options(optimizer), {id(p): dict(s) for p, s in optimizer.state.items()}
+    attributes = vars(optimizer).keys()
+    names = [group["name"] for group in optimizer.param_groups if "name" in group]
+    assert two_rates(optimizer, [k], 5.0) is optimizer
+    assert options(optimizer) == before
+    assert {id(p): dict(s) for p, s in optimizer.state.items()} == state
+    assert vars(optimizer).keys() == attributes
+    assert ratios(optimizer) == {id(weight): 1.0, id(other): 1.0, id(k): 5.0}
+    groups = {group["name"]: group for group in optimizer.param_groups}
+    assert len(groups) == len(optimizer.param_groups), "the names differ"
+    assert set(names) <= groups.keys()
+    assert all(group["params"] for group in groups.values())
+    for group in groups.values():
+        assert len(group.get("param_names", group["params"])) == len(group["params"])
+
+
+@pytest.mark.parametrize("make", GROUPED)
+def test_ratio_1_steps_as_the_users_optimizer_does(make: Any) -> None:
+    """Bit for bit, or to float32 rounding where PyTorch's fused implementation is taken."""
+    results = []
+    for ratio in (None, 1.0):
+        (weight, k), (other, _) = parameters(), parameters()
+        optimizer = make(weight, other, k)
+        if ratio is not None:
+            two_rates(optimizer, [k], ratio)
+        run(optimizer, [1e-2, 1e-3], weight, other, k)
+        results.append((weight, other, k))
+    exact = not optimizer.param_groups[0].get("fused")
+    for plain, ours in zip(*results, strict=True):
+        torch.testing.assert_close(plain, ours, rtol=0.0, atol=0.0 if exact else 1e-6)
+
+
+def test_ks_of_several_groups_keep_apart() -> None:
+    (weight, k), (other, k_2) = parameters(), parameters()
+    groups = [{"params": [weight, k], "weight_decay": 0.1}, {"params": [other, k_2], "lr_ratio": 10.0}]
+    optimizer = two_rates(torch.optim.AdamW(groups), [k, k_2], 5.0)
+    assert [group["name"] for group in optimizer.param_groups] == ["weights", "weights_1", "gates", "gates_1"]
+    assert list(ratios(optimizer).values()) == [1.0, 10.0, 5.0, 50.0]
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0.01, 0.1, 0.01]
+
+
+@pytest.mark.parametrize("given", [{}, {"lr_ratio": 3.0}, {"name": "late", "weight_decay": 0.2}])
+def test_groups_added_later(given: dict[str, Any]) -> None:
+    (weight, k), (late, _) = parameters(), parameters()
+    optimizer = two_rates(torch.optim.SGD([weight, k], lr=0.1), [k], 5.0)
+    optimizer.add_param_group({"params": [late], **given})
+    assert optimizer.param_groups[-1]["name"] == given.get("name", "weights_1")
+    rates = [1e-2, 1e-3]
+    run(optimizer, rates, late)
+    (alone, _) = parameters()
+    plain = torch.optim.SGD([alone], lr=0.1, weight_decay=given.get("weight_decay", 0.0))
+    run(plain, [rate * given.get("lr_ratio", 1.0) for rate in rates], alone)
+    torch.testing.assert_close(late, alone)
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert ratios(optimizer)[id(late)] == given.get("lr_ratio", 1.0)
+
+
+def test_hooks_and_schedulers_of_before_stay() -> None:
+    weight, k = parameters()
+    optimizer, calls = torch.optim.SGD([weight, k], lr=0.1), []
+    optimizer.register_step_pre_hook(lambda *_: calls.append("before"))
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 100)  # puts a step of its own over the class's
+    start = k.detach().clone()
+    two_rates(optimizer, [k], 5.0)
+    run(optimizer, [1e-2], weight, k)
+    assert calls == ["before"]
+    torch.testing.assert_close(start - k, 5e-2 * k.grad)  # type: ignore[operator]
+    assert [group["lr"] for group in optimizer.param_groups] == [1e-2, 1e-2]
+    scheduler.step()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (torch.optim.LBFGS, TypeError, "must take parameter groups, .* LBFGS does not"),
+        (lambda p: torch.optim.SGD([{"params": p, "lr_ratio": -1.0}]), ValueError, "lr_ratio must be .* got -1.0"),
+        (lambda p: torch.optim.SGD([{"params": p, "lr_ratio": "2"}]), TypeError, "lr_ratio must be"),
+        (lambda p: two_rates(torch.optim.SGD(p), p, 5.0), ValueError, "must not have a second rate yet"),
+    ],
+)
+def test_what_cannot_have_two_rates_is_refused(make: Any, error: type[Exception], message: str) -> None:
+    optimizer = make(list(parameters()))
+    before = type(optimizer), len(optimizer.param_groups)
+    with pytest.raises(error, match=message):
+        two_rates(optimizer, optimizer.param_groups[0]["params"], 5.0)
+    assert (type(optimizer), len(optimizer.param_groups)) == before
