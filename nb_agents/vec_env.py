@@ -81,8 +81,7 @@ class VectorEnvAdapter(VecEnv):
         everyone = range(env.num_envs)
         reporters = [self._envs.wrapped(cls, everyone) for cls in (Monitor, gym.wrappers.RecordEpisodeStatistics)]
         self._reports_itself = np.any(reporters, axis=0).tolist()
-        recorders = (each for each in layers(env) if isinstance(each, vector_wrappers.RecordEpisodeStatistics))
-        self._statistics_keys = {recorder._stats_key for recorder in recorders}
+        self._recorders = [e for e in layers(env) if isinstance(e, vector_wrappers.RecordEpisodeStatistics)]
         self._returns, self._lengths = np.zeros(env.num_envs), np.zeros(env.num_envs, dtype=np.int64)
         self._t_start = time.time()
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
@@ -193,9 +192,14 @@ class VectorEnvAdapter(VecEnv):
         for i in ended:
             begun, last = step_infos[i], last_infos[i]
             # A wrapper around all environments tells of the episode that ended beside the info of the next one.
-            for key in self._statistics_keys & begun.keys():
+            for key in {recorder._stats_key for recorder in self._recorders} & begun.keys():
                 last[key] = begun.pop(key)
             self.reset_infos[i], step_infos[i] = begun, last
+        for recorder in self._recorders:
+            # It would take the next step for the reset that was part of this one, and miss every episode's first step.
+            recorder.prev_dones = np.zeros(self.num_envs, dtype=np.bool_)
+            recorder.episode_returns[ended], recorder.episode_lengths[ended] = 0.0, 0
+            recorder.episode_start_times[ended] = time.perf_counter()
         return infos["final_obs"], step_infos
 
     def _report(self, i: int, info: dict[str, Any]) -> None:
