@@ -85,7 +85,7 @@ def test_equals_dummy_vec_env(mode: AutoresetMode, copy: bool, fn: Any) -> None:
         np.testing.assert_equal(dones, dones_2)
         for i in range(3):
             assert infos[i]["position"] == infos_2[i]["position"]
-            assert infos[i].get("TimeLimit.truncated", False) == infos_2[i]["TimeLimit.truncated"]
+            assert infos[i]["TimeLimit.truncated"] is infos_2[i]["TimeLimit.truncated"]
             np.testing.assert_equal(infos[i].get("terminal_observation"), infos_2[i].get("terminal_observation"))
             assert ours.reset_infos[i]["start"] == reference.reset_infos[i]["start"]
             ended += dones[i]
