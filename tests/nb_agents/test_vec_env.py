@@ -16,7 +16,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
 from nb_agents import VectorEnvAdapter
-from nb_agents.vec_env import split_infos
+from nb_agents.vec_infos import split_infos
 
 
 class Walk(gym.Env[Any, Any]):
@@ -51,6 +51,15 @@ def make_dict() -> gym.Env[Any, Any]:
     return gym.wrappers.TransformObservation(make(), lambda obs: {"a": obs}, space)
 
 
+def make_monitored() -> gym.Env[Any, Any]:
+    """Monitored below a wrapper that halves the rewards."""
+    return gym.wrappers.TransformReward(Monitor(make()), half)
+
+
+def half(reward: Any) -> float:
+    return 0.5 * float(reward)
+
+
 MODES = list(AutoresetMode)
 
 
@@ -76,7 +85,7 @@ def test_equals_dummy_vec_env(mode: AutoresetMode, copy: bool, fn: Any) -> None:
         np.testing.assert_equal(dones, dones_2)
         for i in range(3):
             assert infos[i]["position"] == infos_2[i]["position"]
-            assert infos[i].get("TimeLimit.truncated", False) == infos_2[i]["TimeLimit.truncated"]
+            assert infos[i]["TimeLimit.truncated"] is infos_2[i]["TimeLimit.truncated"]
             np.testing.assert_equal(infos[i].get("terminal_observation"), infos_2[i].get("terminal_observation"))
             assert ours.reset_infos[i]["start"] == reference.reset_infos[i]["start"]
             ended += dones[i]
@@ -104,9 +113,58 @@ def test_seeds_and_options() -> None:
     np.testing.assert_equal(env.reset(), first)
     env.set_options({"start": 1.0})
     np.testing.assert_equal(env.reset()[:, 0], [1.0, 1.0])
-    env.set_options([{"start": 1.0}, {}])
-    with pytest.raises(ValueError, match="options must have the same keys for every environment"):
-        env.reset()
+
+
+@pytest.mark.parametrize("cls", [SyncVectorEnv, AsyncVectorEnv])
+def test_options_that_differ_are_those_of_dummy_vec_env(cls: Any) -> None:
+    ours, reference = VectorEnvAdapter(cls([make_monitored] * 4)), DummyVecEnv([make_monitored] * 4)
+    each = [{"start": 1.0}, {}, {"start": -1.0}, {"start": np.float64(1.0)}]
+    try:
+        for seed in (0, 1):  # the first reset of all, and a later one
+            for env in (ours, reference):
+                env.seed(seed)
+                env.set_options(each)
+            np.testing.assert_equal(ours.reset(), reference.reset())
+            assert ours.reset_infos == reference.reset_infos
+            for _ in range(9):
+                (obs, *_, infos), (obs_2, *_, infos_2) = ours.step(np.ones(4, int)), reference.step(np.ones(4, int))
+                np.testing.assert_equal(obs, obs_2)
+                for i in range(4):
+                    assert ("episode" in infos[i]) == ("episode" in infos_2[i])
+        ours.set_options(each)  # without seeds every environment is reset once
+        starts = ours.reset()[:, 0]
+        assert starts[[0, 2, 3]].tolist() == [1.0, -1.0, 1.0]
+        assert abs(starts[1]) < 1.0
+        assert abs(ours.reset()[:, 0]).max() < 1.0, "options are used once"
+    finally:
+        ours.close()
+
+
+def test_options_that_differ_reach_a_native_class() -> None:
+    envs = VectorEnvAdapter(gym.make_vec("nb_gym:NBPendulum-v0", num_envs=3))
+    for _ in range(2):
+        envs.set_options([{"theta": 0.5}, {}, {"A": 1.8, "theta": np.array(0.25)}])
+        obs = envs.reset()
+        assert obs[[0, 2], 0].tolist() == [0.5, 0.25]
+        assert [info["context"]["A"] for info in envs.reset_infos] == [1.0, 1.0, 1.8]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([{}], "a list of 2 of these, got 1 of them"),
+        ([{}, {}, {}], "got 3 of them"),
+        ([{}, 5], r"got \[\{\}, 5\]"),
+        ({"reset_mask": np.ones(2, bool)}, "must not hold 'reset_mask'"),
+        ([{}, {"reset_mask": np.ones(2, bool)}], "must not hold 'reset_mask'"),
+    ],
+)
+def test_bad_options_are_named(options: Any, message: str) -> None:
+    env = VectorEnvAdapter(vector(2, AutoresetMode.NEXT_STEP))
+    env.set_options({"start": 1.0})
+    with pytest.raises(ValueError, match=message):
+        env.set_options(options)
+    assert env.reset()[:, 0].tolist() == [1.0, 1.0], "the options before are still there"
 
 
 def test_attributes_and_methods_of_the_environments() -> None:
@@ -118,19 +176,71 @@ def test_attributes_and_methods_of_the_environments() -> None:
     assert env.env_is_wrapped(Monitor) == [False] * 3
 
 
-def test_async_vector_env() -> None:
-    env = VectorEnvAdapter(AsyncVectorEnv([make, make]))
+@pytest.mark.parametrize("cls", [SyncVectorEnv, AsyncVectorEnv])
+def test_single_environments_are_reached_wherever_they_run(cls: Any) -> None:
+    env = VectorEnvAdapter(cls([make, make_monitored, make]))
     try:
-        assert env.get_attr("gravity") == [1.0, 1.0]
-        env.set_attr("gravity", 3.0)
-        assert env.env_method("double", 1.0) == [6.0, 6.0]
+        assert env.get_attr("gravity") == [1.0, 1.0, 1.0]
+        env.set_attr("gravity", 3.0, indices=1)
+        env.set_attr("gravity", [4.0], indices=np.int64(-1))
+        assert env.get_attr("gravity") == [1.0, 3.0, [4.0]]
+        assert env.get_attr("gravity", indices=[2, 0]) == [[4.0], 1.0]
+        assert env.env_method("double", 1.0, indices=[1, 0]) == [6.0, 2.0]
+        assert env.env_method("double", x=2.0, indices=0) == [4.0]
+        assert env.has_attr("double")
+        assert env.has_attr("position") is False
+        with pytest.raises(AttributeError, match="position"):
+            env.get_attr("position")
+        with pytest.raises(AttributeError, match="nothing"):
+            env.env_method("nothing", indices=[1])
+        assert [env.has_attr(name) for name in ("nothing", "get_episode_rewards")] == [False, False]
+        assert env.get_attr("get_episode_rewards", indices=1)[0]() == []
+        for indices in (3, [0, -4], [7]):
+            with pytest.raises(IndexError, match="indices must be of 3 environments"):
+                env.get_attr("gravity", indices)
         env.seed(0)
         env.reset()
-        assert sum(env.step(np.ones(2, int))[2].sum() for _ in range(8)) > 0
-        with pytest.raises(AttributeError, match="cannot set 'gravity' for some"):
-            env.set_attr("gravity", 1.0, indices=0)
-        with pytest.raises(AttributeError, match="'double'"):
-            env.env_method("double", 1.0, indices=0)
+        assert sum(env.step(np.ones(3, int))[2].sum() for _ in range(8)) > 0, "no worker has ended"
+        assert env.has_attr("position")
+    finally:
+        env.close()
+
+
+class OtherMonitor(Monitor[Any, Any]):
+    """A subclass of SB3's."""
+
+
+class Namesake(gym.Wrapper[Any, Any, Any, Any]):
+    """Has the name of SB3's `Monitor`, and nothing else of it."""
+
+
+Namesake.__name__ = "Monitor"
+
+
+class Quiet(gym.Wrapper[Any, Any, Any, Any]):
+    """Does not tell what it is around."""
+
+    def __str__(self) -> str:
+        return "quiet"
+
+
+@pytest.mark.parametrize("cls", [SyncVectorEnv, AsyncVectorEnv])
+def test_wrappers_are_found_wherever_they_are(cls: Any) -> None:
+    fns = [
+        make,
+        make_monitored,
+        lambda: OtherMonitor(Walk()),
+        lambda: Namesake(Walk()),
+        lambda: Quiet(Monitor(Walk())),
+        lambda: Quiet(Walk()),
+    ]
+    env = VectorEnvAdapter(cls(fns))
+    try:
+        assert env.env_is_wrapped(Monitor) == [False, True, True, False, True, False]
+        assert env.env_is_wrapped(Monitor, indices=[3, 2]) == [False, True]
+        assert env.env_is_wrapped(OtherMonitor, indices=range(4)) == [False, False, True, False]
+        assert env.env_is_wrapped(TimeLimit, indices=range(4)) == [True, True, False, False]
+        assert env.env_is_wrapped(gym.wrappers.vector.RecordEpisodeStatistics) == [False] * 6
     finally:
         env.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import types
 from typing import Any
 
 import gymnasium as gym
@@ -14,7 +15,7 @@ from nb_gym import Navigation2DEnv, Navigation2DVectorEnv, NBPendulumEnv, NBPend
 from nb_gym.pictures import PendulumScene
 from nb_gym.rendering import Renderer
 
-BLUE, VERMILION = (0, 114, 178), (213, 94, 0)
+BLUE, VERMILION, BODY = (0, 114, 178), (213, 94, 0), (38, 41, 46)
 REST = PendulumScene(theta=0.0, drive=0.0, torque=0.0, A=1.0, step=0, episode_return=0.0)
 
 
@@ -165,3 +166,130 @@ def test_a_missing_pygame_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPat
     env.reset(seed=0)
     with pytest.raises(DependencyNotInstalled, match=r'pip install -e "\.\[render\]"'):
         env.render()
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_a_point_its_goal_and_the_square_of_goals_are_drawn(vector: bool) -> None:
+    goals = [(0.4, 0.3), (-0.2, 0.5)]
+    env: Any = Navigation2DVectorEnv(2, goal=np.array(goals), render_mode="rgb_array")
+    scalars = [gym.make("Navigation2D-v0", goal=goal, render_mode="rgb_array") for goal in goals]
+    move = np.array([[0.1, -0.1], [-0.1, 0.05]], np.float32)
+    env.reset(seed=0)
+    for _ in range(3):
+        env.step(move)
+    frames = env.render()
+    for scalar, actions, (x, y), frame in zip(scalars, move, goals, frames, strict=True):
+        scalar.reset(seed=0)
+        for _ in range(3):
+            scalar.step(actions)
+        np.testing.assert_array_equal(scalar.render(), frame)
+        # 480 pixels show ±0.65; x grows to the right, y upwards.
+        for color, place in ((VERMILION, (x, y)), (BODY, 3 * actions)):
+            drawn = where(frame, color)
+            assert drawn.mean(axis=0) == pytest.approx(
+                [240 + 240 * place[0] / 0.65, 240 - 240 * place[1] / 0.65], abs=2
+            )
+        rail = where(frame, (214, 214, 208))
+        assert [*rail.min(axis=0), *rail.max(axis=0)] == pytest.approx([55, 55, 425, 425], abs=2)
+        scalar.close()
+    env.close()
+
+
+@pytest.mark.parametrize("goal", [(3.0, -2.0), (-1e308, 1e308)])
+def test_the_view_is_as_wide_as_the_goal_is_far(goal: tuple[float, float]) -> None:
+    env = Navigation2DEnv(goal=goal, render_mode="rgb_array")
+    env.reset()
+    frame = env.render()
+    half = 1.1 * max(np.abs(goal))
+    expected = [240 + 240 * (goal[0] / half), 240 - 240 * (goal[1] / half)]
+    drawn = np.argwhere((frame == VERMILION).all(axis=-1))[:, ::-1]
+    drawn = drawn[np.abs(drawn - expected).max(axis=1) < 20]
+    assert drawn.mean(axis=0) == pytest.approx(expected, abs=2)
+
+
+@pytest.mark.usefixtures("headless")
+def test_navigation_opens_a_window_too() -> None:
+    import pygame
+
+    env = gym.make("Navigation2D-v0", render_mode="human")
+    env.reset(seed=0)
+    env.step(np.zeros(2, dtype=np.float32))
+    assert pygame.display.get_surface().get_size() == (480, 480)
+    assert pygame.display.get_caption()[0] == "Navigation2DEnv"
+    env.close()
+    assert not pygame.display.get_init()
+    env.close()
+
+
+@pytest.mark.parametrize("make", [NBPendulumEnv, Navigation2DEnv, NBPendulumVectorEnv, Navigation2DVectorEnv])
+def test_render_modes(make: Any) -> None:
+    assert make(render_mode=None).render_mode is None
+    for mode in make.metadata["render_modes"]:
+        assert make(render_mode=mode).render_mode == mode
+    for bad in ("ansi", "rgb", 3, "rgb_array_list"):
+        with pytest.raises(ValueError, match=r"render_mode must be None or one of \["):
+            make(render_mode=bad)
+
+
+@pytest.fixture
+def film(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Gymnasium's `RecordVideo` writes its films here instead of to a disk: moviepy need not be there."""
+    films: list[Any] = []
+
+    class Clip:
+        def __init__(self, frames: list[Any], fps: int) -> None:
+            films.append((np.array(frames), fps))
+
+        def write_videofile(self, path: str, logger: Any) -> None:
+            pass
+
+    for name in ("moviepy", "moviepy.video", "moviepy.video.io", "moviepy.video.io.ImageSequenceClip"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    sys.modules["moviepy.video.io.ImageSequenceClip"].ImageSequenceClip = Clip  # type: ignore[attr-defined]
+    return films
+
+
+@pytest.mark.parametrize("name", ["NBPendulum-v0", "Navigation2D-v0"])
+def test_gymnasiums_recorder_films_them_all(name: str, film: list[Any], tmp_path: Any) -> None:
+    envs = gym.make_vec(name, num_envs=4, render_mode="rgb_array", frame_size=48, episode_steps=3)
+    fps = envs.metadata["render_fps"]
+    envs = gym.wrappers.vector.RecordVideo(
+        envs, str(tmp_path / "films"), episode_trigger=bool, video_aspect_ratio=(1, 1)
+    )
+    envs.reset(seed=0)
+    for _ in range(8):  # in step t the whole is at step t of the episode, and every fourth begins the next one
+        envs.step(envs.action_space.sample())
+        last = envs.env.render()
+    envs.close()
+    assert [frames.shape for frames, _ in film] == [(4, 96, 96, 3), (1, 96, 96, 3)]
+    assert {each for _, each in film} == {fps}
+    np.testing.assert_array_equal(film[-1][0][-1], tile(last))
+
+
+@pytest.mark.usefixtures("headless")
+@pytest.mark.parametrize("name", ["NBPendulum-v0", "Navigation2D-v0"])
+def test_gymnasiums_window_shows_them_all(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pygame
+
+    cv2 = types.ModuleType("cv2")
+    cv2.resize = lambda picture, size: picture[:: len(picture) // size[1], :: picture.shape[1] // size[0]]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "cv2", cv2)
+    envs = gym.make_vec(name, num_envs=4, render_mode="rgb_array", frame_size=64)
+    envs = gym.wrappers.vector.HumanRendering(envs)
+    envs.reset(seed=0)
+    envs.step(envs.action_space.sample())
+    shown = pygame.surfarray.array3d(pygame.display.get_surface()).swapaxes(0, 1)
+    np.testing.assert_array_equal(shown, tile(envs.env.render())[::2, ::2])
+    envs.close()
+    pygame.quit()
+
+
+def test_a_film_of_one_is_as_long_as_its_episode(film: list[Any], tmp_path: Any) -> None:
+    for name in ("NBPendulum-v0", "Navigation2D-v0"):
+        env = gym.make(name, render_mode="rgb_array", frame_size=32, episode_steps=3)
+        env = gym.wrappers.RecordVideo(env, str(tmp_path / name))
+        env.reset(seed=0)
+        while not env.step(env.action_space.sample())[3]:
+            pass
+        env.close()
+        assert film[-1][0].shape == (4, 32, 32, 3)
