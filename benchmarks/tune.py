@@ -18,12 +18,12 @@ from typing import Any, TypeAlias
 
 import joblib
 import numpy as np
-from rich.console import Console
 
 from benchmarks.arguments import count
 from benchmarks.environments import NUM_STARTS
 from benchmarks.experiment import execute
 from benchmarks.methods import specify
+from benchmarks.screen import any_terminal, make_console
 from benchmarks.settings import AlgorithmSettings, MetaSettings, PPOSettings, SACSettings
 from benchmarks.spec import EPISODE_STEPS, FIRST_REPORTING_SEED, PROTOCOL, RunSpec
 from benchmarks.statistics import interquartile_mean
@@ -250,6 +250,7 @@ def _check(line: str, path: Path, search: Search, num_seeds: int) -> dict[str, A
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the search; see `--help`."""
+    any_terminal()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tune", description=__doc__)
     parser.add_argument(
         "--search", choices=SEARCHES, default="ppo", metavar="NAME",
@@ -260,7 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=count, default=2, help="runs at a time (default: 2)")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/tune.jsonl"), help="output file")
     options = parser.parse_args(arguments)
-    console = Console()
+    console = make_console()
     done = []
     try:
         for entry in run_search(options.out, options.search, options.trials, options.seeds, options.workers):

@@ -10,7 +10,7 @@ from rich.console import Console
 from benchmarks.job import Question, add_job_options, publish, run_job, write_tables
 from benchmarks.records import JOB_FILE, Run, versions, write_job
 from benchmarks.report.__main__ import DEFAULT, main
-from benchmarks.report.folders import Job, Skipped, read_folder
+from benchmarks.report.folders import Job, read_folder
 from benchmarks.report.page import Section
 from benchmarks.report.questions import QUESTIONS
 
