@@ -34,7 +34,7 @@ from benchmarks.recipe_runs import (
 from benchmarks.records import write_measurement
 from benchmarks.screen import any_terminal, make_console
 from benchmarks.spec import FIRST_REPORTING_SEED
-from nb_agents.files import write_atomically
+from nb_agents.files import check_writable, write_atomically
 
 DEFAULT_OUT = Path("benchmarks/results/recipe")
 
@@ -93,7 +93,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--out", type=Path, default=DEFAULT_OUT, metavar="FOLDER", help=f"output folder (default: {DEFAULT_OUT})")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        check_writable(options.out)
+        read_rows(options.out, ROWS)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     console = make_console()
     make_rows(options.rows, range(FIRST_REPORTING_SEED, FIRST_REPORTING_SEED + options.seeds), options.out, console)
     rows = read_rows(options.out, ROWS)
