@@ -12,7 +12,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -20,6 +19,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 import nb_gym  # noqa: F401  # registers the environment
 from benchmarks.arguments import count, output_file
 from benchmarks.records import write_measurement
+from benchmarks.screen import any_terminal, make_console
 from nb_agents import Battery, KGatedPolicy, KGatedSACPolicy
 
 N_SETS = 4
@@ -106,6 +106,7 @@ def measure(model: BaseAlgorithm, *, batch: int = 256, rounds: int = 50, repeats
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print; see `--help`."""
+    any_terminal()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.battery_speed", description=__doc__)
     parser.add_argument(
         "--batch", type=count, default=256, help="observations in a forward pass (default: %(default)s)"
@@ -134,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         ratio = summaries.pop("ratio")
         figures.append({"policy": name, "microseconds": summaries, "ratio": ratio})
-    Console().print(table)
+    make_console().print(table)
     if options.json is not None:
         command = shlex.join(["python", "-m", "benchmarks.battery_speed", *argv])
         write_measurement(options.json, command=command, batch=options.batch, rounds=options.rounds, policies=figures)

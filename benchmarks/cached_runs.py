@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from rich.progress import track
-
 import nb_agents
 import nb_gym
 from benchmarks.records import commit, versions
-from nb_agents.files import write_atomically
+from benchmarks.screen import track
+from benchmarks.seal import check_types, seal, unseal
+from nb_agents.files import check_writable, write_atomically
 
 Result: TypeAlias = dict[str, Any]
 """What a run returns: JSON, with its method and seed."""
@@ -54,11 +54,17 @@ def cached_runs(
     todo = [(method, seed, folder / f"{method}-{seed}.json") for seed in seeds for method in methods]
     found = {path: _read(path, here) for _, _, path in todo if path.exists()}
     folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder)
     results = []
-    for method, seed, path in track(todo, description=folder.name):
+    for method, seed, path in track(folder.name, todo, len(todo)):
         if path not in found:
             found[path] = run(method, seed)
-            write_atomically(path, json.dumps({"origin": here, "commit": commit(), "result": found[path]}).encode())
+            write_atomically(
+                path,
+                json.dumps(
+                    seal({"origin": here, "commit": commit(), "result": json.loads(json.dumps(found[path]))})
+                ).encode(),
+            )
         results.append(found[path])
     return results
 
@@ -86,9 +92,13 @@ def write_report(path: Path, **content: Any) -> None:
 
 def _read(path: Path, here: Mapping[str, Any]) -> Result:
     try:
-        content = json.loads(path.read_bytes())
+        content = unseal(json.loads(path.read_bytes()))
+        if content.keys() != {"origin", "commit", "result"}:
+            raise ValueError(f"it holds {sorted(content)}")
         there, result = content["origin"], content["result"]
-    except (KeyError, TypeError, ValueError) as error:
+        check_types("origin", there, dict)
+        check_types("result", result, dict)
+    except (KeyError, OSError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a run file, or a damaged one ({error!r}): remove it") from error
     differing = [name for name in here if there.get(name) != here[name]]
     if differing:

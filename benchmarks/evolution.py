@@ -44,7 +44,7 @@ class EvolutionMethod(GradientMethod):
             ModuleNotFoundError: the package `cma` is not installed.
         """
         if importlib.util.find_spec("cma") is None:
-            raise ModuleNotFoundError(f'{spec.method} needs cma: pip install -e ".[bench]"')
+            raise ModuleNotFoundError(f'{spec.method} needs cma: pip install "neural-battery[bench]"')
 
     def transfer(self, spec: RunSpec, model: BaseAlgorithm, recorder: Recorder) -> None:
         """Spend the transfer's budget; what is left when a generation is incomplete is scored all the same."""

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, Generic
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table as ScreenTable
+from rich.text import Text
 from typing_extensions import TypeVar
 
 from benchmarks.arguments import add_workers
@@ -27,8 +26,9 @@ from benchmarks.report import Table
 from benchmarks.report.folders import Job, Skipped, read_job
 from benchmarks.report.questions import QUESTIONS
 from benchmarks.runner import Outcome, run_all
+from benchmarks.screen import any_terminal, make_console, make_progress, show_table
 from benchmarks.spec import RunSpec
-from nb_agents.files import write_atomically
+from nb_agents.files import check_writable, write_atomically
 
 Spec = TypeVar("Spec", bound=RunSpec, default=RunSpec)
 Result = TypeVar("Result", default=RunResult)
@@ -53,7 +53,7 @@ def publish(job: Job, console: Console) -> None:
     for each in pictures:
         save_png(each.figure, job.folder / f"{each.name}.png", f"{each.title}. {each.note} {job.caption}")
     for table in tables:
-        console.print(on_screen(table))
+        show_table(table, console)
     console.print(job.caption, style="dim", highlight=False)
     written = ", ".join(["table.md", *(f"{each.name}.png" for each in pictures)])
     console.print(f"Written to {job.folder}: {written} and a JSON file for each run.")
@@ -96,37 +96,50 @@ def run_job(question: Question[Any, Any, Any], arguments: Sequence[str] | None =
         arguments: the command line's; None for the process's own.
 
     Returns:
-        The exit status: 0, 1 if a run failed, 130 if interrupted.
+        The exit status: 0, 1 if a run failed or the folder takes no more files, 130 if interrupted.
     """
+    any_terminal()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = question.parser.parse_args(arguments)
-    console, shown = Console(), QUESTIONS[question.name]
+    console, shown = make_console(), QUESTIONS[question.name]
     try:
         specs = list(question.specifications(options))
-        finished = read_runs(options.out, specs[0].shared, kind=shown.run, varies=shown.varies)
-        options.out.mkdir(parents=True, exist_ok=True)
     except (TypeError, ValueError, ImportError) as error:
         question.parser.error(str(error))
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        check_writable(options.out)
     except OSError as error:
-        question.parser.error(f"--out {options.out} cannot be a folder: {error.strerror}")
+        question.parser.error(f"--out {options.out} cannot be written to: {error.strerror}")
+    try:
+        finished = read_runs(options.out, specs[0].shared, kind=shown.run, varies=shown.varies)
+    except (OSError, ValueError) as error:
+        question.parser.error(str(error))
     waiting = [spec for spec in specs if spec.name not in finished]
     try:
         outcomes = _run(question, waiting, len(specs), options, console)
+        if len(waiting) < len(specs) or any(outcome.run for outcome in outcomes):
+            _report(question, options.out, arguments, console)
     except KeyboardInterrupt:
         console.print("Interrupted. The same command goes on where this one stopped.")
         return 130
-    if len(waiting) < len(specs) or any(outcome.run for outcome in outcomes):
-        write_job(options.out, question.name, shlex.join(["python", "-m", f"benchmarks.{question.name}", *arguments]))
-        job = read_job(options.out)
-        if isinstance(job, Skipped):
-            console.print(f"{options.out} {job.reason}", markup=False)
-        else:
-            question.report(job, console)
+    except OSError as error:
+        console.print(f"Stopped: {error}. The same command goes on where this one stopped.", style="bold red")
+        return 1
     failures = [outcome for outcome in outcomes if outcome.failure]
     for outcome in failures:
-        console.print(f"\n[bold red]{outcome.spec.name} failed:[/]")
-        console.print(outcome.failure, markup=False, highlight=False)
+        console.print(f"\n{outcome.spec.name} failed:", style="bold red")
+        console.print(outcome.failure, highlight=False)
     return 1 if failures else 0
+
+
+def _report(question: Question[Any, Any, Any], folder: Path, arguments: Sequence[str], console: Console) -> None:
+    write_job(folder, question.name, shlex.join(["python", "-m", f"benchmarks.{question.name}", *arguments]))
+    job = read_job(folder)
+    if isinstance(job, Skipped):
+        console.print(f"{folder} {job.reason}")
+    else:
+        question.report(job, console)
 
 
 def _run(
@@ -137,18 +150,8 @@ def _run(
     console: Console,
 ) -> list[Outcome[Any, Any]]:
     """Run what is not finished yet, and show how it goes: a line for each run, a bar with the time left below."""
-    outcomes = []
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        "runs ·",
-        TimeElapsedColumn(),
-        "elapsed ·",
-        TimeRemainingColumn(),
-        "left",
-    )
-    with Progress(TextColumn("{task.description}"), *columns, console=console) as progress:
-        bar = progress.add_task(question.name, total=total, completed=total - len(waiting))
+    outcomes: list[Outcome[Any, Any]] = []
+    with make_progress(question.name, total, total - len(waiting), console) as progress:
         for outcome in run_all(
             waiting,
             options.out,
@@ -159,22 +162,13 @@ def _run(
         ):
             outcomes.append(outcome)
             progress.console.print(_line(question, outcome), highlight=False)
-            progress.advance(bar)
+            progress.advance(progress.task_ids[0])
     return outcomes
 
 
-def _line(question: Question[Any, Any, Any], outcome: Outcome[Any, Any]) -> str:
+def _line(question: Question[Any, Any, Any], outcome: Outcome[Any, Any]) -> Text:
     label = f"{outcome.spec.method:<10} seed {outcome.spec.seed}"
     if outcome.run is None:
-        return f"{label}  [bold red]failed[/]: {(outcome.failure or '').strip().splitlines()[-1]}"
-    return f"{label}  {question.line(outcome.run)}   {outcome.run.wall_seconds:5.1f} s"
-
-
-def on_screen(table: Table) -> ScreenTable:
-    """A table as the terminal shows it."""
-    screen = ScreenTable(title=table.title)
-    for i, column in enumerate(table.columns):
-        screen.add_column(column, justify="right" if i else "left")
-    for row in table.rows:
-        screen.add_row(*(cell.strip("`*") for cell in row))
-    return screen
+        last = (outcome.failure or "").strip().splitlines()[-1]
+        return Text.assemble(f"{label}  ", ("failed", "bold red"), f": {last}")
+    return Text(f"{label}  {question.line(outcome.run)}   {outcome.run.wall_seconds:5.1f} s")

@@ -15,7 +15,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -23,6 +22,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 import nb_gym  # noqa: F401  # registers the environment
 from benchmarks.arguments import count, output_file
 from benchmarks.records import write_measurement
+from benchmarks.screen import any_terminal, make_console
 from nb_agents import KGatedPolicy, KGatedSACPolicy, KGatedTD3Policy, fold_gates
 
 ALGORITHMS: dict[str, tuple[type[BaseAlgorithm], Any, int, dict[str, Any]]] = {
@@ -88,6 +88,7 @@ def folded_predict_ratios(name: str, pairs: int, calls: int = 500) -> np.ndarray
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print; see `--help`."""
+    any_terminal()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.learning_speed", description=__doc__)
     parser.add_argument(
         "--pairs", type=count, default=9, help="paired runs of each (default: 9; five times as many of predict)"
@@ -109,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             table.add_row(name, call, variant, *(f"{value:.3f}" for value in summary.values()))
             row = {"algorithm": name, "call": call, "policy": variant}
             figures.append(row | {"ratio": summary, "ratios": ratios.tolist()})
-    Console().print(table)
+    make_console().print(table)
     if options.json is not None:
         command = shlex.join(["python", "-m", "benchmarks.learning_speed", *arguments])
         write_measurement(options.json, command=command, comparisons=figures)

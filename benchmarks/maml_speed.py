@@ -23,14 +23,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import nn
 
 import nb_gym  # noqa: F401  # registers the environment
 from benchmarks.arguments import count, output_file
 from benchmarks.navigation import draw_goals
 from benchmarks.records import write_measurement
+from benchmarks.report.tables import Table
+from benchmarks.screen import any_terminal, make_console, show_table
 from nb_agents.maml import MAML, TRPO
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
@@ -172,11 +172,9 @@ def scaling(tasks: Sequence[int], rounds: int) -> dict[str, float]:
 
 def show(report: dict[str, Any]) -> None:
     """Print the tables."""
-    table = Table(title="Processor seconds per meta-iteration (80,000 environment steps)")
-    for column in ("peer", "network", "peer's s", "ours s", "ratio", "target", "ours s, all samples", "ratio"):
-        table.add_column(column, justify="right")
-    for row in report["comparisons"]:
-        table.add_row(
+    columns = ("peer", "network", "peer's s", "ours s", "ratio", "target", "ours s, all samples", "ratio")
+    rows = [
+        [
             row["peer"] + ("" if row["interleaved"] else " (quoted)"),
             f"2 × {row['hidden']} {row['activation']}",
             f"{row['medians']['peer']:.2f}",
@@ -185,9 +183,11 @@ def show(report: dict[str, Any]) -> None:
             "" if row["target"] is None else f"{row['target']:.0f}",
             f"{row['medians']['ours, all samples']:.2f}",
             f"{row['ratio_all_samples']:.1f}",
-        )
-    console = Console(width=120)
-    console.print(table)
+        ]
+        for row in report["comparisons"]
+    ]
+    console = make_console()
+    show_table(Table("Processor seconds per meta-iteration (80,000 environment steps)", columns, rows), console)
     console.print("seconds by number of tasks: " + ", ".join(f"{n}: {s:.2f}" for n, s in report["scaling"].items()))
 
 
@@ -208,7 +208,10 @@ def peers_folder(text: str) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Time what is asked for and write the results."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    any_terminal()
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.maml_speed", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--peers", type=peers_folder, help="folder that `benchmarks.peers_maml install` set up")
     parser.add_argument("--rounds", type=count, default=5)
     parser.add_argument("--repeats", type=count, default=3, help="meta-iterations of ours in a round")

@@ -13,6 +13,7 @@ on all goals with the same number of environment steps but without adapting.
 from __future__ import annotations
 
 import argparse
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
 import nb_gym  # noqa: F401  # registers the environment
 from benchmarks.cached_runs import add_arguments, cached_runs, write_report
+from benchmarks.report.tables import Table
+from benchmarks.screen import any_terminal, make_console, show_table
 from benchmarks.statistics import paired_difference
+from nb_agents.files import write_atomically
 from nb_agents.maml import ANIL, FOMAML, MAML, TRPO, JointTraining, MetaSGD, ProMP, Reptile
 
 PEER = {"before": -39.9, "after": -17.4}
@@ -122,8 +124,7 @@ def summarise(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
 
 def show(summary: dict[str, Any]) -> None:
     """Print the table."""
-    table = Table(title="Navigation2D, return on held-out goals (exploring policies)")
-    for column in (
+    columns = (
         "method",
         "before",
         "1 step",
@@ -131,21 +132,22 @@ def show(summary: dict[str, Any]) -> None:
         "3 steps",
         "last 20, before / after",
         "MAML − this, 1 step",
-    ):
-        table.add_column(column, justify="right")
+    )
+    rows = []
     for method, row in summary.items():
         if method == "peer":
             continue
         last = row.get("held_out_last_20")
         gain = row.get("maml_minus_this_after_one_step")
-        table.add_row(
+        cells = [
             method,
             *(f"{row[f'final_step_{k}']:.1f}" for k in range(4)),
             f"{last[0]:.1f} / {last[1]:.1f}" if last else "",
             f"{gain['point']:.1f} [{gain['low']:.1f}, {gain['high']:.1f}]" if gain else "",
-        )
-    table.add_row("pytorch-maml-rl", "", "", "", "", f"{PEER['before']} / {PEER['after']}", "")
-    Console(width=120).print(table)
+        ]
+        rows.append(cells)
+    rows.append(["pytorch-maml-rl", "", "", "", "", f"{PEER['before']} / {PEER['after']}", ""])
+    show_table(Table("Navigation2D, return on held-out goals (exploring policies)", columns, rows), make_console())
 
 
 def plot(runs: dict[str, list[dict[str, Any]]], path: Path) -> None:
@@ -167,12 +169,17 @@ def plot(runs: dict[str, list[dict[str, Any]]], path: Path) -> None:
         xlabel="environment steps", ylabel="return on held-out goals", title="Navigation2D (mean and range of seeds)"
     )
     axes.legend(fontsize=8)
-    figure.savefig(path, dpi=110)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=110)
+    write_atomically(path, buffer.getvalue())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing, then write the summary, the curves and the figure."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    any_terminal()
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.navigation", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=["maml", "joint", "untrained"])
     add_arguments(parser, "benchmarks/out/navigation")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder of the results")

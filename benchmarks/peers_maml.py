@@ -210,7 +210,9 @@ def serve(peer: str, source: Path, hidden: tuple[int, ...], activation: str) -> 
 
 def main() -> None:
     """`install FOLDER`, or `serve PEER SOURCE HIDDEN ACTIVATION` as `benchmarks.maml_speed` calls it."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.peers_maml", description=(__doc__ or "").partition("\n")[0]
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("install").add_argument("folder", type=Path)
     server = commands.add_parser("serve")

@@ -32,8 +32,9 @@ from benchmarks.recipe_runs import (
     train_sb3_experts,
 )
 from benchmarks.records import write_measurement
+from benchmarks.screen import any_terminal, make_console
 from benchmarks.spec import FIRST_REPORTING_SEED
-from nb_agents.files import write_atomically
+from nb_agents.files import check_writable, write_atomically
 
 DEFAULT_OUT = Path("benchmarks/results/recipe")
 
@@ -77,6 +78,7 @@ ROWS = [*(name for group in GROUPS for name in group), MAML, *(name for group in
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make what is missing and report; see `--help`."""
+    any_terminal()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recipe", description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
@@ -91,15 +93,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--out", type=Path, default=DEFAULT_OUT, metavar="FOLDER", help=f"output folder (default: {DEFAULT_OUT})")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    options.out.mkdir(parents=True, exist_ok=True)
-    console = Console(width=160)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        check_writable(options.out)
+        read_rows(options.out, ROWS)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    console = make_console()
     make_rows(options.rows, range(FIRST_REPORTING_SEED, FIRST_REPORTING_SEED + options.seeds), options.out, console)
     rows = read_rows(options.out, ROWS)
     command = shlex.join(["python", "-m", "benchmarks.recipe", *arguments])
     page = f"{results_table(rows)}\n{differences(rows)}\nMade by `{command}`.\n"
     write_atomically(options.out / "table.md", page.encode())
     save_figure(rows, options.out / "recipe.png")
-    console.print(page, markup=False, highlight=False)
+    console.print(f"Written to {options.out}: table.md, recipe.png and a JSON file for each row.")
 
 
 def row_file(name: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.records import write_measurement
+from benchmarks.screen import any_terminal
 from nb_gym import NBPendulumEnv
 
 DOCS = Path(__file__).parents[1] / "docs" / "recipe.md"
@@ -45,8 +48,13 @@ def code() -> str:
     return str(block)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the quick start on one core and write down how long it took."""
+    any_terminal()
+    description = (__doc__ or "").partition("\n")[0]
+    argparse.ArgumentParser(prog="python -m benchmarks.recipe_quick_start", description=description).parse_args(
+        arguments
+    )
     torch.set_num_threads(1)
     started = time.perf_counter(), time.process_time()
     exec(code(), {})

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from benchmarks.anchors import CONTROLLERS, PUBLISHED, reference_returns
 from benchmarks.recipe_runs import SOURCE_A, TARGET_A
 from benchmarks.report import interval, number
+from benchmarks.seal import check_types, unseal
 from benchmarks.statistics import interquartile_mean, iqm, paired_difference, probability_of_improvement
 from nb_agents.files import write_atomically
 
@@ -41,9 +42,27 @@ COMPARISONS = (
 
 
 def read_rows(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The rows in a folder by name, in the order of ``names``; files of others are passed over."""
-    found = {row.get("row"): row for row in (json.loads(path.read_bytes()) for path in folder.glob("*.json"))}
+    """The rows in a folder by name, in the order of ``names``; files of others are passed over.
+
+    Raises:
+        ValueError: If a file is damaged.
+    """
+    rows = [_read_row(path) for path in sorted(folder.glob("*.json"))]
+    found = {row.get("row"): row for row in rows}
     return {name: found[name] for name in names if name in found}
+
+
+def _read_row(path: Path) -> dict[str, Any]:
+    try:
+        row = unseal(json.loads(path.read_bytes()))
+        if "row" in row:
+            check_types("specification", row["specification"], dict)
+            for key in ("final", "source_before", "source_after", "zero_shot", "best_episode"):
+                if key in row or key != "best_episode":
+                    check_types(key, row[key], list[float])
+    except (KeyError, OSError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a row's file, or a damaged one ({error!r}): remove it") from error
+    return row
 
 
 def results_table(rows: Mapping[str, Mapping[str, Any]]) -> str:

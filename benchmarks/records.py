@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from benchmarks.experiment import RunResult
-from benchmarks.landscape import Landscape
+from benchmarks.landscape import DRIVES, GRID_DRIVES, GRID_GAINS, Landscape
 from benchmarks.recorder import Curve
-from benchmarks.spec import RunSpec
+from benchmarks.seal import check_lengths, check_types, seal, unseal
+from benchmarks.spec import EPISODE_STEPS, RunSpec
 from benchmarks.summary import Summary, summarise
 from nb_agents.files import write_atomically
 
@@ -65,6 +66,13 @@ class FinishedRun(Generic[Spec, Result]):
         """
         raise NotImplementedError
 
+    def check(self) -> None:
+        """Make sure that the parts of a result agree with each other; their types do already.
+
+        Raises:
+            ValueError: they do not.
+        """
+
     def figures(self) -> dict[str, Any]:
         """What the file holds besides, for whoever reads it without this code."""
         return {}
@@ -73,7 +81,7 @@ class FinishedRun(Generic[Spec, Result]):
         """Write the file `<name>.json`; a reader finds the whole of it or nothing."""
         data = asdict(self) | {"digest": self.spec.digest} | self.figures()
         path = folder / f"{self.spec.name}.json"
-        write_atomically(path, json.dumps(data, allow_nan=False).encode())
+        write_atomically(path, json.dumps(seal(json.loads(json.dumps(data, allow_nan=False)))).encode())
         return path
 
     @classmethod
@@ -83,18 +91,34 @@ class FinishedRun(Generic[Spec, Result]):
         Raises:
             ValueError: the file is not one, is damaged, or holds another specification than it or its name says.
         """
+        content = path.read_bytes()
         try:
-            data = json.loads(path.read_bytes())
-            spec, result = cls.parse(data["spec"], data["result"])
-            rest = {name: data[name] for name in ("versions", "commit", "wall_seconds", "cpu_seconds")}
-            digest = data["digest"]
-        except (KeyError, TypeError, ValueError) as error:
+            data = unseal(json.loads(content))
+            spec, result = cls.parse(data.pop("spec"), data.pop("result"))
+            digest = data.pop("digest")
+            run = cls(spec, result, *(data.pop(name) for name in ("versions", "commit", "wall_seconds", "cpu_seconds")))
+        except Exception as error:  # what a damaged file makes the parsers raise is of any kind
             raise ValueError(f"{path} is not a run file, or a damaged one ({error!r}): remove it") from error
         if digest != spec.digest:
             raise ValueError(f"{path} was made by another version of the benchmarks: choose another output folder")
         if path.stem != spec.name:
             raise ValueError(f"{path} holds the run {spec.name}: give it the name {spec.name}.json, or remove it")
-        return cls(spec=spec, result=result, **rest)
+        try:
+            run._check_all(data)
+        except Exception as error:
+            raise ValueError(f"{path} is not a run file, or a damaged one ({error!r}): remove it") from error
+        return run
+
+    def _check_all(self, figures: dict[str, Any]) -> None:
+        check_types("spec", self.spec, type(self.spec))
+        check_types("result", self.result, type(self.result))
+        check_types("versions", self.versions, dict[str, str])
+        check_types("commit", self.commit, str | None)
+        check_types("wall_seconds", self.wall_seconds, float)
+        check_types("cpu_seconds", self.cpu_seconds, float)
+        self.check()
+        if figures.keys() != self.figures().keys():  # a damaged name, the digest's among them
+            raise ValueError(f"it holds {sorted(figures)}, and not {sorted(self.figures())}, besides the run")
 
 
 @dataclass(frozen=True)
@@ -111,6 +135,21 @@ class Run(FinishedRun[RunSpec, RunResult]):
         """See `FinishedRun.parse`."""
         return RunSpec.from_json(spec), _result(result)
 
+    def check(self) -> None:
+        """See `FinishedRun.check`."""
+        curve, result = self.result.curve, self.result
+        for name in ("source", "target"):
+            check_lengths(f"curve.{name}", getattr(curve, name), len(curve.steps))
+        if sorted(set(curve.steps)) != list(curve.steps):
+            raise ValueError(f"curve.steps must rise, got {curve.steps!r:.60}")
+        for name in ("torques_before", "torques_after"):
+            check_lengths(name, getattr(result, name), EPISODE_STEPS // self.spec.settings.frame_skip)
+        for each in filter(None, (result.landscape_before, result.landscape_after)):
+            check_lengths("over_drive", each.over_drive, len(DRIVES))
+            check_lengths("over_drive_and_gain", each.over_drive_and_gain, len(GRID_DRIVES), len(GRID_GAINS))
+        if result.k_sets is not None:
+            check_lengths("k_sets", result.k_sets, 2, len(result.k_sets[0]))
+
     def figures(self) -> dict[str, Any]:
         """The summary."""
         return {"summary": asdict(self.summary)}
@@ -119,7 +158,7 @@ class Run(FinishedRun[RunSpec, RunResult]):
 def _result(data: dict[str, Any]) -> RunResult:
     parts: dict[str, Any] = {"curve": Curve(**data["curve"])}
     for name in ("landscape_before", "landscape_after"):
-        parts[name] = data[name] and Landscape(**data[name])
+        parts[name] = None if data[name] is None else Landscape(**data[name])
     return RunResult(**data | parts)
 
 
@@ -221,4 +260,4 @@ def write_job(folder: Path, question: str, command: str) -> None:
 def write_measurement(path: Path, **figures: Any) -> None:
     """Write measured speeds, with what they depend on: versions, commit and machine."""
     report = {"versions": versions(), "commit": commit(), "machine": machine()} | figures
-    write_atomically(path, json.dumps(report, indent=1).encode())
+    write_atomically(path, json.dumps(seal(json.loads(json.dumps(report))), indent=1).encode())

@@ -11,6 +11,7 @@ than the runs that were in flight.
 
 from __future__ import annotations
 
+import errno
 import time
 import traceback
 from collections import Counter
@@ -28,6 +29,7 @@ from benchmarks.experiment import RunResult, execute, one_torch_thread
 from benchmarks.records import Run, commit, versions
 from benchmarks.spec import RunSpec
 from benchmarks.workers import local_workers
+from nb_agents.files import check_writable
 
 
 class Specification(Protocol):
@@ -55,13 +57,25 @@ Record = Callable[[Spec, Result, dict[str, str], str | None, float, float], Fini
 """Makes a run of its specification, its result, the packages' versions, the commit, and wall and CPU seconds."""
 
 
+class FolderError(OSError):
+    """The folder takes no more files, so that there is no use in going on."""
+
+
 @dataclass(frozen=True)
 class Outcome(Generic[Spec, Finished]):
-    """What became of a specification: a run, or the traceback of the error that ended it."""
+    """What became of a specification: a run, or the traceback of the error that ended it.
+
+    Attributes:
+        spec: what was to be run.
+        run: what came out.
+        failure: the traceback.
+        folder_failure: why the folder takes no more files, where that is the error.
+    """
 
     spec: Spec
     run: Finished | None = None
     failure: str | None = None
+    folder_failure: str | None = None
 
 
 @overload
@@ -114,6 +128,7 @@ def run_all(
 
     Raises:
         ConnectionError: no cluster answers at the address.
+        FolderError: the folder takes no more files, as on a full disk; raised by the iterator, which ends the workers.
         ModuleNotFoundError: a cluster is asked for, and Ray is not installed.
         ValueError: `workers` is below 1, two specifications share a name, or `ray` is not an address.
     """
@@ -162,8 +177,25 @@ def _written(outcome: Outcome[Any, Any], folder: Path) -> Outcome[Any, Any]:
     try:
         if outcome.run is not None:
             outcome.run.write(folder)
-    except Exception:
-        return Outcome(outcome.spec, failure=traceback.format_exc())
+    except Exception as error:
+        return Outcome(outcome.spec, None, traceback.format_exc(), _folder_failure(error, folder))
+    return outcome
+
+
+def _folder_failure(error: Exception, folder: Path) -> str | None:
+    """Why no other file can be written either; None if that is not so."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{folder} takes no more files ({error.strerror})"
+    try:
+        check_writable(folder)
+    except OSError as trouble:
+        return f"{folder} takes no more files ({trouble.strerror})"
+    return None
+
+
+def _unless_the_folder_is_full(outcome: Outcome[Any, Any]) -> Outcome[Any, Any]:
+    if outcome.folder_failure is not None:
+        raise FolderError(outcome.folder_failure)
     return outcome
 
 
@@ -178,7 +210,7 @@ def _on_this_machine(
             parallel = local_workers(workers, **_as_they_come(workers))
             for outcome in parallel([joblib.delayed(run)(spec, folder) for spec in waiting.values()]):
                 del waiting[outcome.spec.name]
-                yield outcome
+                yield _unless_the_folder_is_full(outcome)
         except BrokenProcessPool as error:
             lost = list(waiting.values())
             if alone:
@@ -200,7 +232,7 @@ def _on_a_cluster(
                 reasons.append(outcome.reason)
                 continue
             del waiting[outcome.spec.name]
-            yield _written(outcome, folder)
+            yield _unless_the_folder_is_full(_written(outcome, folder))
     for spec in waiting.values():
         yield Outcome(spec, failure="its worker was lost each time: " + "; or ".join(dict.fromkeys(reasons)) + "\n")
 

@@ -18,6 +18,7 @@ from benchmarks.method import Method, Pretrained, acting_parameters
 from benchmarks.methods import find_method, specify
 from benchmarks.recorder import Curve, Recorder
 from benchmarks.records import FinishedRun
+from benchmarks.seal import check_lengths
 from benchmarks.settings import ALGORITHMS, MetaSettings
 from benchmarks.spec import Context, RunSpec
 from nb_agents import Battery
@@ -126,6 +127,11 @@ class SequenceRun(FinishedRun[SequenceSpec, SequenceResult]):
         settings = ALGORITHMS[spec["algo"]](**spec["settings"])
         meta = spec["meta"] and MetaSettings(**spec["meta"])
         return SequenceSpec(**{**spec, "settings": settings, "meta": meta}), SequenceResult(**result)
+
+    def check(self) -> None:
+        """See `FinishedRun.check`."""
+        check_lengths("arrivals", self.result.arrivals, len(self.spec.stages))
+        check_lengths("returns", self.result.returns, len(self.spec.stages), len(self.spec.tasks))
 
 
 def specify_sequence(strategy: str, **options: Any) -> SequenceSpec:

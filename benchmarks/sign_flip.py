@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 from stable_baselines3.common.policies import BasePolicy
 
 from benchmarks.arguments import output_file
 from benchmarks.cached_runs import add_arguments, cached_runs, write_report
 from benchmarks.environments import NUM_STARTS, STARTS_SEED
+from benchmarks.report.tables import Table
+from benchmarks.screen import any_terminal, make_console, show_table
 from benchmarks.statistics import paired_difference
 from nb_agents.maml import MAML, TRPO, JointTraining
 from nb_gym import NBPendulumVectorEnv
@@ -111,20 +111,25 @@ def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def show(summary: dict[str, Any]) -> None:
     """Print the table."""
-    table = Table(title="Torque gain +1 / −1, deterministic return after k inner steps (no torque: −2372)")
-    table.add_column("method")
-    for k in range(TEST_STEPS + 1):
-        table.add_column(f"k = {k}", justify="right")
-    table.add_column(f"worst seed and sign, k = {INNER_STEPS}", justify="right")
-    for method, row in summary.items():
-        cells = [f"{plus:.0f} / {minus:.0f}" for plus, minus in row["mean"]]
-        table.add_row(method, *cells, f"{row['worst_seed_and_sign'][INNER_STEPS]:.0f}")
-    Console(width=140).print(table)
+    title = "Torque gain +1 / −1, deterministic return after k inner steps (no torque: −2372)"
+    columns = ["method", *(f"k = {k}" for k in range(TEST_STEPS + 1)), f"worst seed and sign, k = {INNER_STEPS}"]
+    rows = [
+        [
+            method,
+            *(f"{plus:.0f} / {minus:.0f}" for plus, minus in row["mean"]),
+            f"{row['worst_seed_and_sign'][INNER_STEPS]:.0f}",
+        ]
+        for method, row in summary.items()
+    ]
+    show_table(Table(title, columns, rows), make_console())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing, then write the results."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    any_terminal()
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.sign_flip", description=(__doc__ or "").partition("\n")[0]
+    )
     add_arguments(parser, "benchmarks/out/sign_flip")
     parser.add_argument("--out", type=output_file, default="benchmarks/results/sign_flip.json")
     options = parser.parse_args(arguments)

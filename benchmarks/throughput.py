@@ -20,12 +20,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 import nb_gym  # noqa: F401  # registers the environment
 from benchmarks.arguments import output_file
 from benchmarks.records import write_measurement
+from benchmarks.screen import any_terminal, make_console
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def required(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise SystemExit(f'{error}: the peers come with pip install -e ".[peers]"') from error
+        raise SystemExit(f'{error}: the peers come with pip install "neural-battery[peers]"') from error
 
 
 def table(outcomes: Sequence[Outcome]) -> Table:
@@ -232,7 +232,7 @@ def table(outcomes: Sequence[Outcome]) -> Table:
             f"{np.median(ratios):.2f}" + (f" (≥ {target:g})" if target else ""),
             f"{ratios.min():.2f}-{ratios.max():.2f}",
         )
-        result.add_row(f"[bold]{outcome.comparison.name}", "", median, spread)
+        result.add_row(outcome.comparison.name, "", median, spread, style="bold")
         for name, speeds in outcome.speeds.items():
             result.add_row(f"  {name}", f"{np.median(speeds):,.0f}", "", "")
         result.add_section()
@@ -241,6 +241,7 @@ def table(outcomes: Sequence[Outcome]) -> Table:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and write the file that was asked for; see `--help`."""
+    any_terminal()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.throughput", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=COMPARISONS, default=list(COMPARISONS), metavar="NAME",
                         help=f"comparisons to make, of: {', '.join(COMPARISONS)} (default: all)")  # fmt: skip
@@ -249,7 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(arguments)
     outcomes = [measure(COMPARISONS[name](), rounds=3 if options.quick else 11) for name in options.only]
-    Console().print(table(outcomes))
+    make_console().print(table(outcomes))
     if options.json is not None:
         command = shlex.join(["python", "-m", "benchmarks.throughput", *arguments])
         write_measurement(options.json, command=command, comparisons=[outcome.as_json() for outcome in outcomes])

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 from rich.console import Console
 
 from benchmarks.anchors import reference_returns
@@ -13,13 +14,16 @@ from benchmarks.arguments import add_budget, add_methods, add_seeds, reporting_s
 from benchmarks.evolution import EvolutionMethod
 from benchmarks.figures import save_before_and_after, save_curves
 from benchmarks.groups import by_method
-from benchmarks.job import Question, add_job_options, on_screen, run_job, write_tables
+from benchmarks.job import Question, add_job_options, run_job, write_tables
 from benchmarks.methods import ABLATIONS, METHODS, specify
 from benchmarks.records import Run
 from benchmarks.report import MAIN_COLUMNS, comparison_table, number, results_table
 from benchmarks.report.folders import Job
+from benchmarks.report.wording import FEWEST_SEEDS, describe_context
+from benchmarks.screen import show_table
 from benchmarks.settings import ALGORITHMS
 from benchmarks.spec import RunSpec, parse_assignments
+from benchmarks.statistics import interquartile_mean, paired_difference
 
 DEFAULT_METHODS = ("nb", "nb-pro", "nb-pro-k", "fine-tune", "scratch")
 
@@ -105,9 +109,33 @@ def _report(job: Job, console: Console) -> None:
     save_before_and_after(_showcase(runs), job.folder / "transfer.gif")
     for table in (results_table(runs).select(MAIN_COLUMNS), comparison_table(runs)):
         if table:
-            console.print(on_screen(table))
+            show_table(table, console)
     console.print(job.caption, style="dim", highlight=False)
-    console.print(f"Written to {job.folder}: table.md, curves.png, transfer.gif and a JSON file for each run.")
+    console.print(f"Written to {job.folder}: table.md, transfer.gif and a JSON file for each run.")
+    console.print(f"{verdict(runs)} Picture: {job.folder / 'curves.png'}", style="bold", highlight=False)
+
+
+def verdict(runs: Sequence[Run]) -> str:
+    """One sentence: the method that ends best, and those that cannot be told from it."""
+    groups = by_method(runs)
+    finals = {method: {run.spec.seed: run.summary.final for run in group} for method, group in groups.items()}
+    scores = {method: float(interquartile_mean(list(each.values()))) for method, each in finals.items()}
+    best = max(scores, key=lambda method: scores[method])
+    target = describe_context(runs[0].spec.target)
+    idle = number(reference_returns(runs[0].spec.target)["no torque"])
+    found = f"Best at {target}: {best} with a return of {number(scores[best])} (no torque: {idle})"
+    alike, compared = [], 0
+    for method in scores.keys() - {best}:
+        seeds = sorted(finals[best].keys() & finals[method].keys())
+        if len(seeds) < FEWEST_SEEDS:
+            return f"{found}; fewer than {FEWEST_SEEDS} seeds are too few to tell methods apart."
+        ours, theirs = ([finals[name][seed] for seed in seeds] for name in (best, method))
+        compared += 1
+        if paired_difference(ours, theirs, np.random.default_rng(0)).low <= 0.0:
+            alike.append(method)
+    if not compared:
+        return f"{found}."
+    return f"{found}, {'not told apart from ' + ', '.join(sorted(alike)) if alike else 'ahead of all others'}."
 
 
 def _showcase(runs: Iterable[Run]) -> Run:

@@ -18,18 +18,19 @@ from typing import Any, TypeAlias
 
 import joblib
 import numpy as np
-from rich.console import Console
 
 from benchmarks.arguments import count
 from benchmarks.environments import NUM_STARTS
 from benchmarks.experiment import execute
 from benchmarks.methods import specify
+from benchmarks.screen import any_terminal, make_console
+from benchmarks.seal import seal, unseal
 from benchmarks.settings import AlgorithmSettings, MetaSettings, PPOSettings, SACSettings
 from benchmarks.spec import EPISODE_STEPS, FIRST_REPORTING_SEED, PROTOCOL, RunSpec
 from benchmarks.statistics import interquartile_mean
 from benchmarks.summary import summarise
 from benchmarks.workers import local_workers
-from nb_agents.files import write_atomically
+from nb_agents.files import check_writable, write_atomically
 
 MAX_UPDATES = {"ppo": 6_000, "sac": 15_000}
 """Gradient steps of a run at the published budget, so that the main job takes minutes."""
@@ -225,21 +226,22 @@ def run_search(path: Path, name: str, trials: int, num_seeds: int, workers: int)
     done = [_check(line, path, SEARCHES[name], num_seeds) for line in lines]
     yield from done
     path.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(path.parent)
     with local_workers(workers, batch_size=1) as parallel:
         for trial in sorted(set(range(trials)) - {line["trial"] for line in done}):
             done.append(evaluate(SEARCHES[name], trial, num_seeds, parallel))
-            write_atomically(path, "".join(json.dumps(line) + "\n" for line in done).encode())
+            write_atomically(path, "".join(json.dumps(seal(line)) + "\n" for line in done).encode())
             yield done[-1]
 
 
 def _check(line: str, path: Path, search: Search, num_seeds: int) -> dict[str, Any]:
     try:
-        entry: dict[str, Any] = json.loads(line)
+        entry = unseal(json.loads(line))
         wanted = search.sample(entry["trial"])
         same = type(wanted)(**entry["settings"]) == wanted
         scored_alike = all(entry.get(name) == value for name, value in SCORING.items())
         same &= all(len(entry["final"][method]) == num_seeds for method in search.methods)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a file of tuning trials, or a damaged one: {error!r}") from error
     if not same:
         raise ValueError(f"{path} holds trials of another search: choose another file")
@@ -250,6 +252,7 @@ def _check(line: str, path: Path, search: Search, num_seeds: int) -> dict[str, A
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the search; see `--help`."""
+    any_terminal()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tune", description=__doc__)
     parser.add_argument(
         "--search", choices=SEARCHES, default="ppo", metavar="NAME",
@@ -260,13 +263,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=count, default=2, help="runs at a time (default: 2)")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/tune.jsonl"), help="output file")
     options = parser.parse_args(arguments)
-    console = Console()
+    console = make_console()
     done = []
     try:
         for entry in run_search(options.out, options.search, options.trials, options.seeds, options.workers):
             done.append(entry)
             console.print(f"trial {entry['trial']:>3}  objective {entry['objective']:9.1f}", entry["settings"])
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         parser.error(str(error))
     best = max(done, key=lambda entry: entry["objective"])
     console.print(f"best: trial {best['trial']}, objective {best['objective']:.1f}", best["settings"])

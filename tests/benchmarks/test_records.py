@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import records
 from benchmarks.records import JOB_FILE, Run, commit, read_runs, versions, write_job, write_measurement
+from benchmarks.seal import unseal
 from nb_agents.files import write_atomically
 
 
@@ -65,11 +66,77 @@ def test_a_run_of_other_versions_is_refused(made_up_run, tmp_path):
         read_runs(tmp_path, run.spec.shared)
 
 
-def test_a_changed_file_is_refused(made_up_run, tmp_path):
+def old(path):
+    """A run file's data as from before there were digests."""
+    data = json.loads(path.read_bytes())
+    del data["sha256"]
+    return data
+
+
+def test_a_file_of_another_specification_than_it_says_is_refused(made_up_run, tmp_path):
     path = made_up_run(seed=3).write(tmp_path)
-    path.write_text(path.read_text().replace('"seed": 3', '"seed": 4'))
+    data = old(path)
+    data["spec"]["seed"] = 4
+    path.write_text(json.dumps(data))
     with pytest.raises(ValueError, match="another version of the benchmarks"):
         Run.read(path)
+
+
+def test_any_changed_digit_is_noticed(made_up_run, tmp_path):
+    path = made_up_run(seed=3).write(tmp_path)
+    text = path.read_text()
+    digits = [i for i, character in enumerate(text) if character.isdigit()]
+    for i in digits[:: len(digits) // 60]:
+        path.write_text(text[:i] + str(9 - int(text[i])) + text[i + 1 :])
+        with pytest.raises(ValueError, match="is not a run file, or a damaged one"):
+            Run.read(path)
+    path.write_text(text.replace('"sha256"', '"sha255"'))
+    with pytest.raises(ValueError, match=r"it holds \['sha255', 'summary'\], and not \['summary'\]"):
+        Run.read(path)
+
+
+def test_a_file_from_before_there_were_digests_is_read(made_up_run, tmp_path):
+    run = made_up_run()
+    path = run.write(tmp_path)
+    path.write_text(json.dumps(old(path)))
+    assert Run.read(path) == run
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "message"),
+    [
+        (("result", "curve", "steps"), [0, 2000, 4000], "curve.source must have 3 entries, got 4"),
+        (("result", "curve", "target"), [-1.0, -1.0, -1.0], "curve.target must have 4 entries, got 3"),
+        (("result", "curve", "target"), "abcd", r"curve.target must be list"),
+        (("result", "curve", "target"), [1.0, 1.0, 1.0, None], r"curve.target\[3\] must be finite float, got None"),
+        (("result", "curve", "target"), [1.0, 1.0, 1.0, float("inf")], r"target\[3\] must be finite float, got inf"),
+        (("result", "curve", "steps"), [0, 4000, 2000, 6000], "curve.steps must rise"),
+        (("result", "curve", "steps"), [0.5, 1.5, 2.5, 3.5], r"steps\[0\] must be int, got 0.5"),
+        (("result", "torques_after"), [0.0] * 49, "torques_after must have 50 entries, got 49"),
+        (("result", "numbers_adapted"), True, "numbers_adapted must be int, got True"),
+        (("result", "landscape_after", "over_drive"), [], "over_drive must have 31 entries, got 0"),
+        (("result", "landscape_before"), 0, "landscape_before|mapping"),
+        (("result", "k_sets"), [[1.0]], "k_sets must have 2 entries, got 1"),
+        (("result", "source_restored"), "-50", "source_restored must be float"),
+        (("versions",), ["torch"], "versions must be dict"),
+        (("versions", "torch"), 2, r"versions\['torch'\] must be str, got 2"),
+        (("wall_seconds",), None, "wall_seconds must be finite float, got None"),
+        (("commit",), 7, "commit must be str"),
+        (("spec", "settings"), [], "argument after|mapping"),
+        (("spec", "settings", "frame_skip"), "20", "TypeError"),
+    ],
+)
+def test_half_valid_files_are_named_with_what_is_wrong(made_up_run, tmp_path, where, value, message):
+    path = made_up_run().write(tmp_path)
+    data = old(path)
+    part = data
+    for name in where[:-1]:
+        part = part[name]
+    part[where[-1]] = value
+    path.write_text(json.dumps(data))
+    with pytest.raises(ValueError, match=message) as caught:
+        Run.read(path)
+    assert str(caught.value).startswith(f"{path} is not a run file, or a damaged one (")
 
 
 def test_a_file_under_another_name_is_refused(made_up_run, tmp_path):
@@ -82,7 +149,7 @@ def test_a_file_under_another_name_is_refused(made_up_run, tmp_path):
 def test_measurements_tell_what_they_depend_on(tmp_path):
     write_measurement(tmp_path / "figures.json", speeds=[1.5])
     report = json.loads((tmp_path / "figures.json").read_text())
-    assert set(report) == {"versions", "commit", "machine", "speeds"}
+    assert set(unseal(report)) == {"versions", "commit", "machine", "speeds"}
     assert report["machine"]["cpu"]
     assert report["machine"]["cores"] >= 1
 
