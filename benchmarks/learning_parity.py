@@ -104,7 +104,7 @@ def read_runs(path: Path, made_with: dict[str, Any]) -> list[Run]:
 
 
 def run_missing(path: Path, tasks: Sequence[str], variants: Sequence[str], seeds: Sequence[int]) -> list[Run]:
-    """All runs asked for, those that the file lacks run now and written there."""
+    """All runs of the file, after those asked for that it lacks have been run and written there."""
     made_with: dict[str, Any] = {
         "versions": versions(),
         "gates": {variant: gate_arguments(variant) for variant in variants},
@@ -117,11 +117,13 @@ def run_missing(path: Path, tasks: Sequence[str], variants: Sequence[str], seeds
         runs.append(Run(task, variant, seed, *TASKS[task].run(gate_arguments(variant), seed)))
         lines = ",\n".join(json.dumps(run) for run in runs)
         write_atomically(path, f'{head[:-1]}, "runs": [\n{lines}\n]}}\n'.encode())
-    return [run for run in runs if run[:3] in set(wanted)]
+    return runs
 
 
 def difference(scores: Mapping[tuple[str, str], Mapping[int, float]], task: str, variant: str) -> str:
     """Interquartile mean of variant minus plain, seed by seed, and its interval; as a cell."""
+    if (task, variant) not in scores:
+        return "—"
     ours, plain = scores[task, variant], scores[task, PLAIN]
     seeds = sorted(ours.keys() & plain.keys())
     found = paired_difference([ours[s] for s in seeds], [plain[s] for s in seeds], np.random.default_rng(0))
@@ -168,8 +170,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     runs = run_missing(options.out / "runs.json", options.tasks, [PLAIN, *options.variants], seeds)
+    used = sorted({run.seed for run in runs})
     closing = (
-        f"Seeds {seeds[0]} to {seeds[-1]}. Identity tasks: expected return of the deterministic policy, 100 at best;"
+        f"Seeds {used[0]} to {used[-1]}. Identity tasks: expected return of the deterministic policy, 100 at best;"
         " bit flipping: successes among the last 100 episodes, in per cent. Differences are interquartile means over"
         " the seeds with 95 % bootstrap intervals; bold is worse than the plain policy."
     )

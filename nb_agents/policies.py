@@ -63,7 +63,7 @@ class KGatedMixin(AdaptationMixin):
         block_weight: float = 0.3,
         gate_max: float | None = 2.0,
         k_init: float = 0.0,
-        k_lr_ratio: float = 1.0,
+        k_lr_ratio: float = 5.0,
         k_target: float = 0.3,
         k_target_weight: float = 0.0,
         task_difficulty: float = 0.0,
