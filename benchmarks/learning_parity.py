@@ -75,8 +75,13 @@ def gate_arguments(variant: str) -> dict[str, Any] | None:
         raise ValueError(f"variant must be plain, default, paper or {RATIO}NUMBER, got {variant!r}") from None
 
 
-def read_runs(path: Path, shared: Mapping[str, Any]) -> list[Run]:
+def read_runs(path: Path, made_with: dict[str, Any]) -> list[Run]:
     """The runs of a file.
+
+    Args:
+        path: The file.
+        made_with: Versions, the arguments of each variant's gates and the steps of each task, as they are now; those
+            that only the file knows are added.
 
     Raises:
         ValueError: the file is damaged, or was made with other settings or versions.
@@ -85,37 +90,40 @@ def read_runs(path: Path, shared: Mapping[str, Any]) -> list[Run]:
         return []
     try:
         content = json.loads(path.read_text())
-        runs = [Run(*run) for run in content.pop("runs")]
-        content.pop("commit")
+        runs = [Run(*run) for run in content["runs"]]
         if not all(np.isfinite([run.half, run.end]).all() for run in runs):
             raise ValueError("a score that is not finite")
+        before = {name: dict(content[name]) for name in made_with}
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no file of runs, or a damaged one ({error!r}): remove it") from error
-    if content != shared:
-        raise ValueError(f"{path} was made with other settings or versions: choose another output folder")
+    for name, now in made_with.items():
+        for key, value in before[name].items():
+            if now.setdefault(key, value) != value:
+                raise ValueError(f"{path} was made with {name} {key} {value}, not {now[key]}: choose another folder")
     return runs
 
 
 def run_missing(path: Path, tasks: Sequence[str], variants: Sequence[str], seeds: Sequence[int]) -> list[Run]:
-    """All runs asked for, those that the file lacks run now and written there."""
-    shared = {
+    """All runs of the file, after those asked for that it lacks have been run and written there."""
+    made_with: dict[str, Any] = {
         "versions": versions(),
         "gates": {variant: gate_arguments(variant) for variant in variants},
         "steps": {task: TASKS[task].steps for task in tasks},
     }
-    runs, here = read_runs(path, shared), commit()
+    runs, head = read_runs(path, made_with), json.dumps({"commit": commit(), **made_with})
     done = {(run.task, run.variant, run.seed) for run in runs}
     wanted = [(task, variant, seed) for seed in seeds for task in tasks for variant in variants]
     for task, variant, seed in track([each for each in wanted if each not in done], description="runs"):
         runs.append(Run(task, variant, seed, *TASKS[task].run(gate_arguments(variant), seed)))
         lines = ",\n".join(json.dumps(run) for run in runs)
-        head = json.dumps({"commit": here, **shared})
         write_atomically(path, f'{head[:-1]}, "runs": [\n{lines}\n]}}\n'.encode())
-    return [run for run in runs if run[:3] in set(wanted)]
+    return runs
 
 
 def difference(scores: Mapping[tuple[str, str], Mapping[int, float]], task: str, variant: str) -> str:
     """Interquartile mean of variant minus plain, seed by seed, and its interval; as a cell."""
+    if (task, variant) not in scores:
+        return "—"
     ours, plain = scores[task, variant], scores[task, PLAIN]
     seeds = sorted(ours.keys() & plain.keys())
     found = paired_difference([ours[s] for s in seeds], [plain[s] for s in seeds], np.random.default_rng(0))
@@ -162,8 +170,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     runs = run_missing(options.out / "runs.json", options.tasks, [PLAIN, *options.variants], seeds)
+    used = sorted({run.seed for run in runs})
     closing = (
-        f"Seeds {seeds[0]} to {seeds[-1]}. Identity tasks: expected return of the deterministic policy, 100 at best;"
+        f"Seeds {used[0]} to {used[-1]}. Identity tasks: expected return of the deterministic policy, 100 at best;"
         " bit flipping: successes among the last 100 episodes, in per cent. Differences are interquartile means over"
         " the seeds with 95 % bootstrap intervals; bold is worse than the plain policy."
     )

@@ -19,7 +19,17 @@ class KTarget(OptionalExtraState, nn.Module):
     It is a module for the sake of `state_dict`: τ may change after construction, and is saved with the network where
     it is not 0.
     Its gradient has a closed form, which `KGate` adds to ``k.grad`` when a backward pass has accumulated it. So it
-    reaches any training loop that calls ``loss.backward()``, once per call and before gradients are clipped.
+    reaches any training loop that calls ``loss.backward()``, once per call and before gradients are clipped. MAML's
+    loops add it in closed form (`nb_agents.maml.k_target_term`).
+
+    It does not act, or not with its weight, in loops of your own that
+
+    - scale the loss, as `torch.amp.GradScaler` does: what is added to a scaled gradient is divided by the scale later;
+    - call ``backward()`` several times for one step, which adds it as many times;
+    - take gradients by `torch.autograd.grad` or `torch.func`, which pass by ``k.grad``.
+
+    There give the policy ``k_target_weight=0.0`` and make it a part of your loss, to be scaled with the rest:
+    ``loss + 0.1 * policy.regularizer(policy.gates.values())``.
 
     Args:
         target: ``k_target`` of the paper, >= 0.

@@ -47,7 +47,8 @@ class KGatedMixin(AdaptationMixin):
         k_init: Start value of every k; at 0 and with ``gate_max=2.0`` the new policy computes what SB3's own does.
         k_lr_ratio: Learning rate of the k's over that of the weights, at every update, >= 0.
         k_target: Target of the k-target regulariser, >= 0; the effective target is ``k_target · (0.5 + 0.3 τ)``.
-        k_target_weight: Weight of its loss, >= 0; 0 for no k-target.
+        k_target_weight: Weight of its loss, >= 0; 0 for no k-target. In a loop of your own with a gradient scaler, or
+            without ``backward()``, add the loss yourself, see `nb_agents.KTarget`.
         task_difficulty: τ in [0, 1]; also a property that can be set, and is saved with the parameters.
         gate_critic: Whether the critic's hidden layers are gated too.
         **kwargs: The SB3 policy's own.
@@ -64,7 +65,7 @@ class KGatedMixin(AdaptationMixin):
         block_weight: float = 0.3,
         gate_max: float | None = 2.0,
         k_init: float = 0.0,
-        k_lr_ratio: float = 1.0,
+        k_lr_ratio: float = 5.0,
         k_target: float = 0.3,
         k_target_weight: float = 0.0,
         task_difficulty: float = 0.0,

@@ -9,12 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import MlpExtractor
 from torch import nn
 
 _ELEMENTWISE = (nn.Tanh, nn.ReLU, nn.ELU, nn.GELU, nn.SiLU, nn.LeakyReLU, nn.Sigmoid, nn.Softplus, nn.Identity)
+
+
+def shaped(policy: ActorCriticPolicy, observations: torch.Tensor) -> torch.Tensor:
+    """Flat observations ``(batch, n_features)`` as SB3 gives them to the policy's features extractor."""
+    space = policy.observation_space
+    if isinstance(space, (spaces.Box, spaces.MultiBinary)) and len(space.shape) != 1:
+        return observations.reshape(-1, *space.shape) if space.shape else observations.squeeze(-1)
+    return observations
 
 
 def acting_chain(
@@ -37,6 +46,8 @@ def acting_chain(
     modules = {f"mlp_extractor.policy_net.{name}": layer for name, layer in extractor.policy_net.named_children()}
     layers: list[Callable[[torch.Tensor], torch.Tensor]] = []
     for path, module in (modules | {"action_net": head}).items():
+        if module._forward_hooks or module._forward_pre_hooks:
+            return None
         if type(module) is nn.Linear and module.bias is not None:
             layers.append(_linear(stacked, path, module))
         elif type(module) in _ELEMENTWISE:
@@ -48,7 +59,8 @@ def acting_chain(
         log_std = stacked.get("log_std", policy.log_std).reshape(-1, 1, policy.log_std.numel())
 
     def outputs(observations: torch.Tensor) -> torch.Tensor:
-        x = policy.pi_features_extractor(observations.flatten(0, 1)).unflatten(0, observations.shape[:2])
+        x = policy.pi_features_extractor(shaped(policy, observations.flatten(0, 1)))
+        x = x.unflatten(0, observations.shape[:2])
         for layer in layers:
             x = layer(x)
         return x if log_std is None else torch.cat([x, log_std.expand_as(x)], dim=-1)

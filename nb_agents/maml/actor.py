@@ -20,7 +20,9 @@ from stable_baselines3.common.preprocessing import is_image_space, preprocess_ob
 from torch import nn
 from torch.func import functional_call, vmap
 
-from nb_agents.maml.acting import acting_chain
+from nb_agents.maml.acting import acting_chain, shaped
+from nb_agents.maml.k_target_term import KTargetTerm
+from nb_agents.maml.probe import buffers_kept, check_stacked_form
 
 _CHUNK_ROWS = 4096
 """Rows of activations worked on at a time: about what fits the caches of a core with layers of 64 to 128 units."""
@@ -36,8 +38,11 @@ class StackedActor:
     Args:
         policy: The policy; its parameters that the actor uses and that require a gradient are the ones stacked.
 
+    Attributes:
+        k_target: The k-target loss of the actors' gates; false where there is none.
+
     Raises:
-        ValueError: If the policy's observations or its action distribution are not supported.
+        ValueError: If the policy's observations, its action distribution or a layer are not supported.
     """
 
     def __init__(self, policy: ActorCriticPolicy) -> None:
@@ -47,17 +52,46 @@ class StackedActor:
         self.device = policy.device
         self._module = _Actor(policy)
         self._is_gaussian = isinstance(policy.action_dist, DiagGaussianDistribution)
-        used = self._used_parameters()
-        self.names = tuple(used)
-        self._parameters = tuple(used.values())
-        self._shapes = [parameter.shape for parameter in self._parameters]
-        self._sizes = [parameter.numel() for parameter in self._parameters]
-        self.n_params = sum(self._sizes)
+        with buffers_kept(policy):
+            used = self._used_parameters()
+            self.names = tuple(used)
+            self._parameters = tuple(used.values())
+            self._shapes = [parameter.shape for parameter in self._parameters]
+            self._sizes = [parameter.numel() for parameter in self._parameters]
+            self.n_params = sum(self._sizes)
+            self._homes = self._all_homes(used)
+            check_stacked_form(self._module, self._probe_stacked, lambda: self._module(self._probe()))
+        self.k_target = KTargetTerm(policy, {name: part.start for name, part in self.slices()})
+
+    def _probe(self) -> torch.Tensor:
+        space = self.policy.observation_space
+        generator = torch.Generator().manual_seed(0)
+        if isinstance(space, spaces.Box):
+            observations = torch.rand(2, *space.shape, generator=generator)
+        else:
+            observations = torch.zeros(2, *(space.shape or ()), dtype=torch.long)
+        return self.preprocess(observations.to(self.device))
+
+    def _probe_stacked(self) -> torch.Tensor:
+        """Outputs of three copies, after two derivatives through them."""
+        params = self.get_vector().expand(3, -1).clone().requires_grad_()
+        outputs = self.outputs(params, self._probe().expand(3, -1, -1))
+        (gradient,) = torch.autograd.grad(outputs.square().sum(), params, create_graph=True)
+        torch.autograd.grad(gradient.square().sum(), params)
+        return outputs.detach()
+
+    def _all_homes(self, used: dict[str, nn.Parameter]) -> dict[str, list[str]]:
+        """Every place in the module where a parameter stands, once per submodule however often that is registered."""
+        homes: dict[str, list[str]] = {name: [] for name in used}
+        name_of = {id(parameter): name for name, parameter in used.items()}
+        for path, module in self._module.named_modules():
+            for own, parameter in module._parameters.items():
+                if id(parameter) in name_of:
+                    homes[name_of[id(parameter)]].append(f"{path}.{own}" if path else own)
+        return homes
 
     def _used_parameters(self) -> dict[str, nn.Parameter]:
-        space = self.policy.observation_space
-        observation = torch.as_tensor(space.sample(), device=self.device)[None]
-        outputs = self._module(self.preprocess(observation))
+        outputs = self._module(self._probe())
         candidates = {n: p for n, p in self.policy.named_parameters() if p.requires_grad}
         gradients = torch.autograd.grad(outputs.sum(), list(candidates.values()), allow_unused=True)
         return {name: p for (name, p), g in zip(candidates.items(), gradients, strict=True) if g is not None}
@@ -114,8 +148,11 @@ class StackedActor:
         return dict(zip(self.names, shaped, strict=True))
 
     def _call(self, stacked: dict[str, torch.Tensor], observations: torch.Tensor) -> torch.Tensor:
-        named = {f"policy.{name}": value for name, value in stacked.items()}
-        return vmap(lambda p, obs: functional_call(self._module, p, (obs,)))(named, observations)  # type: ignore[no-any-return]
+        named = {home: value for name, value in stacked.items() for home in self._homes[name]}
+        # PyTorch's own tying of weights puts tensors of the call into modules that are registered under several names,
+        # as SB3's shared features extractor is, and leaves them there. `_homes` has each place once.
+        call = partial(functional_call, self._module, tie_weights=False)
+        return vmap(lambda p, obs: call(p, (obs,)))(named, observations)  # type: ignore[no-any-return]
 
     def _distribution(self, outputs: torch.Tensor) -> Distribution:
         # SB3's distributions sum over dimension 1, so tasks and batch are merged.
@@ -158,7 +195,7 @@ class _Actor(nn.Module):
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         policy = self.policy
-        features = policy.pi_features_extractor(observations)
+        features = policy.pi_features_extractor(shaped(policy, observations))
         outputs: torch.Tensor = policy.action_net(policy.mlp_extractor.forward_actor(features))
         if isinstance(policy.action_dist, DiagGaussianDistribution):
             outputs = torch.cat([outputs, policy.log_std.expand_as(outputs)], dim=-1)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 
+from nb_agents.maml.acting import shaped
 from nb_agents.maml.baseline import bootstrap_values, discounted_sums
 from nb_agents.maml.rollout import Rollout
 
@@ -26,6 +27,9 @@ def fit_critic(
     learning_rate: float = 1e-3,
 ) -> None:
     """Regress the value network on discounted returns, bootstrapped at truncations; the actor does not move.
+
+    It is a regression and no training of the policy: gates of the critic learn at the rate of the weights here, without
+    the k-target.
 
     Args:
         policy: The policy, changed in place.
@@ -47,7 +51,7 @@ def fit_critic(
         policy.value_net.bias.fill_(float(targets.mean()))
     scale = targets.var(unbiased=False) + 1e-8
     for _ in range(steps):
-        features = policy.vf_features_extractor(observations)
+        features = policy.vf_features_extractor(shaped(policy, observations))
         values = policy.value_net(policy.mlp_extractor.forward_critic(features)).squeeze(-1)
         loss = ((values - targets) ** 2).mean() / scale
         gradients = torch.autograd.grad(loss, critic, allow_unused=True)

@@ -1,7 +1,8 @@
 """The inner loop: gradient steps of all tasks at once, and the derivative of their result.
 
 With the surrogate ``L_k(θ) = −mean( π_θ(a|s) / π_k(a|s) · Â )`` on the data of round k (π_k the policy that collected
-it, a constant), the inner loop is ``θ_{k+1} = θ_k − α ⊙ ∇L_k(θ_k)``. The ratio's first derivative is the policy
+it, a constant), the inner loop is ``θ_{k+1} = θ_k − α ⊙ ∇L_k(θ_k)``. To a k-gated policy's L_k its k-target loss is
+added, if it has a weight. The ratio's first derivative is the policy
 gradient and so is, unlike that of ``log π · Â``, its second derivative (Foerster et al. 2018,
 https://arxiv.org/abs/1802.05098; Rothfuss et al. 2019, https://arxiv.org/abs/1810.06784).
 
@@ -98,7 +99,7 @@ def surrogate(actor: StackedActor, outputs: torch.Tensor, batch: Batch) -> torch
 
 
 class InnerStep:
-    """The surrogate's gradient at stacked parameters, and products with its Hessian.
+    """The gradient of surrogate and k-target loss at stacked parameters, and products with their Hessian.
 
     The gradient's graph is kept for these products, or built again for each where it would take too much memory.
 
@@ -121,6 +122,8 @@ class InnerStep:
             if self._graphs is not None:
                 self._graphs.append((leaf, gradient))
         self.gradient = torch.cat(parts)
+        if actor.k_target:
+            self.gradient += actor.k_target.gradient(params)
 
     def _differentiate(self, tasks: slice, part: Batch, *, create_graph: bool) -> Graph:
         leaf = self._params[tasks].detach().clone().requires_grad_()
@@ -135,7 +138,10 @@ class InnerStep:
             kept = self._graphs is not None
             leaf, gradient = self._graphs[i] if self._graphs else self._differentiate(tasks, part, create_graph=True)
             products.append(torch.autograd.grad(gradient, leaf, vectors[tasks], retain_graph=kept)[0])
-        return torch.cat(products)
+        product = torch.cat(products)
+        return (
+            product + self._actor.k_target.hessian_product(self._params, vectors) if self._actor.k_target else product
+        )
 
 
 class Adaptation:

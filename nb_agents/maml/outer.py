@@ -74,7 +74,10 @@ class MetaData:
         )
 
     def evaluate(self, params: torch.Tensor) -> tuple[float, float]:
-        """Mean over tasks of the outer surrogate and of KL(old ‖ new) at adapted parameters ``(tasks, n_params)``."""
+        """Mean over tasks of the outer loss and of KL(old ‖ new) at adapted parameters ``(tasks, n_params)``.
+
+        The loss is the surrogate and, of a k-gated policy, the k-target loss.
+        """
         loss = torch.zeros((), dtype=torch.float64, device=params.device)
         divergence = torch.zeros_like(loss)
         with torch.no_grad():
@@ -82,7 +85,20 @@ class MetaData:
                 outputs = self.actor.outputs(params[tasks], part.observations)
                 loss += surrogate(self.actor, outputs, part).sum()
                 divergence += (part.weights * self.actor.kl(part.old_outputs, outputs)).sum()
+            if self.actor.k_target:
+                loss += self.actor.k_target.value(params).sum()
         return float(loss) / self.outer.tasks, float(divergence) / self.outer.tasks
+
+    def outer_gradient(
+        self, params: torch.Tensor, loss: Callable[[torch.Tensor, Batch], torch.Tensor]
+    ) -> tuple[float, torch.Tensor]:
+        """`loss_gradient` on the outer batch, with the k-target loss that the actors may have beside ``loss``."""
+        total, gradient = loss_gradient(self.actor, params, self.outer, loss)
+        if not self.actor.k_target:
+            return total, gradient
+        tasks = self.outer.tasks
+        total += float(self.actor.k_target.value(params).sum()) / tasks
+        return total, gradient + self.actor.k_target.gradient(params) / tasks
 
 
 @runtime_checkable

@@ -52,8 +52,8 @@ class PPOClip:
         for epoch in range(self.n_epochs):
             if epoch > 0:
                 adaptation = data.adapt(meta, differentiable=True)
-            loss, cotangents = loss_gradient(
-                data.actor, adaptation.params[-1], data.outer, lambda outputs, batch: self._loss(data, outputs, batch)
+            loss, cotangents = data.outer_gradient(
+                adaptation.params[-1], lambda outputs, batch: self._loss(data, outputs, batch)
             )
             gradient = join(meta, adaptation.pullback(cotangents, self._penalty_gradients(data, adaptation)))
             meta = optimize(gradient)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +10,13 @@ from typing import Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.envs.registration import load_env_creator
+from gymnasium.envs.registration import (
+    EnvSpec,
+    find_highest_version,
+    get_env_id,
+    load_env_creator,
+    parse_env_id,
+)
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 
 EnvFactory: TypeAlias = str | Callable[..., gym.Env[Any, Any]]
@@ -44,7 +51,7 @@ class Environments:
     @classmethod
     def registered(cls, env_id: str) -> Environments | None:
         """Those of a registered id that has a vector class of its own."""
-        entry_point = gym.spec(env_id).vector_entry_point
+        entry_point = _spec(env_id).vector_entry_point
         if entry_point is None:
             return None
         vector_class = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
@@ -53,6 +60,17 @@ class Environments:
             make_vec=partial(gym.make_vec, env_id, vectorization_mode="vector_entry_point"),
             per_env_kwargs=getattr(vector_class, "metadata", {}).get("per_env_kwargs", {}),
         )
+
+
+def _spec(env_id: str) -> EnvSpec:
+    """The specification of any id that `gymnasium.make` takes: with a module to import first, without a version."""
+    module, _, name = env_id.rpartition(":")
+    if module:
+        importlib.import_module(module)
+    namespace, bare, version = parse_env_id(name)
+    if version is None:
+        version = find_highest_version(namespace, bare)
+    return gym.spec(get_env_id(namespace, bare, version))
 
 
 class TaskSource:

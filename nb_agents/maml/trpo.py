@@ -11,7 +11,7 @@ import torch
 from nb_agents.maml.actor import StackedActor
 from nb_agents.maml.arguments import check_count, check_positive
 from nb_agents.maml.inner import Adaptation, Batch, surrogate
-from nb_agents.maml.outer import MetaData, MetaParameters, join, loss_gradient
+from nb_agents.maml.outer import MetaData, MetaParameters, join
 from nb_agents.validation import check_number
 
 
@@ -56,8 +56,8 @@ class TRPO:
         optimize: Callable[[torch.Tensor], MetaParameters],
     ) -> tuple[MetaParameters, dict[str, float]]:
         """See `OuterUpdate.update`; the policy's optimizer is not used."""
-        loss, cotangents = loss_gradient(
-            data.actor, adaptation.params[-1], data.outer, lambda outputs, batch: surrogate(data.actor, outputs, batch)
+        loss, cotangents = data.outer_gradient(
+            adaptation.params[-1], lambda outputs, batch: surrogate(data.actor, outputs, batch)
         )
         gradient = join(meta, adaptation.pullback(cotangents)).double()
         fisher = MetaFisher(data.thin(self.sub_sampling_factor, self.min_samples), meta, self.cg_damping, adaptation)

@@ -59,6 +59,22 @@ def test_a_frozen_gate_gets_no_gradient() -> None:
     assert gate.k.grad is None
 
 
+@pytest.mark.parametrize("scale", [1.0, 3.0, 65536.0])
+def test_as_a_part_of_the_loss_it_acts_under_a_gradient_scaler(scale: float) -> None:
+    """What the docs say to do: the loss is scaled with the rest, and nothing is added to the scaled gradient."""
+    made, regularizer = [gate.float() for gate in gates()], KTarget(0.3, 0.0, task_difficulty=0.5)
+    for gate in made:
+        gate.regularizer = (regularizer,)
+    optimizer = torch.optim.SGD([gate.k for gate in made])
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    scaler.scale(0.1 * regularizer(made)).backward()
+    scaler.unscale_(optimizer)
+    for gate in made:
+        sigma = gate.k.detach()[0].sigmoid()
+        expected = 0.2 * (sigma - regularizer.level) * sigma * (1 - sigma)
+        torch.testing.assert_close(gate.k.grad, torch.stack([expected, expected * 0, expected * 0]))
+
+
 def test_difficulty_is_saved_with_the_state() -> None:
     saved, loaded = KTarget(task_difficulty=0.25), KTarget()
     loaded.load_state_dict(saved.state_dict())

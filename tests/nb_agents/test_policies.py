@@ -194,6 +194,13 @@ def test_a_new_policy_acts_as_sb3s_own_with_the_same_seed(algorithm: Any) -> Non
         assert np.array_equal(actions(algorithm.make(policy_kwargs=kwargs)), actions(plain)), kwargs
 
 
+def test_by_default_nothing_but_the_loss_moves_a_gate(gradient_algorithm: Any) -> None:
+    policy = gradient_algorithm.make(policy_kwargs={"gate_critic": True}).policy
+    sum(0.0 * parameter.sum() for parameter in policy.parameters() if parameter.requires_grad).backward()
+    for gate in policy.gates.values():
+        assert not gate.k.grad.any()
+
+
 def test_the_papers_settings_are_one_mapping(tmp_path: Path) -> None:
     model = PPO(KGatedPolicy, "Pendulum-v1", policy_kwargs={**PAPER, "block_size": None}, device="cpu")
     assert [gate.gate().item() for gate in model.policy.gates.values()] == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +17,15 @@ from nb_agents.maml.outer import MetaData, MetaParameters
 TASKS, SAMPLES = 3, 7
 
 
-def make_actor(action_space: spaces.Space | None = None) -> StackedActor:  # type: ignore[type-arg]
+def make_actor(
+    action_space: spaces.Space | None = None,  # type: ignore[type-arg]
+    policy_class: type[ActorCriticPolicy] = ActorCriticPolicy,
+    **policy_kwargs: Any,
+) -> StackedActor:
     observation_space = spaces.Box(-np.inf, np.inf, (2,), dtype=np.float32)
     action_space = action_space or spaces.Box(-1, 1, (2,), dtype=np.float32)
-    policy = ActorCriticPolicy(observation_space, action_space, lambda _: 1e-3, net_arch=[4, 3]).double()
+    made = policy_class(observation_space, action_space, lambda _: 1e-3, net_arch=[4, 3], **policy_kwargs)
+    policy = made.double()
     actor = StackedActor(policy)
     actor.set_vector(0.5 * torch.randn(actor.n_params, dtype=torch.float64))
     return actor

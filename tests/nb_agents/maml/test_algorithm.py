@@ -359,3 +359,77 @@ def test_discrete_actions_and_a_sampler_of_tasks() -> None:
     maml.learn(100)
     assert moved(before, maml)
     assert maml.evaluate([{}], steps=1).shape == (2, 1, 2)
+
+
+@pytest.mark.parametrize("outer", ["trpo", "ppo", "reptile"])
+def test_the_k_target_acts_in_training_with_every_outer_update(outer: str) -> None:
+    """A heavy one draws every layer's gate towards its level, where the same training without it does not."""
+    distances = {}
+    for weight in (0.0, 100.0):
+        kwargs = {"net_arch": [8, 8], "k_target_weight": weight, "k_target": 0.3, "k_lr_ratio": 1.0}
+        maml = make(policy=KGatedPolicy, outer=outer, policy_kwargs=kwargs, inner_lr=0.02, learning_rate=0.03)
+        policy: Any = maml.learn(240).policy
+        distances[weight] = policy.regularizer(policy.gates.values()).item()
+    assert distances[100.0] < 0.9 * distances[0.0]
+
+
+def test_the_level_of_the_k_target_follows_the_task_difficulty() -> None:
+    maml = make(policy=KGatedPolicy, policy_kwargs={"net_arch": [8, 8], "k_target_weight": 1.0})
+    policy: Any = maml.policy
+    params = maml._actor.get_vector()[None]
+    for tau in (0.0, 1.0):
+        policy.task_difficulty = tau
+        expected = policy.regularizer(policy.gates.values()).detach()
+        torch.testing.assert_close(maml._actor.k_target.value(params)[0], expected)
+
+
+def test_a_regularizer_of_another_kind_is_refused() -> None:
+    class Other:
+        def add_gradient(self, k: torch.Tensor) -> None: ...
+
+    policy: Any = make(policy=KGatedPolicy).policy
+    next(iter(policy.gates.values())).regularizer = (Other(),)
+    with pytest.raises(
+        ValueError, match=r"regularizer of gate 'mlp_extractor\.policy_net\.1' must be a KTarget .* Other"
+    ):
+        StackedActor(policy)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0, 7.0])
+def test_the_inner_steps_of_the_gates_have_the_policies_own_ratio(ratio: float) -> None:
+    kwargs = {"net_arch": [8, 8], "k_lr_ratio": ratio}
+    maml = make(policy=KGatedPolicy, policy_kwargs=kwargs, inner_lr=0.1, outer="ppo", learning_rate=1e-3)
+    for name, part in maml._actor.slices():
+        expected = 0.1 * ratio if name.endswith(".k") else 0.1
+        assert maml.inner_rates[part].tolist() == pytest.approx([expected] * maml.inner_rates[part].numel())
+    before = maml._actor.get_vector()
+    maml._optimize(torch.ones_like(before))  # Adam's first step is as long as its rate
+    steps = before - maml._actor.get_vector()
+    for name, part in maml._actor.slices():
+        expected = 1e-3 * ratio if name.endswith(".k") else 1e-3
+        torch.testing.assert_close(steps[part], torch.full_like(steps[part], expected), rtol=1e-2, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "env_id", ["nb_gym:NBPendulum-v0", "nb_gym:Navigation2D-v0", "gymnasium.envs.classic_control:Pendulum-v1"]
+)
+def test_ids_may_name_a_module_to_import(env_id: str) -> None:
+    bare = env_id.rpartition(":")[2]
+    returns = [
+        MAML("MlpPolicy", each, [{}, {}], episodes_per_task=2, seed=0, device="cpu").evaluate([{}], seed=1)
+        for each in (env_id, bare)
+    ]
+    assert_array_equal(*returns)
+    native = Environments.registered(env_id) is not None
+    assert native == (Environments.registered(bare) is not None) == env_id.startswith("nb_gym")
+
+
+def test_ids_without_a_version_are_the_newest() -> None:
+    with pytest.warns(UserWarning, match="latest versioned environment"):
+        newest = make_task_envs("nb_gym:NBPendulum", [{}], 2)
+    assert isinstance(newest, NBPendulumVectorEnv) or isinstance(newest.unwrapped, NBPendulumVectorEnv)
+
+
+def test_a_module_that_is_not_there_is_gymnasiums_own_error() -> None:
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        MAML("MlpPolicy", "no_such_module:NBPendulum-v0", [{}], episodes_per_task=2)

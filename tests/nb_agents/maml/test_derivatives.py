@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from gymnasium import spaces
 from torch.distributions import Normal
 
+from nb_agents import KGatedPolicy
 from nb_agents.maml import actor, inner
 from nb_agents.maml.inner import Batch, InnerStep, surrogate
 from nb_agents.maml.outer import MetaData, join, loss_gradient
@@ -44,9 +47,7 @@ def objective(problem: Problem, vector: torch.Tensor) -> torch.Tensor:
 def meta_gradient(problem: Problem, vector: torch.Tensor | None = None) -> torch.Tensor:
     meta = problem.meta if vector is None else problem.meta.replace(vector)
     adaptation = problem.data.adapt(meta, differentiable=True)
-    _, cotangents = loss_gradient(
-        problem.actor, adaptation.params[-1], problem.data.outer, lambda o, b: surrogate(problem.actor, o, b)
-    )
+    _, cotangents = problem.data.outer_gradient(adaptation.params[-1], lambda o, b: surrogate(problem.actor, o, b))
     return join(meta, adaptation.pullback(cotangents))
 
 
@@ -92,6 +93,66 @@ def test_first_order_differs_and_is_the_gradient_at_the_adapted_parameters(inner
     assert relative_error(first, finite_differences(shifted, torch.zeros_like(problem.meta.theta))) < 1e-8
     torch.manual_seed(0)
     assert relative_error(first, meta_gradient(make_problem(inner_steps))) > 0.05
+
+
+K_TARGET = {"block_size": 2, "k_target_weight": 0.7, "k_target": 0.9, "task_difficulty": 0.5}
+
+
+def k_target_loss(problem: Problem, params: torch.Tensor) -> torch.Tensor:
+    """The mean over tasks of the weighted loss, as the policy's own regulariser computes it."""
+    policy: Any = problem.actor.policy
+    losses = []
+    for vector in params:
+        problem.actor.set_vector(vector)
+        losses.append(policy.regularizer.weight * policy.regularizer(policy.gates.values()).detach())
+    return torch.stack(losses).mean()
+
+
+def test_the_k_target_is_part_of_the_outer_loss() -> None:
+    problem = make_problem(0, actor=make_actor(policy_class=KGatedPolicy, **K_TARGET))
+    without = Problem(copy.copy(problem.actor), problem.data, problem.meta)
+    without.actor.k_target = None
+    params = problem.meta.theta + 0.3 * torch.randn(3, problem.actor.n_params, dtype=torch.float64)
+    plain = MetaData(without.actor, problem.data.inner, problem.data.outer).evaluate(params)
+    with_it = problem.data.evaluate(params)
+    assert with_it[0] - plain[0] == pytest.approx(k_target_loss(problem, params).item(), rel=1e-10)
+    assert with_it[1] == plain[1], "it is no part of the KL divergence"
+
+
+@pytest.mark.parametrize("inner_steps", [1, 3])
+def test_the_k_target_moves_the_inner_steps(inner_steps: int) -> None:
+    """What it adds to the inner steps is the gradient of its loss, by finite differences."""
+    problem = make_problem(inner_steps, actor=make_actor(policy_class=KGatedPolicy, **K_TARGET))
+    params = problem.data.adapt(problem.meta, differentiable=False).params
+    for k, batch in enumerate(problem.data.inner):
+        gradient = InnerStep(problem.actor, params[k], batch, second_order=False).gradient
+        problem.actor.k_target, term = None, problem.actor.k_target
+        plain = InnerStep(problem.actor, params[k], batch, second_order=False).gradient
+        problem.actor.k_target = term
+        for task in range(len(plain)):
+            expected = finite_differences(lambda x: k_target_loss(problem, x[None]), params[k][task])
+            torch.testing.assert_close(gradient[task] - plain[task], expected, rtol=1e-7, atol=1e-9)
+        torch.testing.assert_close(params[k + 1], params[k] - problem.meta.rates * gradient)
+
+
+@pytest.mark.parametrize("learn_rates", [False, True])
+@pytest.mark.parametrize("inner_steps", [0, 1, 4])
+def test_meta_gradient_with_the_k_target_is_that_of_finite_differences(inner_steps: int, learn_rates: bool) -> None:
+    actor = make_actor(policy_class=KGatedPolicy, **K_TARGET)
+    problem = make_problem(inner_steps, learn_rates=learn_rates, actor=actor)
+    expected = finite_differences(lambda x: objective(problem, x), problem.meta.vector)
+    assert relative_error(meta_gradient(problem), expected) < 1e-8
+    actor.k_target = None
+    assert relative_error(meta_gradient(problem), expected) > 1e-3
+
+
+def test_a_k_target_without_weight_changes_no_bit() -> None:
+    weightless = make_actor(policy_class=KGatedPolicy, **K_TARGET | {"k_target_weight": 0.0})
+    assert not weightless.k_target
+    problem = make_problem(2, actor=weightless)
+    expected = meta_gradient(problem)
+    weightless.k_target = None
+    assert torch.equal(meta_gradient(problem), expected)
 
 
 def test_graphs_that_are_not_kept_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
