@@ -34,6 +34,7 @@ except ImportError as error:
 
 from torch import nn
 
+from nb_agents.parts import make_part
 from nb_agents.policies import (
     ActorAndCriticsGates,
     ActorCriticGates,
@@ -70,6 +71,7 @@ class QuantileNetworkGates(KGatedMixin):
         network: QuantileNetwork = super().make_quantile_net()  # type: ignore[misc]
         self._gate(network.features_extractor, gate_last=True)
         self._gate(network.quantile_net, gate_last=False)
+        make_part(network)
         return network
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ from nb_agents.adaptation import AdaptationMixin
 from nb_agents.gates import ACTIVATIONS, KGate, check_gate_arguments, gate_sequential, named_gates
 from nb_agents.k_target import KTarget
 from nb_agents.optim import optimized_parts, two_rates
+from nb_agents.parts import make_part
 from nb_agents.validation import check_flag, check_number
 
 
@@ -54,7 +56,10 @@ class KGatedMixin(AdaptationMixin):
 
     Raises:
         TypeError: If an argument is not of its kind.
-        ValueError: If one is out of its range, or the gated networks have no hidden layer.
+        ValueError: If one is out of its range.
+
+    Warns:
+        UserWarning: If there is no hidden layer to gate: SB3 builds such networks, and so does this.
     """
 
     def __init__(
@@ -82,7 +87,7 @@ class KGatedMixin(AdaptationMixin):
         self._finish_networks()
         self.regularizer = regularizer
         if not self.gates:
-            raise ValueError("net_arch has no hidden layer that could be gated; give the policy at least one")
+            warnings.warn("net_arch has no hidden layer that could be gated: the policy is a plain one", stacklevel=2)
         for gate in self.gates.values():
             gate.regularizer = (regularizer,)
         self._split_learning_rates()
@@ -169,6 +174,7 @@ class ActorAndCriticsGates(KGatedMixin):
             self._gate(actor.latent_pi, gate_last=True)
         else:
             self._gate(actor.mu, gate_last=False)
+        make_part(actor)
         return actor
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> Any:
@@ -179,6 +185,7 @@ class ActorAndCriticsGates(KGatedMixin):
         if self.gate_critic:
             for q_network in critic.q_networks:
                 self._gate(q_network, gate_last=False)
+        make_part(critic)
         return critic
 
 
@@ -232,6 +239,7 @@ class QNetworkGates(KGatedMixin):
         network: QNetwork = super().make_q_net()  # type: ignore[misc]
         self._gate(network.features_extractor, gate_last=True)
         self._gate(network.q_net, gate_last=False)
+        make_part(network)
         return network
 
 

@@ -335,9 +335,132 @@ class OwnActivation(torch.nn.Module):
         ({"gate_max": 0.0}, ValueError, "gate_max must be a finite number > 0 or None, got 0.0"),
         ({"task_difficulty": 2}, ValueError, "task_difficulty"),
         ({"gate_critic": "yes"}, TypeError, "gate_critic must be True or False, got 'yes'"),
-        ({"net_arch": []}, ValueError, "net_arch has no hidden layer"),
     ],
 )
 def test_bad_arguments(kwargs: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         PPO(KGatedPolicy, "Pendulum-v1", policy_kwargs=kwargs, device="cpu")
+
+
+def test_a_network_without_hidden_layers_is_built_with_a_warning(algorithm: Any, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="net_arch has no hidden layer that could be gated"):
+        model = algorithm.make(policy_kwargs={"net_arch": []}).learn(64)
+    assert model.policy.gates == {}
+    model.save(tmp_path / "model")
+    with pytest.warns(UserWarning, match="net_arch has no hidden layer"):
+        loaded = algorithm.cls.load(tmp_path / "model", device=algorithm.device)
+    assert np.array_equal(actions(model), actions(loaded))
+
+
+def parts(policy: Any) -> dict[str, Any]:
+    """SB3's networks that save and load themselves."""
+    names = ("actor", "actor_target", "q_net", "q_net_target", "quantile_net", "quantile_net_target")
+    return {name: getattr(policy, name) for name in names if hasattr(policy, name)}
+
+
+def answer(part: Any) -> Any:
+    obs = torch.as_tensor(observations(part)).to(part.device)
+    part.set_training_mode(False)
+    with torch.no_grad():
+        return part._predict(obs, deterministic=True)
+
+
+def test_a_part_of_a_policy_is_saved_and_loaded_by_itself(algorithm: Any, tmp_path: Path) -> None:
+    model = algorithm.make(policy_kwargs={"block_size": 8, "k_init": 0.5}).learn(64)
+    for name, part in parts(model.policy).items():
+        expected = answer(part)  # SB3 keeps the last distribution, and with its graph after training nothing is copied
+        part.save(tmp_path / name)
+        copies = [type(part).load(tmp_path / name, device=algorithm.device), copy.deepcopy(part)]
+        copies.append(pickle.loads(pickle.dumps(part)))
+        for loaded in copies:
+            assert type(loaded) is type(part)
+            assert loaded.state_dict().keys() == part.state_dict().keys()
+            assert torch.equal(answer(loaded), expected)
+            assert not {id(p) for p in loaded.parameters()} & {id(p) for p in part.parameters()}
+
+
+def test_an_actor_that_sees_images_is_saved_by_itself(image_algorithm: Any, tmp_path: Path, anything: Any) -> None:
+    env = anything(IMAGE, image_algorithm.actions[0])
+    model = image_algorithm.make(env, image_algorithm.cnn, dict(SMALL_CNN))
+    for name, part in parts(model.policy).items():
+        part.save(tmp_path / name)
+        loaded = type(part).load(tmp_path / name, device=image_algorithm.device)
+        assert np.array_equal(actions(loaded), actions(part))
+
+
+def test_the_state_dict_is_the_plain_one_and_the_ks(algorithm: Any) -> None:
+    model = algorithm.make()
+    plain_policy = next(c for c in algorithm.policy.__mro__ if c.__module__.startswith(("stable_baselines3", "sb3_")))
+    plain = algorithm.make(policy=plain_policy)
+    ks = {f"{name}.k" for name, gate in model.policy.named_modules() if isinstance(gate, nb_agents.KGate)}
+    assert ks
+    assert model.policy.state_dict().keys() == plain.policy.state_dict().keys() | ks
+    assert all(value.is_floating_point() for key, value in model.policy.state_dict().items() if key in ks)
+
+
+def test_settings_are_in_the_state_dict_where_they_differ() -> None:
+    policy = PPO(KGatedPolicy, "Pendulum-v1", device="cpu").policy
+    plain = dict(policy.state_dict())
+    policy.task_difficulty = 0.7
+    policy.adapt("gates", log_std=True)
+    state = policy.state_dict()
+    assert state.keys() - plain.keys() == {"_extra_state", "regularizer._extra_state"}
+    assert all(value.is_floating_point() for value in state.values())
+    other = PPO(KGatedPolicy, "Pendulum-v1", device="cpu").policy
+    other.load_state_dict(state)
+    assert (other.task_difficulty, other.adaptation) == (0.7, "gates")
+    assert other.log_std.requires_grad
+    other.load_state_dict(plain)
+    assert (other.task_difficulty, other.adaptation) == (0.0, "all"), "absent settings are the default"
+    assert all(p.requires_grad for p in other.parameters())
+
+
+def test_a_plain_state_dict_says_nothing_of_settings() -> None:
+    policy = PPO(KGatedPolicy, "Pendulum-v1", device="cpu").policy
+    policy.task_difficulty = 0.7
+    policy.adapt("gates")
+    policy.load_state_dict(PPO("MlpPolicy", "Pendulum-v1", device="cpu").policy.state_dict(), strict=False)
+    assert (policy.task_difficulty, policy.adaptation) == (0.7, "gates")
+
+
+def test_state_dicts_of_earlier_versions() -> None:
+    policy = PPO(KGatedPolicy, "Pendulum-v1", device="cpu").policy
+    state = policy.state_dict()
+    state["_extra_state"] = torch.tensor([1, 0], dtype=torch.uint8)
+    state["regularizer._extra_state"] = torch.tensor(0.25, dtype=torch.float64)
+    policy.load_state_dict(state)
+    assert (policy.task_difficulty, policy.adaptation) == (0.25, "gates")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_state_dicts_as_numbers(dtype: torch.dtype) -> None:
+    """Cast, averaged with another one, and filled with noise, as code does that takes a state dict for numbers."""
+    policies = [PPO(KGatedPolicy, "Pendulum-v1", device="cpu", seed=seed).policy for seed in (0, 1)]
+    for policy in policies:
+        policy.task_difficulty = 0.25
+        policy.adapt("gates")
+    states = [{key: value.to(dtype) for key, value in policy.state_dict().items()} for policy in policies]
+    mean = {key: (states[0][key] + states[1][key]) / 2 for key in states[0]}
+    policies[0].load_state_dict(mean)
+    assert (policies[0].task_difficulty, policies[0].adaptation) == (0.25, "gates")
+    for key, value in policies[0].state_dict().items():
+        torch.testing.assert_close(value, mean[key].to(value.dtype))
+    policy = PPO(KGatedPolicy, "Pendulum-v1", device="cpu").policy
+    policy.load_state_dict({key: torch.rand_like(value) for key, value in policy.state_dict().items()})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("_extra_state", torch.tensor([0.3, 0.0]), r"must be known, got \[0.3"),
+        ("_extra_state", torch.tensor([1.0]), r"must hold finite numbers of shape \(2,\)"),
+        ("_extra_state", None, "must be a tensor, got None"),
+        ("regularizer._extra_state", torch.tensor(1.5), r"task_difficulty must be .* got 1.5"),
+        ("regularizer._extra_state", torch.tensor(float("nan")), "must hold finite numbers"),
+    ],
+)
+def test_a_state_dict_with_unknown_settings_is_refused(key: str, value: Any, message: str) -> None:
+    policy = PPO(KGatedPolicy, "Pendulum-v1", device="cpu").policy
+    with pytest.raises(RuntimeError, match=message):
+        policy.load_state_dict(policy.state_dict() | {key: value})
+    assert (policy.task_difficulty, policy.adaptation) == (0.0, "all")
