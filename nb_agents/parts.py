@@ -52,7 +52,9 @@ def make_part(network: BaseModel) -> None:
 
 @cache
 def _gated(base: Any) -> Any:
-    return type(f"KGated{base.__name__}", (GatedPart, base), {"__module__": __name__, "plain_class": base})
+    # Under the qualified name a battery's fingerprint knows the network: it is the one that SB3 built.
+    own = {"__module__": __name__, "__qualname__": base.__qualname__, "plain_class": base}
+    return type(f"KGated{base.__name__}", (GatedPart, base), own)
 
 
 def _blank(base: Any) -> Any:
