@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.policies import (
     ActorCriticCnnPolicy,
     ActorCriticPolicy,
@@ -28,6 +29,7 @@ from nb_agents.gates import ACTIVATIONS, KGate, check_gate_arguments, gate_seque
 from nb_agents.k_target import KTarget
 from nb_agents.optim import optimized_parts, two_rates
 from nb_agents.parts import make_part
+from nb_agents.usage import check_algorithm, check_observations, offer
 from nb_agents.validation import check_flag, check_number
 
 
@@ -55,7 +57,7 @@ class KGatedMixin(AdaptationMixin):
         **kwargs: The SB3 policy's own.
 
     Raises:
-        TypeError: If an argument is not of its kind.
+        TypeError: If an argument is not of its kind, or the policy is for another algorithm or other observations.
         ValueError: If one is out of its range.
 
     Warns:
@@ -76,6 +78,7 @@ class KGatedMixin(AdaptationMixin):
         gate_critic: bool = False,
         **kwargs: Any,
     ) -> None:
+        check_algorithm(self)
         check_gate_arguments(block_size, block_weight, k_init, gate_max)
         regularizer = KTarget(k_target, k_target_weight, task_difficulty)
         self.k_lr_ratio = check_number("k_lr_ratio", k_lr_ratio, low=0.0)
@@ -84,6 +87,7 @@ class KGatedMixin(AdaptationMixin):
             "block_size": block_size, "block_weight": block_weight, "gate_max": gate_max, "k_init": k_init,
         }  # fmt: skip
         super().__init__(*args, **kwargs)
+        check_observations(self)
         self._finish_networks()
         self.regularizer = regularizer
         if not self.gates:
@@ -253,3 +257,9 @@ class KGatedDQNCnnPolicy(QNetworkGates, DQNCnnPolicy):
 
 class KGatedDQNMultiInputPolicy(QNetworkGates, DQNMultiInputPolicy):
     """`KGatedDQNPolicy` for dictionary observations."""
+
+
+offer(ActorCriticPolicy, (PPO, A2C), KGatedPolicy, KGatedCnnPolicy, KGatedMultiInputPolicy)
+offer(SACPolicy, (SAC,), KGatedSACPolicy, KGatedSACCnnPolicy, KGatedSACMultiInputPolicy)
+offer(TD3Policy, (TD3, DDPG), KGatedTD3Policy, KGatedTD3CnnPolicy, KGatedTD3MultiInputPolicy)
+offer(DQNPolicy, (DQN,), KGatedDQNPolicy, KGatedDQNCnnPolicy, KGatedDQNMultiInputPolicy)

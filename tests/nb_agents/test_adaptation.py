@@ -382,6 +382,6 @@ def test_the_state_of_what_trains_goes_on() -> None:
     model = PPO(SpectralHead, "Pendulum-v1", n_steps=16, batch_size=8, seed=0, device="cpu")
     for what, moves in (("head", True), ("gates", False)):
         model.policy.adapt(what)
-        before = model.policy.action_net.weight_u.clone()
+        before = model.policy.action_net.weight_v.clone()
         model.learn(16)
-        assert torch.equal(before, model.policy.action_net.weight_u) is not moves
+        assert torch.equal(before, model.policy.action_net.weight_v) is not moves
