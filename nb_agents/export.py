@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 from torch.distributions import Distribution
 
+from nb_agents.compiled import uncompiled
 from nb_agents.files import write_atomically
 from nb_agents.folding import copy_policy, fold_gates
 from nb_agents.gates import named_gates
@@ -56,7 +57,7 @@ class DeterministicPolicy(nn.Module):
             raise TypeError(f"normalize must be a VecNormalize, True or False, got {type(normalize).__name__}")
         if hasattr(model.policy, "lstm_actor"):
             raise ValueError("a recurrent policy has a state besides the observation and cannot be exported")
-        self.policy: Any = _ungated(model.policy).to("cpu")
+        self.policy: Any = _ungated(uncompiled(model.policy)).to("cpu")
         space, steps = observation_steps(model, normalize)
         self._is_dict = isinstance(space, spaces.Dict)
         self.inputs: dict[str, spaces.Space[Any]] = (
