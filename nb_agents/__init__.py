@@ -1,5 +1,7 @@
 """k-gated policies for Stable-Baselines3: move a trained policy to other dynamics by changing a few numbers."""
 
+import contextlib
+
 from nb_agents.battery import Battery, FingerprintError
 from nb_agents.callbacks import KGateCallback
 from nb_agents.export import DeterministicPolicy, export_onnx
@@ -31,6 +33,9 @@ from nb_agents.surgery import insert_gates
 from nb_agents.transfer import Transfer, transfer
 from nb_agents.vec_env import VectorEnvAdapter
 from nb_agents.weights import FoldError
+
+with contextlib.suppress(ImportError):  # sb3-contrib is an extra; its algorithms know our policies by name from here on
+    from nb_agents import contrib as contrib
 
 __all__ = [
     "PAPER",

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import ParametrizationList
 
 from nb_agents.extra_state import OptionalExtraState, as_numbers
 from nb_agents.gates import KGate
@@ -48,8 +49,9 @@ class AdaptationMixin(OptionalExtraState):
     def adapt(self, what: str, *, log_std: bool | None = None, reset_optimizer: bool = True) -> None:
         """Set which of the actor's parameters train from now on; the others do not move by one bit.
 
-        Frozen parameters get no gradient, so that neither weight decay nor momentum reaches them, normalisation layers
-        keep their running statistics, and target networks hold what their source holds. The choice is saved with the
+        Frozen parameters get no gradient, so that neither weight decay nor momentum reaches them; layers keep their
+        running statistics and the vectors of a spectral norm, by running in evaluation mode; and target networks hold
+        what their source holds. The choice is saved with the
         policy's parameters and can be changed at any time. For TRPO it takes `nb_agents.contrib.KGatedTRPOPolicy`.
 
         Args:
@@ -143,8 +145,9 @@ class AdaptationMixin(OptionalExtraState):
         for parameter in self._frozen:
             parameter.requires_grad_(False)
             parameter.grad = None
-        held = [m for _, m in acting_modules(self) if what != "all" and has_statistics(m)]
-        self._statistics_held = tuple(module.register_forward_pre_hook(_in_eval_mode) for module in held)
+        held = list(_with_frozen_statistics(self, kept)) if what != "all" else []
+        # Before all hooks of the layer's own, as those of a spectral norm are.
+        self._statistics_held = tuple(m.register_forward_pre_hook(_in_eval_mode, prepend=True) for m in held)
         self._hold_targets({id(parameter) for parameter in self._frozen})
         self._adaptation = (what, spread)
 
@@ -205,9 +208,23 @@ def acting_parameters(network: Any) -> Iterator[tuple[str, nn.Parameter]]:
                 yield path, parameter
 
 
-def has_statistics(module: nn.Module) -> bool:
-    """Whether ``module`` itself keeps a state that is no parameter, as normalisation layers do."""
-    return any(name not in module._non_persistent_buffers_set for name, _ in module.named_buffers(recurse=False))
+def _with_frozen_statistics(policy: Any, trained: set[int]) -> Iterator[nn.Module]:
+    """What keeps a state that is no parameter, as normalisation layers do, and belongs to nothing that trains.
+
+    Args:
+        policy: As `acting_modules` takes it.
+        trained: Identities of the parameters that train.
+    """
+    acting = dict(acting_modules(policy))
+    for path, module in acting.items():
+        state = (*module._buffers.values(), *vars(module).values())
+        if isinstance(module, KGate) or not any(isinstance(value, torch.Tensor) for value in state):
+            continue
+        # The state of a parametrization (spectral norm's, of weight matrices) goes with the parameter that it is of.
+        parent = acting.get(path.rpartition(".")[0])
+        owner = parent if isinstance(parent, ParametrizationList) else module
+        if not any(id(parameter) in trained for parameter in owner.parameters(recurse=False)):
+            yield module
 
 
 def _left_out(network: Any) -> tuple[str, ...]:
@@ -227,4 +244,4 @@ def _find(root: Any, path: str) -> Any:
 
 
 def _in_eval_mode(module: nn.Module, inputs: Any) -> None:
-    module.eval()
+    module.training = False  # and not `eval()`, which would reach what is inside: a dropout layer, or one that trains

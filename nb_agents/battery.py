@@ -16,6 +16,7 @@ from torch import nn
 
 from nb_agents import k_set_file
 from nb_agents.adaptation import acting_modules
+from nb_agents.compiled import uncompiled
 from nb_agents.fingerprint import Fingerprint, WeightsWatch, fingerprint
 from nb_agents.gates import KGate
 from nb_agents.rows import distinct, gates_per_row
@@ -58,7 +59,7 @@ class Battery:
     """
 
     def __init__(self, network: nn.Module | BaseAlgorithm) -> None:
-        module = network.policy if isinstance(network, BaseAlgorithm) else network
+        module = uncompiled(network.policy if isinstance(network, BaseAlgorithm) else network)
         if not isinstance(module, nn.Module):
             raise TypeError(f"network must be a torch.nn.Module or an SB3 model, got {type(network).__name__}")
         self.network: nn.Module = module

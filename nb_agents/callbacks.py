@@ -7,6 +7,7 @@ import os
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
+from nb_agents.compiled import uncompiled
 from nb_agents.history import GateHistory
 from nb_agents.optim import optimized_parts
 from nb_agents.policies import KGatedMixin
@@ -50,10 +51,11 @@ class KGateCallback(BaseCallback):
         self.max_rows = max_rows
 
     def _init_callback(self) -> None:
-        if not isinstance(self.model.policy, KGatedMixin):
-            raise TypeError(f"KGateCallback needs a k-gated policy, got {type(self.model.policy).__name__}")
+        policy = uncompiled(self.model.policy)
+        if not isinstance(policy, KGatedMixin):
+            raise TypeError(f"KGateCallback needs a k-gated policy, got {type(policy).__name__}")
         names: list[str] = []
-        for i, gate in enumerate(self.model.policy.gates.values()):
+        for i, gate in enumerate(policy.gates.values()):
             names += [f"layer_{i}", *(f"layer_{i}_block_{j}" for j in range(len(gate.k) - 1))]
         if self.history is None or self.history.names != tuple(names):
             self.history = GateHistory(tuple(names), self.max_rows)
@@ -65,14 +67,15 @@ class KGateCallback(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
-        policy = self.model.policy
+        policy = uncompiled(self.model.policy)
         assert isinstance(policy, KGatedMixin)
         assert self.history is not None
         k = self._k()
         self._remember(k)
         for name, value in zip(self.history.names, k.sigmoid().tolist(), strict=True):
             self.logger.record(f"gates/{name}", value)
-        self.logger.record("train/k_target_loss", policy.regularizer(policy.gates.values()).item())
+        if policy.gates:
+            self.logger.record("train/k_target_loss", policy.regularizer(policy.gates.values()).item())
         rate = self.model.lr_schedule(self.model._current_progress_remaining)
         self.logger.record("train/k_learning_rate", rate * policy.k_lr_ratio)
         for name, rate in _group_rates(policy).items():
@@ -82,8 +85,8 @@ class KGateCallback(BaseCallback):
         self._remember(self._k())  # PPO's last update comes after the last rollout
 
     def _k(self) -> torch.Tensor:
-        assert isinstance(self.model.policy, KGatedMixin)
-        return torch.cat([gate.k.detach() for gate in self.model.policy.gates.values()]).cpu()
+        ks = [gate.k.detach() for gate in uncompiled(self.model.policy).gates.values()]
+        return torch.cat([torch.empty(0), *(k.cpu() for k in ks)])  # none where the policy has no hidden layer
 
     def _remember(self, k: torch.Tensor) -> None:
         assert self.history is not None

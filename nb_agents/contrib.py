@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 try:
+    from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, MaskablePPO, RecurrentPPO
     from sb3_contrib.ars.policies import ARSPolicy
     from sb3_contrib.common.maskable.policies import (
         MaskableActorCriticCnnPolicy,
@@ -32,8 +33,10 @@ try:
 except ImportError as error:
     raise ImportError('nb_agents.contrib needs sb3-contrib: pip install -e ".[contrib]"') from error
 
+from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
+from nb_agents.parts import make_part
 from nb_agents.policies import (
     ActorAndCriticsGates,
     ActorCriticGates,
@@ -42,6 +45,7 @@ from nb_agents.policies import (
     KGatedMultiInputPolicy,
     KGatedPolicy,
 )
+from nb_agents.usage import offer
 
 
 class KGatedTQCPolicy(ActorAndCriticsGates, TQCPolicy):
@@ -70,6 +74,7 @@ class QuantileNetworkGates(KGatedMixin):
         network: QuantileNetwork = super().make_quantile_net()  # type: ignore[misc]
         self._gate(network.features_extractor, gate_last=True)
         self._gate(network.quantile_net, gate_last=False)
+        make_part(network)
         return network
 
 
@@ -153,3 +158,24 @@ class KGatedMaskableCnnPolicy(ActorCriticGates, MaskableActorCriticCnnPolicy):
 
 class KGatedMaskableMultiInputPolicy(ActorCriticGates, MaskableMultiInputActorCriticPolicy):
     """`KGatedMaskablePolicy` for dictionary observations."""
+
+
+offer(TQCPolicy, (TQC,), KGatedTQCPolicy, KGatedTQCCnnPolicy, KGatedTQCMultiInputPolicy)
+offer(CrossQPolicy, (CrossQ,), KGatedCrossQPolicy)
+offer(QRDQNPolicy, (QRDQN,), KGatedQRDQNPolicy, KGatedQRDQNCnnPolicy, KGatedQRDQNMultiInputPolicy)
+offer(ActorCriticPolicy, (TRPO,), KGatedTRPOPolicy, KGatedTRPOCnnPolicy, KGatedTRPOMultiInputPolicy)
+offer(ARSPolicy, (ARS,), KGatedARSPolicy)
+offer(
+    RecurrentActorCriticPolicy,
+    (RecurrentPPO,),
+    KGatedRecurrentPolicy,
+    KGatedRecurrentCnnPolicy,
+    KGatedRecurrentMultiInputPolicy,
+)
+offer(
+    MaskableActorCriticPolicy,
+    (MaskablePPO,),
+    KGatedMaskablePolicy,
+    KGatedMaskableCnnPolicy,
+    KGatedMaskableMultiInputPolicy,
+)

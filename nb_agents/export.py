@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,25 +13,16 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.running_mean_std import RunningMeanStd
-from stable_baselines3.common.vec_env import (
-    VecCheckNan,
-    VecEnv,
-    VecEnvWrapper,
-    VecMonitor,
-    VecNormalize,
-    VecTransposeImage,
-)
+from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 from torch.distributions import Distribution
 
+from nb_agents.compiled import uncompiled
 from nb_agents.files import write_atomically
 from nb_agents.folding import copy_policy, fold_gates
 from nb_agents.gates import named_gates
+from nb_agents.observation_steps import OBS, observation_steps
 from nb_agents.weights import FoldError
-
-_OBS = "obs"
-_TRANSPARENT = (VecMonitor, VecCheckNan)  # wrappers that leave observations alone
 
 
 class DeterministicPolicy(nn.Module):
@@ -44,6 +35,7 @@ class DeterministicPolicy(nn.Module):
 
     Attributes:
         inputs: Name and space of every input: ``obs``, or the keys of the dictionary.
+        output: Name of the output: ``action``, followed by an underscore where an input is called so.
 
     Args:
         model: An SB3 model; it is left as it is.
@@ -57,20 +49,21 @@ class DeterministicPolicy(nn.Module):
     low: torch.Tensor
     high: torch.Tensor
 
-    def __init__(self, model: BaseAlgorithm, normalize: VecNormalize | bool = True) -> None:
+    def __init__(self, model: BaseAlgorithm, normalize: VecEnv | bool = True) -> None:
         super().__init__()
         if not isinstance(model, BaseAlgorithm):
             raise TypeError(f"model must be a Stable-Baselines3 model, got {type(model).__name__}")
-        if not isinstance(normalize, (bool, VecNormalize)):
+        if not isinstance(normalize, (bool, VecEnv)):
             raise TypeError(f"normalize must be a VecNormalize, True or False, got {type(normalize).__name__}")
         if hasattr(model.policy, "lstm_actor"):
             raise ValueError("a recurrent policy has a state besides the observation and cannot be exported")
-        self.policy: Any = _ungated(model.policy).to("cpu")
-        space, steps = _observation_steps(model, normalize)
+        self.policy: Any = _ungated(uncompiled(model.policy)).to("cpu")
+        space, steps = observation_steps(model, normalize)
         self._is_dict = isinstance(space, spaces.Dict)
         self.inputs: dict[str, spaces.Space[Any]] = (
-            dict(space.spaces) if isinstance(space, spaces.Dict) else {_OBS: space}
+            dict(space.spaces) if isinstance(space, spaces.Dict) else {OBS: space}
         )
+        self.output = _free_name("action", self.inputs)
         self._keys = [key for key, _ in steps]
         self._steps = nn.ModuleList(step for _, step in steps)
         action_space = model.action_space
@@ -90,7 +83,7 @@ class DeterministicPolicy(nn.Module):
         for key, step in zip(self._keys, self._steps, strict=True):
             obs[key] = step(obs[key])
         with _unvalidated_distributions():
-            actions: torch.Tensor = self.policy._predict(obs if self._is_dict else obs[_OBS], deterministic=True)
+            actions: torch.Tensor = self.policy._predict(obs if self._is_dict else obs[OBS], deterministic=True)
         actions = actions.reshape(-1, *self.policy.action_space.shape)
         if isinstance(self.policy.action_space, spaces.Box):
             if self.policy.squash_output:
@@ -100,26 +93,31 @@ class DeterministicPolicy(nn.Module):
         return actions.to(self._dtype)
 
 
-def export_onnx(model: BaseAlgorithm, path: str | os.PathLike[str], normalize: VecNormalize | bool = True) -> None:
+def export_onnx(model: BaseAlgorithm, path: str | os.PathLike[str], normalize: VecEnv | bool = True) -> None:
     """Write the deterministic policy as an ONNX file, with gates folded and a dynamic batch axis.
 
     Inputs are the environment's own observations as batches: ``obs``, or one input for each key of a dictionary space;
-    the output is ``action``. Contained are the transposition of images that SB3 added, their scaling to [0, 1], one-hot
-    encodings, the statistics of `VecNormalize`, and the clipping or unscaling of actions. So for an environment with
-    `VecNormalize` the file answers raw observations, where ``model.predict`` wants normalized ones. Observations are
-    taken as they are before all `VecNormalize` and `VecTransposeImage` wrappers; other wrappers that change them, such
-    as `VecFrameStack`, stay outside.
+    the output is ``action``, or ``action_`` where a key is called so. Contained are the transposition of images that
+    SB3 added, their scaling to [0, 1], one-hot encodings, the statistics of `VecNormalize`, and the clipping or
+    unscaling of actions. So for an environment with `VecNormalize` the file answers raw observations, where
+    ``model.predict`` wants normalized ones.
+
+    Observations are taken as they are before all `VecNormalize` and `VecTransposeImage` wrappers; other wrappers that
+    change them, such as `VecFrameStack`, stay outside. With a frame stack around `VecNormalize` the file takes stacks
+    of raw frames and normalizes each frame. Such a stack is filled up with zeros after normalization at the start of an
+    episode: put the running mean of the observations, ``vec_normalize.obs_rms.mean``, where a frame is missing.
 
     Args:
         model: An SB3 model, k-gated or not; it is left as it is.
         path: The file; it is written at once and whole.
         normalize: True for the statistics of the model's own environment, if it has a `VecNormalize`; another
-            `VecNormalize` (a model loaded without environment has none); False for none.
+            `VecNormalize`, or a frame stack around one (a model loaded without environment has none); False for none.
 
     Raises:
         ImportError: If the packages of the extra ``onnx`` are missing.
         TypeError: If ``model`` or ``normalize`` is of the wrong kind.
-        ValueError: If the policy is recurrent.
+        ValueError: If the policy is recurrent, or if a wrapper around `VecNormalize` does something unknown to
+            observations.
     """
     try:
         import onnx  # noqa: F401
@@ -133,13 +131,39 @@ def export_onnx(model: BaseAlgorithm, path: str | os.PathLike[str], normalize: V
             module,
             module.example(),
             input_names=list(module.inputs),
-            output_names=["action"],
+            output_names=[module.output],
             dynamic_shapes=(tuple({0: torch.export.Dim("batch")} for _ in module.inputs),),
             dynamo=True,
             verbose=False,
         )
     assert program is not None
+    _keep_names_apart(program.model.graph, {*module.inputs, module.output})
     write_atomically(path, program.model_proto.SerializeToString())
+
+
+def _keep_names_apart(graph: Any, taken: set[str]) -> None:
+    """Rename values inside an ONNX graph that are called as one of its inputs or as its output.
+
+    The exporter names them after operations (``linear``, ``val_0``) and does not look at the names that it was given.
+    """
+    inner = {id(value): value for node in graph for value in node.outputs}
+    inner |= {id(value): value for value in graph.initializers.values()}
+    for value in (*graph.inputs, *graph.outputs):
+        inner.pop(id(value), None)
+    names = taken | {value.name for value in inner.values()}
+    for value in inner.values():
+        if value.name in taken:
+            initializer = graph.initializers.pop(value.name, None)
+            value.name = _free_name(value.name, names)
+            if initializer is not None:
+                graph.initializers[value.name] = value
+
+
+def _free_name(name: str, names: Iterable[str]) -> str:
+    """``name`` with as few underscores behind it as it takes."""
+    while name in names:
+        name += "_"
+    return name
 
 
 @contextlib.contextmanager
@@ -151,75 +175,6 @@ def _unvalidated_distributions() -> Iterator[None]:
         yield
     finally:
         Distribution.set_default_validate_args(before)
-
-
-class _Normalize(nn.Module):
-    """`VecNormalize`'s scaling of observations; in float64, as there."""
-
-    mean: torch.Tensor
-    std: torch.Tensor
-
-    def __init__(self, statistics: RunningMeanStd, epsilon: float, clip: float) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.as_tensor(statistics.mean, dtype=torch.float64))
-        self.register_buffer("std", torch.as_tensor(np.sqrt(statistics.var + epsilon), dtype=torch.float64))
-        self.clip = float(clip)
-
-    def forward(self, obs: torch.Tensor) -> torch.Tensor:
-        return ((obs.double() - self.mean) / self.std).clamp(-self.clip, self.clip).float()
-
-
-class _ChannelsFirst(nn.Module):
-    """`VecTransposeImage`'s transposition: (batch, height, width, channels) to (batch, channels, height, width)."""
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return images.permute(0, 3, 1, 2)
-
-
-def _observation_steps(
-    model: BaseAlgorithm, normalize: VecNormalize | bool
-) -> tuple[spaces.Space[Any], list[tuple[str, nn.Module]]]:
-    """The space of the raw observations, and what is done to which of them, in order, before the policy sees them."""
-    env: VecEnv | None = normalize if isinstance(normalize, VecNormalize) else model.get_env()
-    if env is None:
-        return model.observation_space, []
-    steps: list[tuple[str, nn.Module]] = []
-    outer = env.observation_space
-    while isinstance(env, VecEnvWrapper):
-        inner: list[tuple[str, nn.Module]] = []
-        if isinstance(env, VecTransposeImage):
-            keys = env.image_space_keys if isinstance(env.observation_space, spaces.Dict) else [_OBS]
-            inner = [] if env.skip else [(key, _ChannelsFirst()) for key in keys]
-        elif isinstance(env, VecNormalize) and normalize is not False:
-            if env.norm_obs:
-                statistics = env.obs_rms if isinstance(env.obs_rms, dict) else {_OBS: env.obs_rms}
-                inner = [(key, _Normalize(each, env.epsilon, env.clip_obs)) for key, each in statistics.items()]
-        elif not isinstance(env, _TRANSPARENT):
-            break
-        steps = inner + steps
-        env = env.venv
-    if isinstance(normalize, VecNormalize):
-        steps += _missing_transpositions(outer, model.observation_space)
-    return env.observation_space, steps
-
-
-def _missing_transpositions(given: spaces.Space[Any], wanted: spaces.Space[Any]) -> list[tuple[str, nn.Module]]:
-    """Images that come with channels last where the policy wants them first.
-
-    Raises:
-        ValueError: If the spaces differ in more than that.
-    """
-    pairs = {_OBS: (given, wanted)}
-    if isinstance(given, spaces.Dict) and isinstance(wanted, spaces.Dict) and given.keys() == wanted.keys():
-        pairs = {key: (given[key], wanted[key]) for key in given}
-    steps: list[tuple[str, nn.Module]] = []
-    for key, (have, want) in pairs.items():
-        shape = have.shape or ()
-        if len(shape) == 3 and shape != want.shape and (shape[2], *shape[:2]) == want.shape:
-            steps.append((key, _ChannelsFirst()))
-        elif shape != (want.shape or ()) or type(have) is not type(want):
-            raise ValueError(f"normalize must be for the model's observations {wanted}, got one for {given}")
-    return steps
 
 
 def _ungated(policy: BasePolicy) -> BasePolicy:

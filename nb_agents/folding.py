@@ -12,6 +12,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from torch import fx, nn
 
+from nb_agents.compiled import uncompiled
 from nb_agents.flow import Flow
 from nb_agents.gates import KGate, named_gates
 from nb_agents.networks import absorb_in_policy
@@ -40,7 +41,8 @@ def fold_gates(module: Foldable, *, example_inputs: tuple[Any, ...] | None = Non
     """
     if not isinstance(module, BaseAlgorithm):
         check_module(module)
-    network: Any = module.policy if isinstance(module, BaseAlgorithm) else module
+    module = uncompiled(module)
+    network: Any = uncompiled(module.policy) if isinstance(module, BaseAlgorithm) else module
     if not any(named_gates(network)):
         raise ValueError(f"there are no gates to fold in {type(network).__name__}")
     if any("forward" in vars(gate) for _, gate in named_gates(network)):

@@ -141,6 +141,20 @@ class KGate(nn.Module):
         # Straight from nn.Module's tables, here and above: self.k and its like would take longer than the gate.
         return self._modules["activation"](x) * self.gate()  # type: ignore[misc,no-any-return]
 
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """The activation's state under the names that it has without the gate, and k; see `torch.nn.Module`."""
+        state, prefix = super().state_dict(*args, **kwargs), kwargs.get("prefix", "")
+        for key in [key for key in state if key.startswith(f"{prefix}activation.")]:
+            state[prefix + key.removeprefix(f"{prefix}activation.")] = state.pop(key)
+        return state
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # The children are handed the same dictionary afterwards. Earlier versions wrote the activation's own names.
+        for key in [key for key in state_dict if key.startswith(prefix)]:
+            if key != f"{prefix}k" and not key.startswith(f"{prefix}activation."):
+                state_dict[f"{prefix}activation.{key.removeprefix(prefix)}"] = state_dict.pop(key)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def extra_repr(self) -> str:
         """The arguments, for ``repr``."""
         # Part of a battery's fingerprint: the paper's gates keep the text that they had before there were others.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.policies import (
     ActorCriticCnnPolicy,
     ActorCriticPolicy,
@@ -26,6 +28,8 @@ from nb_agents.adaptation import AdaptationMixin
 from nb_agents.gates import ACTIVATIONS, KGate, check_gate_arguments, gate_sequential, named_gates
 from nb_agents.k_target import KTarget
 from nb_agents.optim import optimized_parts, two_rates
+from nb_agents.parts import make_part
+from nb_agents.usage import check_algorithm, check_observations, offer
 from nb_agents.validation import check_flag, check_number
 
 
@@ -54,8 +58,11 @@ class KGatedMixin(AdaptationMixin):
         **kwargs: The SB3 policy's own.
 
     Raises:
-        TypeError: If an argument is not of its kind.
-        ValueError: If one is out of its range, or the gated networks have no hidden layer.
+        TypeError: If an argument is not of its kind, or the policy is for another algorithm or other observations.
+        ValueError: If one is out of its range.
+
+    Warns:
+        UserWarning: If there is no hidden layer to gate: SB3 builds such networks, and so does this.
     """
 
     def __init__(
@@ -72,6 +79,7 @@ class KGatedMixin(AdaptationMixin):
         gate_critic: bool = False,
         **kwargs: Any,
     ) -> None:
+        check_algorithm(self)
         check_gate_arguments(block_size, block_weight, k_init, gate_max)
         regularizer = KTarget(k_target, k_target_weight, task_difficulty)
         self.k_lr_ratio = check_number("k_lr_ratio", k_lr_ratio, low=0.0)
@@ -80,10 +88,11 @@ class KGatedMixin(AdaptationMixin):
             "block_size": block_size, "block_weight": block_weight, "gate_max": gate_max, "k_init": k_init,
         }  # fmt: skip
         super().__init__(*args, **kwargs)
+        check_observations(self)
         self._finish_networks()
         self.regularizer = regularizer
         if not self.gates:
-            raise ValueError("net_arch has no hidden layer that could be gated; give the policy at least one")
+            warnings.warn("net_arch has no hidden layer that could be gated: the policy is a plain one", stacklevel=2)
         for gate in self.gates.values():
             gate.regularizer = (regularizer,)
         self._split_learning_rates()
@@ -170,6 +179,7 @@ class ActorAndCriticsGates(KGatedMixin):
             self._gate(actor.latent_pi, gate_last=True)
         else:
             self._gate(actor.mu, gate_last=False)
+        make_part(actor)
         return actor
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> Any:
@@ -180,6 +190,7 @@ class ActorAndCriticsGates(KGatedMixin):
         if self.gate_critic:
             for q_network in critic.q_networks:
                 self._gate(q_network, gate_last=False)
+        make_part(critic)
         return critic
 
 
@@ -233,6 +244,7 @@ class QNetworkGates(KGatedMixin):
         network: QNetwork = super().make_q_net()  # type: ignore[misc]
         self._gate(network.features_extractor, gate_last=True)
         self._gate(network.q_net, gate_last=False)
+        make_part(network)
         return network
 
 
@@ -246,3 +258,9 @@ class KGatedDQNCnnPolicy(QNetworkGates, DQNCnnPolicy):
 
 class KGatedDQNMultiInputPolicy(QNetworkGates, DQNMultiInputPolicy):
     """`KGatedDQNPolicy` for dictionary observations."""
+
+
+offer(ActorCriticPolicy, (PPO, A2C), KGatedPolicy, KGatedCnnPolicy, KGatedMultiInputPolicy)
+offer(SACPolicy, (SAC,), KGatedSACPolicy, KGatedSACCnnPolicy, KGatedSACMultiInputPolicy)
+offer(TD3Policy, (TD3, DDPG), KGatedTD3Policy, KGatedTD3CnnPolicy, KGatedTD3MultiInputPolicy)
+offer(DQNPolicy, (DQN,), KGatedDQNPolicy, KGatedDQNCnnPolicy, KGatedDQNMultiInputPolicy)

@@ -342,9 +342,18 @@ class OwnActivation(torch.nn.Module):
         ({"gate_max": 0.0}, ValueError, "gate_max must be a finite number > 0 or None, got 0.0"),
         ({"task_difficulty": 2}, ValueError, "task_difficulty"),
         ({"gate_critic": "yes"}, TypeError, "gate_critic must be True or False, got 'yes'"),
-        ({"net_arch": []}, ValueError, "net_arch has no hidden layer"),
     ],
 )
 def test_bad_arguments(kwargs: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         PPO(KGatedPolicy, "Pendulum-v1", policy_kwargs=kwargs, device="cpu")
+
+
+def test_a_network_without_hidden_layers_is_built_with_a_warning(algorithm: Any, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="net_arch has no hidden layer that could be gated"):
+        model = algorithm.make(policy_kwargs={"net_arch": []}).learn(64)
+    assert model.policy.gates == {}
+    model.save(tmp_path / "model")
+    with pytest.warns(UserWarning, match="net_arch has no hidden layer"):
+        loaded = algorithm.cls.load(tmp_path / "model", device=algorithm.device)
+    assert np.array_equal(actions(model), actions(loaded))

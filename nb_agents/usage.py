@@ -1,0 +1,87 @@
+"""Which policy goes with which algorithm: names that SB3 knows, and an error where the two do not fit."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.torch_layers import FlattenExtractor
+
+GENERIC_NAMES = ("KGatedPolicy", "KGatedCnnPolicy", "KGatedMultiInputPolicy")
+"""What an algorithm's k-gated policies are called with every algorithm, as SB3's are MlpPolicy, CnnPolicy and so on."""
+
+_families: set[type[BasePolicy]] = set()
+_algorithms: list[type[BaseAlgorithm]] = []
+_policies: list[type[BasePolicy]] = []
+
+
+def offer(family: type[BasePolicy], algorithms: tuple[type[BaseAlgorithm], ...], *policies: type[BasePolicy]) -> None:
+    """Let algorithms know their k-gated policies by name, so that ``SAC("KGatedPolicy", env)`` is one of SAC's.
+
+    Args:
+        family: The SB3 class that all policies of these algorithms extend.
+        algorithms: They are told through SB3's table of names, ``policy_aliases``.
+        *policies: For vectors, images and dictionaries of observations, in this order; known by their own names too.
+    """
+    _families.add(family)
+    _algorithms.extend(algorithms)
+    _policies.extend(policies)
+    for algorithm in algorithms:
+        algorithm.policy_aliases.update(zip(GENERIC_NAMES, policies, strict=False))
+    for algorithm in _algorithms:
+        for policy in _policies:  # other algorithms' too: their constructor says which name is the right one
+            if policy.__name__ not in GENERIC_NAMES:
+                algorithm.policy_aliases.setdefault(policy.__name__, policy)
+
+
+def check_algorithm(policy: Any) -> None:
+    """Refuse an algorithm that cannot train ``policy``; to be called from its constructor.
+
+    SB3 would build the policy and fail later, at a missing attribute or in the first rollout.
+
+    Raises:
+        TypeError: If an SB3 algorithm of another family is building the policy.
+    """
+    algorithm = _builder(policy)
+    known = {} if algorithm is None else algorithm.policy_aliases
+    own = {name: cls for name, cls in known.items() if name in GENERIC_NAMES or cls not in _policies}
+    families = {_family(cls) for cls in own.values()} - {None}
+    if families and _family(type(policy)) not in {None, *families}:
+        name = type(algorithm).__name__
+        ours = [own[key].__name__ for key in GENERIC_NAMES if key in own]
+        raise TypeError(
+            f'{name} cannot train a {type(policy).__name__}: write {name}("KGatedPolicy", ...)'
+            + (f", or one of {', '.join(ours)}" if ours else "")
+        )
+
+
+def check_observations(policy: Any) -> None:
+    """Refuse dictionaries of observations for a policy that takes vectors; to be called when the policy stands.
+
+    Raises:
+        TypeError: If the policy would flatten a dictionary.
+    """
+    if isinstance(policy.observation_space, spaces.Dict) and policy.features_extractor_class is FlattenExtractor:
+        raise TypeError(
+            f"{type(policy).__name__} takes vectors, but the observations are a dictionary: "
+            'write policy="KGatedMultiInputPolicy"'
+        )
+
+
+def _family(policy_class: type[BasePolicy]) -> type[BasePolicy] | None:
+    return next((cls for cls in policy_class.__mro__ if cls in _families), None)
+
+
+def _builder(policy: Any) -> BaseAlgorithm | None:
+    """The algorithm that is calling the policy's constructor to train it; None for a policy built by itself.
+
+    SB3 tells a policy neither its name nor itself, so it is read off the call.
+    """
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_locals.get("self") is policy:
+        frame = frame.f_back
+    caller = frame.f_locals.get("self")
+    return caller if isinstance(caller, BaseAlgorithm) and frame.f_code.co_name == "_setup_model" else None
