@@ -128,7 +128,7 @@ class AdaptationMixin:
             parameter.requires_grad_(False)
             parameter.grad = None
         held = [m for _, m in acting_modules(self) if what != "all" and has_statistics(m)]
-        self._statistics_held = tuple(module.register_forward_pre_hook(_in_eval_mode) for module in held)
+        self._statistics_held = tuple(module.register_forward_pre_hook(in_eval_mode) for module in held)
         self._hold_targets({id(parameter) for parameter in self._frozen})
         self._adaptation = (what, spread)
 
@@ -210,5 +210,6 @@ def _find(root: Any, path: str) -> Any:
     return root
 
 
-def _in_eval_mode(module: nn.Module, inputs: Any) -> None:
+def in_eval_mode(module: nn.Module, inputs: Any) -> None:
+    """A hook that holds statistics: whatever the mode of the policy, ``module`` is in evaluation mode."""
     module.eval()

@@ -25,8 +25,9 @@ from stable_baselines3.common.vec_env import (
 from torch import nn
 from torch.distributions import Distribution
 
+from nb_agents.copies import copy_of
 from nb_agents.files import write_atomically
-from nb_agents.folding import copy_policy, fold_gates
+from nb_agents.folding import fold_gates
 from nb_agents.gates import named_gates
 from nb_agents.weights import FoldError
 
@@ -227,4 +228,4 @@ def _ungated(policy: BasePolicy) -> BasePolicy:
     with contextlib.suppress(FoldError):
         if any(named_gates(policy)):
             return fold_gates(policy)
-    return copy_policy(policy)
+    return copy_of(policy)

@@ -2,7 +2,8 @@
 
 The gate of the paper is ``h' = h ⊙ g`` with ``g = σ(k_layer)`` for Neural Battery (NB) and
 ``g = σ(k_layer) + block_weight · σ(k_block of the unit)`` for NB Pro, blocks being runs of neighbouring units.
-Both are one linear map of σ(k), see `KGate`.
+Ours is the same, scaled such that it lies between 0 and ``gate_max``: with the default of 2 it is 1 where k = 0, so a
+new gate changes nothing. All are one linear map of σ(k), see `KGate`.
 """
 
 from __future__ import annotations
@@ -41,9 +42,10 @@ class Regularizer(Protocol):
 class KGate(nn.Module):
     """An activation followed by a gate: ``n_units`` activations are multiplied by what ``1 + n_blocks`` numbers k say.
 
-    ``k[0]`` belongs to the layer and ``k[1:]`` to its blocks. With the constant matrix M, which has a column of ones
-    for the layer and for each block a column that is ``block_weight`` on the block's units and 0 elsewhere, the gate
-    is ``g = M σ(k)``.
+    ``k[0]`` belongs to the layer and ``k[1:]`` to its blocks. With the constant matrix M, which has a column of a's for
+    the layer and for each block a column that is b on the block's units and 0 elsewhere, the gate is ``g = M σ(k)``.
+    In the paper's gate, ``gate_max=None``, a = 1 and b = ``block_weight``. With a ``gate_max`` both are scaled so that
+    ``a + b = gate_max`` exactly in floating point. So g lies in (0, gate_max) and is exactly half of it where k = 0.
 
     Attributes:
         k: Parameter of shape ``(1 + n_blocks,)``.
@@ -53,6 +55,7 @@ class KGate(nn.Module):
         n_units: Number of units, or of channels for a convolution.
         block_size: Neighbouring units per block (the last block may be shorter); None for the layer's gate alone.
         block_weight: Weight of a block's gate beside the layer's, >= 0.
+        gate_max: What every unit's gate stays below, > 0; None for the paper's, whose sum is not scaled.
         k_init: Start value of every k.
         spatial_dims: Trailing dimensions behind the units': 0 for a linear layer, 2 behind a `Conv2d`.
         activation: Computed first; None for a gate alone. In an `nn.Sequential` the gate takes the activation's place,
@@ -60,7 +63,8 @@ class KGate(nn.Module):
 
     Raises:
         TypeError: If an argument is not a number.
-        ValueError: If ``n_units`` or ``block_size`` is below 1, ``block_weight`` negative or anything non-finite.
+        ValueError: If ``n_units`` or ``block_size`` is below 1, ``block_weight`` negative, ``gate_max`` not positive or
+            anything non-finite.
     """
 
     k: nn.Parameter
@@ -72,26 +76,42 @@ class KGate(nn.Module):
         *,
         block_size: int | None = 16,
         block_weight: float = 0.3,
-        k_init: float = 0.25,
+        gate_max: float | None = 2.0,
+        k_init: float = 0.0,
         spatial_dims: int = 0,
         activation: nn.Module | None = None,
     ) -> None:
-        check_gate_arguments(block_size, block_weight, k_init)
+        check_gate_arguments(block_size, block_weight, k_init, gate_max)
         if n_units < 1:
             raise ValueError(f"n_units must be >= 1, got {n_units!r}")
         super().__init__()
         self.n_units = n_units
         self.block_size = block_size
+        self.block_weight = float(block_weight)
+        self.gate_max = None if gate_max is None else float(gate_max)
         self.spatial_dims = spatial_dims
         self.activation = nn.Identity() if activation is None else activation
         self.regularizer: tuple[Regularizer, ...] = ()  # a tuple hides it from nn.Module: the policy owns it
-        n_blocks = 0 if block_size is None else -(-n_units // block_size)
-        membership = torch.ones(n_units, 1 + n_blocks)
-        if block_size is not None:
-            block_of_unit = torch.arange(n_units)[:, None] // block_size
-            membership[:, 1:] = block_weight * (block_of_unit == torch.arange(n_blocks))
-        self.register_buffer("membership", membership, persistent=False)
-        self.k = nn.Parameter(torch.full((1 + n_blocks,), float(k_init)))
+        self.register_buffer("membership", self._membership(torch.get_default_dtype()), persistent=False)
+        self.k = nn.Parameter(torch.full((self.membership.shape[1],), float(k_init)))
+
+    def _membership(self, dtype: torch.dtype) -> torch.Tensor:
+        """M, such that its rows' sums are exactly ``gate_max`` in this dtype."""
+        if self.block_size is None:
+            return torch.ones(self.n_units, 1, dtype=dtype) * (1.0 if self.gate_max is None else self.gate_max)
+        layer, block = torch.ones((), dtype=dtype), torch.tensor(self.block_weight).to(dtype)
+        if self.gate_max is not None:
+            most, share = torch.tensor(self.gate_max).to(dtype), 1.0 / (1.0 + self.block_weight)
+            # Only the larger of the two is rounded: what it leaves of gate_max has no more digits than that.
+            if share >= 0.5:
+                layer = torch.tensor(self.gate_max * share).to(dtype)
+                block = most - layer
+            else:
+                block = torch.tensor(self.gate_max * (1.0 - share)).to(dtype)
+                layer = most - block
+        units = torch.arange(self.n_units)[:, None] // self.block_size
+        in_block = units == torch.arange(-(-self.n_units // self.block_size))
+        return torch.cat([layer.expand(self.n_units, 1), block * in_block], dim=1)
 
     def gate(self, k: torch.Tensor | None = None) -> torch.Tensor:
         """The gate g.
@@ -105,6 +125,8 @@ class KGate(nn.Module):
         g = torch.sigmoid(self._parameters["k"] if k is None else k)  # type: ignore[arg-type]
         if self.block_size is not None:
             g = self._buffers["membership"] @ g  # type: ignore[operator]
+        elif self.gate_max is not None:
+            g = g * self.gate_max
         return g[(..., *(None,) * self.spatial_dims)] if self.spatial_dims else g
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -121,7 +143,9 @@ class KGate(nn.Module):
 
     def extra_repr(self) -> str:
         """The arguments, for ``repr``."""
-        return f"{self.n_units}, block_size={self.block_size}, spatial_dims={self.spatial_dims}"
+        # Part of a battery's fingerprint: the paper's gates keep the text that they had before there were others.
+        limit = "" if self.gate_max is None else f", gate_max={self.gate_max}"
+        return f"{self.n_units}, block_size={self.block_size}, spatial_dims={self.spatial_dims}{limit}"
 
     def _add_regularizer_gradient(self, k: torch.Tensor) -> None:
         for regularizer in self.regularizer:
@@ -141,6 +165,8 @@ class KGate(nn.Module):
 
     def _apply(self, *args: Any, **kwargs: Any) -> Any:
         converted = super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
+        # Rounding its two values to half precision one by one would leave a sum beside gate_max.
+        self.membership = self._membership(self.membership.dtype).to(self.membership.device)
         self._hook(self.k)
         return converted
 
@@ -154,12 +180,12 @@ class KGate(nn.Module):
         k.requires_grad_(trains)
 
 
-def check_gate_arguments(block_size: Any, block_weight: Any, k_init: Any) -> None:
+def check_gate_arguments(block_size: Any, block_weight: Any, k_init: Any, gate_max: Any = None) -> None:
     """Refuse what no gate can be built from.
 
     Raises:
-        TypeError: If an argument is not a number (``block_size``: an integer or None).
-        ValueError: If ``block_size < 1``, ``block_weight < 0`` or a value is not finite.
+        TypeError: If an argument is not a number (``block_size``: an integer or None; ``gate_max``: or None).
+        ValueError: If ``block_size < 1``, ``block_weight < 0``, ``gate_max <= 0`` or a value is not finite.
     """
     if block_size is not None:
         if isinstance(block_size, bool) or not isinstance(block_size, Integral):
@@ -168,46 +194,11 @@ def check_gate_arguments(block_size: Any, block_weight: Any, k_init: Any) -> Non
             raise ValueError(f"block_size must be an integer >= 1 or None, got {block_size!r}")
     check_number("block_weight", block_weight, low=0.0)
     check_number("k_init", k_init)
-
-
-def gate_sequential(
-    network: nn.Module,
-    *,
-    gate_last: bool,
-    activations: tuple[type[nn.Module], ...] = ACTIVATIONS,
-    **gate_kwargs: Any,
-) -> None:
-    """Put a gate behind the hidden activations of every `nn.Sequential` in ``network``, in place.
-
-    Args:
-        network: Any module; its `nn.Sequential` parts are walked in order.
-        gate_last: Whether an activation with no linear layer behind it in its own Sequential is hidden too (as in a
-            features extractor) or the network's output (as the tanh of a deterministic actor).
-        activations: What counts as an activation.
-        **gate_kwargs: `KGate`'s arguments.
-    """
-    for sequential in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
-        for name, n_units, spatial_dims in list(_gate_places(sequential, gate_last, activations)):
-            module = sequential.get_submodule(name)
-            setattr(sequential, name, KGate(n_units, spatial_dims=spatial_dims, activation=module, **gate_kwargs))
-
-
-def _gate_places(
-    sequential: nn.Sequential, gate_last: bool, activations: tuple[type[nn.Module], ...]
-) -> Iterator[tuple[str, int, int]]:
-    """The layers that a gate goes behind: their names, numbers of units, and spatial dimensions."""
-    layers = list(sequential.named_children())
-    linear = [i for i, (_, layer) in enumerate(layers) if isinstance(layer, (nn.Linear, *CONVOLUTIONS))]
-    if not linear:
-        return
-    for i, (name, layer) in enumerate(layers):
-        if isinstance(layer, nn.Linear):
-            n_units, spatial_dims = layer.out_features, 0
-        elif isinstance(layer, CONVOLUTIONS):
-            n_units, spatial_dims = layer.out_channels, len(layer.kernel_size)
-        elif i > linear[0] and isinstance(layer, activations) and (gate_last or i < linear[-1]):
-            behind = layers[i + 1 : i + 2]
-            yield behind[0][0] if behind and is_normalization(behind[0][1]) else name, n_units, spatial_dims
+    if gate_max is not None and check_number("gate_max", gate_max) <= 0.0:
+        raise ValueError(f"gate_max must be a finite number > 0 or None, got {gate_max!r}")
+    for name, value in {"block_weight": block_weight, "k_init": k_init, "gate_max": gate_max}.items():
+        if value is not None and abs(float(value)) > torch.finfo(torch.float32).max:
+            raise ValueError(f"{name} must be finite in float32, got {value!r}")
 
 
 def is_normalization(layer: nn.Module) -> bool:

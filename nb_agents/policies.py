@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from stable_baselines3.common.policies import (
     ActorCriticCnnPolicy,
     ActorCriticPolicy,
@@ -22,9 +23,10 @@ from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
 from nb_agents.adaptation import AdaptationMixin
-from nb_agents.gates import ACTIVATIONS, KGate, check_gate_arguments, gate_sequential, named_gates
+from nb_agents.gates import ACTIVATIONS, KGate, check_gate_arguments, named_gates
 from nb_agents.k_target import KTarget
 from nb_agents.optim import optimized_parts, two_rates
+from nb_agents.placing import gate_called, gate_sequential
 from nb_agents.validation import check_flag, check_number
 
 
@@ -35,14 +37,18 @@ class KGatedMixin(AdaptationMixin):
     return and, when the policy stands, replaces each optimizer by one with a group for the k's. SB3's ``learn()`` and
     ``train()`` are untouched.
 
+    The defaults are those with which a policy learns as without gates. The paper's are `nb_agents.PAPER`:
+    ``policy_kwargs={**PAPER, "block_size": 16}``.
+
     Args:
         *args: The SB3 policy's own.
         block_size: Units per block gate (NB Pro); None for layer gates alone (NB).
         block_weight: Weight of a block's gate beside the layer's, >= 0.
-        k_init: Start value of every k.
+        gate_max: What every gate stays below, > 0: a gate is half of it where k = 0. None for the paper's gate.
+        k_init: Start value of every k; at 0 and with ``gate_max=2.0`` the new policy computes what SB3's own does.
         k_lr_ratio: Learning rate of the k's over that of the weights, at every update, >= 0.
         k_target: Target of the k-target regulariser, >= 0; the effective target is ``k_target · (0.5 + 0.3 τ)``.
-        k_target_weight: Weight of its loss, >= 0.
+        k_target_weight: Weight of its loss, >= 0; 0 for no k-target.
         task_difficulty: τ in [0, 1]; also a property that can be set, and is saved with the parameters.
         gate_critic: Whether the critic's hidden layers are gated too.
         **kwargs: The SB3 policy's own.
@@ -57,19 +63,22 @@ class KGatedMixin(AdaptationMixin):
         *args: Any,
         block_size: int | None = 16,
         block_weight: float = 0.3,
-        k_init: float = 0.25,
-        k_lr_ratio: float = 5.0,
+        gate_max: float | None = 2.0,
+        k_init: float = 0.0,
+        k_lr_ratio: float = 1.0,
         k_target: float = 0.3,
-        k_target_weight: float = 0.1,
+        k_target_weight: float = 0.0,
         task_difficulty: float = 0.0,
         gate_critic: bool = False,
         **kwargs: Any,
     ) -> None:
-        check_gate_arguments(block_size, block_weight, k_init)
+        check_gate_arguments(block_size, block_weight, k_init, gate_max)
         regularizer = KTarget(k_target, k_target_weight, task_difficulty)
         self.k_lr_ratio = check_number("k_lr_ratio", k_lr_ratio, low=0.0)
         self.gate_critic = check_flag("gate_critic", gate_critic)
-        self._gate_kwargs = {"block_size": block_size, "block_weight": block_weight, "k_init": k_init}
+        self._gate_kwargs = {
+            "block_size": block_size, "block_weight": block_weight, "gate_max": gate_max, "k_init": k_init,
+        }  # fmt: skip
         super().__init__(*args, **kwargs)
         self._finish_networks()
         self.regularizer = regularizer
@@ -96,8 +105,16 @@ class KGatedMixin(AdaptationMixin):
         self.regularizer.task_difficulty = value
 
     def _gate(self, network: nn.Module, *, gate_last: bool) -> None:
-        activation_fn = getattr(self, "activation_fn", nn.ReLU)
-        gate_sequential(network, gate_last=gate_last, activations=(*ACTIVATIONS, activation_fn), **self._gate_kwargs)
+        gate_sequential(network, gate_last=gate_last, activations=self._activations(), **self._gate_kwargs)
+
+    def _activations(self) -> tuple[type[nn.Module], ...]:
+        """Classes of what counts as an activation, that of ``activation_fn`` included."""
+        made = getattr(self, "activation_fn", nn.ReLU)
+        if not isinstance(made, type):  # SB3 only calls it: a partial or a function of no arguments does, too
+            with torch.random.fork_rng(devices=[]):
+                made = type(made())
+        is_container = not issubclass(made, nn.Module) or issubclass(made, nn.Sequential)
+        return ACTIVATIONS if is_container else (*ACTIVATIONS, made)
 
     def _finish_networks(self) -> None:
         """Gate what the SB3 class builds in its constructor and not in a hook; most classes need nothing here."""
@@ -132,10 +149,23 @@ class ActorCriticGates(KGatedMixin):
     def _build_mlp_extractor(self) -> None:
         super()._build_mlp_extractor()  # type: ignore[misc]
         self._gate(self.pi_features_extractor, gate_last=True)  # type: ignore[attr-defined]
-        self._gate(self.mlp_extractor.policy_net, gate_last=True)  # type: ignore[attr-defined]
+        self._gate_latent("forward_actor")
         if self.gate_critic:
             self._gate(self.vf_features_extractor, gate_last=True)  # type: ignore[attr-defined]
-            self._gate(self.mlp_extractor.value_net, gate_last=True)  # type: ignore[attr-defined]
+            self._gate_latent("forward_critic")
+
+    def _gate_latent(self, method: str) -> None:
+        """Gate the hidden layers of the MLP extractor, SB3's or the user's, that one of its two methods leads to."""
+        extractor: Any = self.mlp_extractor  # type: ignore[attr-defined]
+        width: int = getattr(self, "lstm_output_dim", self.features_dim)  # type: ignore[attr-defined]
+        features = torch.zeros((2, width), device=next((p.device for p in extractor.parameters()), None))
+        gate_called(
+            extractor,
+            lambda: getattr(extractor, method)(features),
+            apart_from=None if self.gate_critic else lambda: extractor.forward_critic(features),
+            activations=self._activations(),
+            **self._gate_kwargs,
+        )
 
 
 class ActorAndCriticsGates(KGatedMixin):

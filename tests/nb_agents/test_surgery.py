@@ -13,7 +13,7 @@ from torch.nn.utils.prune import random_unstructured
 
 from nb_agents.folding import fold_gates
 from nb_agents.gates import KGate, named_gates
-from nb_agents.surgery import insert_gates, set_neutral
+from nb_agents.surgery import insert_gates
 from nb_agents.weights import FoldError
 
 
@@ -157,7 +157,7 @@ def test_every_hidden_activation_is_gated_and_the_module_left_alone(case: tuple[
     in_place = not any(name.endswith("_gate") for name in gates)
     assert (type(gated) is type(network)) == in_place
     # Gates that are wide open (σ = 1, no blocks) change nothing; that shows that they stand behind the activations.
-    opened = insert_gates(network, block_size=None, k_init=100.0)
+    opened = insert_gates(network, neutral=False, block_size=None, gate_max=1.0, k_init=100.0)
     assert torch.equal(opened(x), output)
 
 
@@ -175,7 +175,7 @@ def test_neutral_to_the_last_bit_and_folds_back(case: tuple[nn.Module, torch.Ten
     network, x, _ = case
     exclude = (SKIPPED,) if isinstance(network, Residual) else ()
     neutral = insert_gates(network, block_size=4, neutral=True, exclude=exclude)
-    assert all(gate.gate().eq(0.5).all() for _, gate in named_gates(neutral))
+    assert all(gate.gate().eq(1).all() for _, gate in named_gates(neutral))
     assert torch.equal(neutral(x), network(x))
     folded = fold_gates(neutral)
     assert {name: value.tolist() for name, value in folded.state_dict().items()} == {
@@ -466,16 +466,6 @@ def test_double_precision() -> None:
     gated = insert_gates(network, block_size=4)
     shuffle_ks(gated)
     torch.testing.assert_close(fold_gates(gated)(x), gated(x), rtol=1e-12, atol=1e-14)
-
-
-@pytest.mark.parametrize("block_size", [None, 1, 16])
-@pytest.mark.parametrize("block_weight", [0.0, 0.1, 0.3, 1.0, 7.0])
-def test_neutral_gates_are_exactly_a_half(block_size: int | None, block_weight: float) -> None:
-    gate = KGate(37, block_size=block_size, block_weight=block_weight)
-    set_neutral(gate)
-    assert gate.gate().eq(0.5).all()
-    assert gate.k.isfinite().all()
-    assert gate.k.abs().max() < 3
 
 
 def test_bad_arguments() -> None:
