@@ -20,7 +20,7 @@ from benchmarks.method import Method, Pretrained, task_difficulty
 from benchmarks.recorder import Recorder
 from benchmarks.settings import AlgorithmSettings, PPOSettings
 from benchmarks.spec import RunSpec, Source
-from nb_agents import KGatedMixin, KGatedPolicy, KGatedSACPolicy, fold_gates
+from nb_agents import PAPER, KGatedMixin, KGatedPolicy, KGatedSACPolicy, fold_gates
 from nb_agents.networks import absorb_in_policy
 
 PLAIN: dict[str, str] = {"ppo": "MlpPolicy", "sac": "MlpPolicy"}
@@ -59,7 +59,8 @@ class GradientMethod(Method):
             settings = replace(settings, max_grad_norm=math.inf)
         gated = None
         if self.gated or self.folded:
-            policy_kwargs: dict[str, Any] = {"block_size": self.block_size, "task_difficulty": tau, **self.gates}
+            own: dict[str, Any] = {"block_size": self.block_size, "task_difficulty": tau, **self.gates}
+            policy_kwargs = {**PAPER, **own}
             gated = settings.build(self.policies[spec.algo], env, policy_kwargs, spec.seed)
         if self.neutral and gated is not None:
             absorb_in_policy(gated.policy, inverse=True)

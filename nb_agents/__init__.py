@@ -24,6 +24,7 @@ from nb_agents.policies import (
     KGatedTD3Policy,
     QNetworkGates,
 )
+from nb_agents.presets import PAPER
 from nb_agents.recipe import NeuralBatteryPolicy, NeuralBatteryTrainer
 from nb_agents.retrofit import retrofit
 from nb_agents.surgery import insert_gates
@@ -31,6 +32,7 @@ from nb_agents.vec_env import VectorEnvAdapter
 from nb_agents.weights import FoldError
 
 __all__ = [
+    "PAPER",
     "ActorAndCriticsGates",
     "ActorCriticGates",
     "Battery",

@@ -19,12 +19,8 @@ from nb_agents.weights import TRANSPOSED, sizes_of
 _HOMOGENEOUS_FUNCTIONS = frozenset(("relu", "relu_", "leaky_relu", "leaky_relu_", "dropout", "contiguous", "clone"))
 _LAST_AXIS = (nn.LayerNorm, nn.RMSNorm)
 _CHANNELS: dict[type[nn.Module], int] = {
-    nn.BatchNorm2d: 2,
-    nn.BatchNorm3d: 3,
-    nn.InstanceNorm1d: 1,
-    nn.InstanceNorm2d: 2,
-    nn.InstanceNorm3d: 3,
-}
+    nn.BatchNorm2d: 2, nn.BatchNorm3d: 3, nn.InstanceNorm1d: 1, nn.InstanceNorm2d: 2, nn.InstanceNorm3d: 3,
+}  # fmt: skip
 _SECOND_AXIS = (nn.BatchNorm1d, nn.GroupNorm)
 
 

@@ -156,8 +156,8 @@ class ActorCriticGates(KGatedMixin):
 
     def _gate_latent(self, method: str) -> None:
         """Gate the hidden layers of the MLP extractor, SB3's or the user's, that one of its two methods leads to."""
-        extractor: Any = self.mlp_extractor  # type: ignore[attr-defined]
-        width: int = getattr(self, "lstm_output_dim", self.features_dim)  # type: ignore[attr-defined]
+        policy: Any = self  # the mixin does not know SB3's attributes
+        extractor, width = policy.mlp_extractor, getattr(policy, "lstm_output_dim", policy.features_dim)
         features = torch.zeros((2, width), device=next((p.device for p in extractor.parameters()), None))
         gate_called(
             extractor,

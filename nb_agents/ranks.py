@@ -23,7 +23,7 @@ from nb_agents.tracing import (
 )
 
 _ALIKE = ACTIVATION_FUNCTIONS | COMMUTING_FUNCTIONS | SUMS | PRODUCTS | QUOTIENTS
-_EXACT = {nn.BatchNorm2d: 4, nn.BatchNorm3d: 5}
+_EXACT: dict[type[Any], int] = {nn.BatchNorm2d: 4, nn.BatchNorm3d: 5}
 
 
 class Ranks:
@@ -49,8 +49,8 @@ class Ranks:
                 self._exact[group] = len(shape)
             module = modules.get(str(node.target)) if node.op == "call_module" else None
             module = module.activation if isinstance(module, KGate) else module
-            if type(module) in _EXACT:
-                self._exact[group] = _EXACT[type(module)]
+            if (exact := _EXACT.get(type(module))) is not None:
+                self._exact[group] = exact
             if isinstance(module, CONVOLUTIONS):
                 spatial[group] = len(module.kernel_size)
             if (source := next(iter(operands(node)), None)) is not None and (axis := _asked_for(node)) is not None:

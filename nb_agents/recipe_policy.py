@@ -98,7 +98,7 @@ class NeuralBatteryPolicy(AdaptationMixin, BasePolicy):
         }  # fmt: skip
         self.max_torque = max_torque
         gate_class = ClampedKGate if clamp_gate else KGate
-        gate_kwargs: dict[str, Any] = {"block_weight": block_weight, "k_init": k_init}
+        gate_kwargs: dict[str, Any] = {"block_weight": block_weight, "gate_max": None, "k_init": k_init}
         gate_kwargs["block_size"] = block_size if use_hierarchical else None
         hidden: list[nn.Module] = []
         for n_inputs, n_units in pairwise((state_dim, *net_arch)):

@@ -53,9 +53,9 @@ def insert_gates(
     Activations are found by tracing ``forward`` with `torch.fx`. Where each is a module that is called once, a `KGate`
     takes its place and the module keeps its class, its methods and the names in its state dict. Where some are
     functions, or modules called several times, the copy is a `torch.fx.GraphModule` with the same submodules; numbers
-    that ``forward`` takes from attributes are frozen in. A forward that cannot be traced, or that one graph cannot
-    stand for, keeps its class, its children are gated each for itself, and a warning names what that leaves out. Where
-    a normalization follows the activation the gate goes behind it, as the normalization would undo it.
+    (and None) that ``forward`` takes from attributes are frozen in. A forward that cannot be traced, or that one graph
+    cannot stand for, keeps its class, its children are gated each for itself, and a warning names what that leaves out.
+    Where a normalization follows the activation the gate goes behind it, as the normalization would undo it.
 
     Args:
         module: Any network without gates: linear layers, convolutions (gated per channel), residual blocks.

@@ -144,13 +144,13 @@ def trace_path(
 
 
 def flags_read(root: nn.Module, leaves: Leaves = ()) -> list[str]:
-    """Switches that tracing ``root`` reads: attributes, other than the mode, that are True, False, None or a text."""
+    """Switches that tracing ``root`` reads: attributes, other than the mode, that are True, False or a text."""
     twin, tracer, found = copy_of(root), _Tracer(leaves, "forward", None), set[str]()
     own = vars(nn.Module()).keys()
 
     def record(module: nn.Module, name: str) -> Any:
         value = object.__getattribute__(module, name)
-        if isinstance(value, (bool, str, type(None))) and name not in own and name in vars(module):
+        if isinstance(value, (bool, str)) and name not in own and name in vars(module):
             found.add(name)
         return value
 

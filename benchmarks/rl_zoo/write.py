@@ -13,7 +13,7 @@ from benchmarks.methods import find_method
 from benchmarks.rl_zoo import ScaledObservation
 from benchmarks.settings import ALGORITHMS, AlgorithmSettings
 from benchmarks.spec import EPISODE_STEPS, RunSpec
-from nb_agents import KGateCallback
+from nb_agents import PAPER, KGateCallback
 from nb_agents.files import write_atomically
 
 FOLDER = Path(__file__).parent
@@ -52,7 +52,7 @@ def hyperparameters(algo: str, settings: AlgorithmSettings) -> dict[str, Any]:
         "env_wrapper": [{_path(ScaledObservation): {"scale": list(observe.values())}}],
         "normalize": {"norm_obs": False},  # the zoo fills in gamma
         "policy": f"nb_agents.{GATED[algo].__name__}",
-        "policy_kwargs": policy_kwargs | {"block_size": method.block_size},
+        "policy_kwargs": policy_kwargs | dict(PAPER) | {"block_size": method.block_size},
         "callback": f"nb_agents.{KGateCallback.__name__}",
         **own,
     }

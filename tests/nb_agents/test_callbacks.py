@@ -11,7 +11,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.logger import configure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from nb_agents import KGateCallback
+from nb_agents import PAPER, KGateCallback
 from nb_agents.history import GateHistory
 from nb_agents.plotting import plot_gates
 
@@ -29,7 +29,7 @@ def scalars(folder: Path) -> dict[str, list[float]]:
 
 @pytest.mark.parametrize(("algorithm", "owner"), [("PPO", "policy"), ("SAC", "actor")], indirect=["algorithm"])
 def test_gates_loss_and_rates_reach_tensorboard(algorithm: Any, owner: str, tmp_path: Path) -> None:
-    model = algorithm.make(learning_rate=lambda progress: 1e-3 * progress)
+    model = algorithm.make(learning_rate=lambda progress: 1e-3 * progress, policy_kwargs=dict(PAPER))
     model.set_logger(configure(str(tmp_path), ["tensorboard"]))
     model.learn(448, callback=KGateCallback(), log_interval=1)  # Pendulum-v1's episodes have 200 steps
     model.logger.close()
@@ -79,7 +79,7 @@ def test_history_holds_every_rollout_and_ends_with_the_final_k(algorithm: Any) -
     assert history is not None
     assert history.names == tuple(f"layer_{i}{part}" for i in range(2) for part in ("", "_block_0", "_block_1"))
     assert history.timesteps.tolist() == [0, 32, 64]
-    assert np.all(history.k[0] == np.float32(0.25))
+    assert np.all(history.k[0] == 0.0)
     final = np.concatenate([gate.k.detach().numpy() for gate in model.policy.gates.values()])
     assert np.array_equal(history.k[-1], final)
     assert not np.array_equal(history.k[-1], history.k[-2])

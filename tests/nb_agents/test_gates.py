@@ -17,19 +17,72 @@ def sigmoid(x: float) -> float:
     return 1.0 / (1.0 + math.exp(-x))
 
 
-def test_nb_gate_is_one_sigmoid() -> None:
-    gate = KGate(5, block_size=None, k_init=0.7)
+def test_the_papers_nb_gate_is_one_sigmoid() -> None:
+    gate = KGate(5, block_size=None, gate_max=None, k_init=0.7)
     h = torch.randn(3, 5)
     assert gate.k.shape == (1,)
     torch.testing.assert_close(gate(h), h * sigmoid(0.7))
 
 
-def test_nb_pro_gate_adds_the_blocks_and_the_last_block_may_be_short() -> None:
-    gate = KGate(37, block_size=16, block_weight=0.3)
+def test_the_papers_nb_pro_gate_adds_the_blocks_and_the_last_block_may_be_short() -> None:
+    gate = KGate(37, block_size=16, block_weight=0.3, gate_max=None)
     k = [0.1, -0.4, 0.9, 2.0]
     gate.k.data = torch.tensor(k)
     expected = [sigmoid(k[0]) + 0.3 * sigmoid(k[1 + unit // 16]) for unit in range(37)]
     torch.testing.assert_close(gate(torch.ones(1, 37))[0], torch.tensor(expected))
+
+
+def test_a_gate_with_a_maximum_is_the_papers_gate_scaled() -> None:
+    k = torch.randn(4)
+    for block_size in (16, None):
+        scaled, papers = KGate(37, block_size=block_size, gate_max=3.0), KGate(37, block_size=block_size, gate_max=None)
+        factor = 3.0 if block_size is None else 3.0 / 1.3
+        for gate in (scaled, papers):
+            gate.k.data = k[: gate.k.numel()].clone()
+        torch.testing.assert_close(scaled.gate(), factor * papers.gate())
+        assert scaled.gate(torch.full_like(scaled.k, 80.0)).unique().tolist() == [3.0]
+
+
+DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("block_size", [None, 1, 16])
+@pytest.mark.parametrize("block_weight", [0.0, 0.01, 0.1, 0.3, 0.7, 1.0, 1.7, 7.0])
+def test_a_new_gate_is_exactly_one(dtype: torch.dtype, block_size: int | None, block_weight: float) -> None:
+    gate = KGate(37, block_size=block_size, block_weight=block_weight, activation=nn.Tanh()).to(dtype)
+    assert gate.gate().dtype == dtype
+    assert gate.gate().eq(1.0).all()
+    x = torch.randn(3, 37, dtype=dtype)
+    assert torch.equal(gate(x), torch.tanh(x))
+    assert gate.membership.sum(dim=1).eq(2.0).all()
+
+
+@pytest.mark.parametrize("block_size", [None, 16])
+@pytest.mark.parametrize("gate_max", [0.5, 1.0, 2.5, 10.0])
+def test_a_new_gate_is_exactly_half_its_maximum(gate_max: float, block_size: int | None) -> None:
+    gate = KGate(37, block_size=block_size, gate_max=gate_max)
+    assert gate.gate().eq(gate_max / 2).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_conversions_leave_the_papers_gate_as_it_is(dtype: torch.dtype) -> None:
+    gate = KGate(37, gate_max=None)
+    before = gate.membership.to(dtype)
+    assert torch.equal(gate.to(dtype).membership, before)
+    assert before[0].tolist() == [1.0, torch.tensor(0.3).to(dtype).item(), 0.0, 0.0]
+
+
+def test_the_constant_matrix_comes_back_with_the_memory() -> None:
+    gate = KGate(37)
+    before = gate.membership.clone()
+    assert torch.equal(gate.to("meta").to_empty(device="cpu").membership, before)
+
+
+def test_only_a_maximum_is_part_of_the_text() -> None:
+    """Batteries know a network by this text among others: those of the paper's gates from before stay valid."""
+    assert repr(KGate(4, gate_max=None)) == "KGate(\n  4, block_size=16, spatial_dims=0\n  (activation): Identity()\n)"
+    assert KGate(4).extra_repr() == "4, block_size=16, spatial_dims=0, gate_max=2.0"
 
 
 @pytest.mark.parametrize(("n_units", "block_size", "n_k"), [(64, 16, 5), (64, None, 1), (64, 1, 65), (64, 100, 2)])
@@ -124,7 +177,6 @@ def assign_itself(gate: KGate) -> None:
 def empty(gate: KGate) -> None:
     gate.to("meta").to_empty(device="cpu")
     gate.load_state_dict({"k": torch.zeros(2)})
-    gate.membership = KGate(4).membership
 
 
 @pytest.mark.parametrize("replace", [assign, assign_itself, empty, copy.copy])
@@ -147,6 +199,13 @@ def test_the_regularizer_survives_a_replaced_parameter(replace: Any) -> None:
         ({"block_weight": "a"}, TypeError, "block_weight must be a number, got 'a'"),
         ({"k_init": math.nan}, ValueError, "k_init must be any finite number, got nan"),
         ({"k_init": 10**400}, ValueError, "k_init must be any finite number"),
+        ({"k_init": 1e39}, ValueError, r"k_init must be finite in float32, got 1e\+39"),
+        ({"block_weight": 1e300}, ValueError, "block_weight must be finite in float32"),
+        ({"gate_max": 1e300}, ValueError, "gate_max must be finite in float32"),
+        ({"gate_max": 0.0}, ValueError, "gate_max must be a finite number > 0 or None, got 0.0"),
+        ({"gate_max": -2}, ValueError, "gate_max must be a finite number > 0 or None, got -2"),
+        ({"gate_max": math.nan}, ValueError, "gate_max must be any finite number, got nan"),
+        ({"gate_max": "2"}, TypeError, "gate_max must be a number, got '2'"),
         ({"n_units": 0}, ValueError, "n_units must be >= 1, got 0"),
     ],
 )

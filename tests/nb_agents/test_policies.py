@@ -18,7 +18,7 @@ from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 import nb_agents
-from nb_agents import KGatedPolicy
+from nb_agents import PAPER, KGatedPolicy
 
 
 def observations(model: Any, n: int = 8) -> Any:
@@ -159,10 +159,12 @@ def test_the_rate_in_force_moves_the_parameters() -> None:
 
 
 def test_neutral_gates_are_the_plain_policy_before_and_after_training(algorithm: Any) -> None:
-    """σ(30) is 1 in float32: with k held still and no regulariser, SB3's own policy trains to the same bits."""
+    """New gates are exactly 1: with their k held still, SB3's own policy acts the same and trains to the same bits."""
     shared = {} if algorithm.cls is ARS else {"optimizer_class": torch.optim.Adam, "optimizer_kwargs": {"fused": True}}
     settings = {} if "max_grad_norm" not in algorithm.cls.__init__.__annotations__ else {"max_grad_norm": 1e9}
-    neutral = {"block_size": None, "k_init": 30.0, "k_target_weight": 0.0, "k_lr_ratio": 0.0}
+    neutral: dict[str, Any] = {"k_lr_ratio": 0.0}
+    if algorithm.cls is TRPO:  # its step in the actor's k's has no rate, but where σ is saturated it is 0
+        neutral = {"gate_max": None, "block_size": None, "k_init": 30.0}
     plain_name = "MlpLstmPolicy" if "Recurrent" in algorithm.cls.__name__ else "MlpPolicy"
     models, starts = [], []
     for policy, kwargs in ((None, neutral | shared), (plain_name, dict(shared))):
@@ -183,11 +185,30 @@ def test_neutral_gates_are_the_plain_policy_before_and_after_training(algorithm:
         torch.testing.assert_close(trained[name], value, rtol=0.0, atol=tolerance, msg=f"{name} differs")
 
 
+def test_a_new_policy_acts_as_sb3s_own_with_the_same_seed(algorithm: Any) -> None:
+    """Also where the critic is gated, and whatever the blocks are."""
+    if algorithm.cls is ARS:
+        return  # SB3 draws its weights elsewhere in the order
+    plain = algorithm.make(policy="MlpLstmPolicy" if "Recurrent" in algorithm.cls.__name__ else "MlpPolicy")
+    for kwargs in ({}, {"block_size": None}, {"block_size": 5, "block_weight": 1.7, "gate_critic": True}):
+        assert np.array_equal(actions(algorithm.make(policy_kwargs=kwargs)), actions(plain)), kwargs
+
+
+def test_the_papers_settings_are_one_mapping(tmp_path: Path) -> None:
+    model = PPO(KGatedPolicy, "Pendulum-v1", policy_kwargs={**PAPER, "block_size": None}, device="cpu")
+    assert [gate.gate().item() for gate in model.policy.gates.values()] == [
+        pytest.approx(1 / (1 + math.exp(-0.25)))
+    ] * 2
+    assert {**PAPER, "block_size": None}.items() <= model.policy._get_constructor_parameters().items()
+    check_kept(model, tmp_path)
+
+
 @pytest.mark.parametrize(
     "copied", [copy.deepcopy, lambda policy: pickle.loads(pickle.dumps(policy))], ids=["copy", "pickle"]
 )
 def test_copies_keep_regularizer_and_rates(copied: Any) -> None:
-    model = PPO(KGatedPolicy, "Pendulum-v1", n_steps=16, batch_size=16, device="cpu").learn(16)
+    model = PPO(KGatedPolicy, "Pendulum-v1", n_steps=16, batch_size=16, policy_kwargs=dict(PAPER), device="cpu")
+    model.learn(16)
     actions(model)  # SB3 keeps the last distribution, and with its graph after training no policy can be copied
     policy = copied(model.policy)
     policy.task_difficulty = 1.0
@@ -311,6 +332,7 @@ class OwnActivation(torch.nn.Module):
         ({"k_lr_ratio": -1.0}, ValueError, "k_lr_ratio must be a finite number >= 0, got -1.0"),
         ({"k_target_weight": -0.1}, ValueError, "k_target_weight"),
         ({"block_weight": math.inf}, ValueError, "block_weight"),
+        ({"gate_max": 0.0}, ValueError, "gate_max must be a finite number > 0 or None, got 0.0"),
         ({"task_difficulty": 2}, ValueError, "task_difficulty"),
         ({"gate_critic": "yes"}, TypeError, "gate_critic must be True or False, got 'yes'"),
         ({"net_arch": []}, ValueError, "net_arch has no hidden layer"),

@@ -158,7 +158,7 @@ def test_learned_targets_start_as_the_fixed_loss() -> None:
 
 
 def test_clamped_gates_are_the_gates_up_to_one() -> None:
-    gate = ClampedKGate(32)
+    gate = ClampedKGate(32, gate_max=None, k_init=0.25)
     assert gate.gate().max() < 1.0
     with torch.no_grad():
         gate.k.fill_(0.25)
