@@ -59,6 +59,10 @@ class Ranks:
         for group, dims in spatial.items():
             if least.get(group, 0) == dims + 2:
                 self._exact.setdefault(group, dims + 2)
+        for node in nodes:  # a sum has as many dimensions as its larger part
+            ranks = [self.of(source) for source in operands(node)]
+            if len(ranks) > 1 and name_of(node) in SUMS | PRODUCTS | QUOTIENTS and None not in ranks:
+                self._exact.setdefault(self._group(node), max(rank or 0 for rank in ranks))
 
     def _group(self, node: fx.Node) -> fx.Node:
         while (parent := self._parent.get(node, node)) is not node:

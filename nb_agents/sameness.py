@@ -90,7 +90,7 @@ def _answers(policy: Any) -> Iterator[Any]:
         if hasattr(critic, "q_networks"):
             yield critic(obs, actions.float())
     for name in ("q_net", "q_net_target", "quantile_net", "quantile_net_target"):
-        if isinstance(network := getattr(policy, name, None), nn.Module):
+        if (network := getattr(policy, name, None)) is not None:
             yield network(obs)
     if hasattr(policy, "action_net") and not hasattr(policy, "mlp_extractor"):  # ARS
         yield policy(obs)
