@@ -38,7 +38,7 @@ def trace_all(
                         raise TraceError(f"{type(root).__name__} has more than {MOST_PATHS} paths to follow")
                     example = example_inputs if method == "forward" else None
                     with in_mode(root, training=mode):
-                        graph, taken = trace_path(root, (), example, method, left_out, turns)
+                        graph, taken = trace_path(root, (), example, method=method, left_out=left_out, turns=turns)
                     graphs.append(graph)
                     stack += [(*taken[:i], True) for i in range(len(turns), len(taken))]
     return graphs

@@ -30,6 +30,7 @@ from nb_agents.tracing import (
     name_of,
     separate_children,
     trace,
+    trace_path,
     walk,
 )
 from nb_agents.validation import check_flag
@@ -100,7 +101,7 @@ def insert_gates(
         if differs := difference(module, compared, lambda m: m(*example_inputs)):
             raise ValueError(f"the copy of {type(module).__name__} does not compute the same: {differs}")
     for message in surgeon.untraced:
-        warnings.warn(f"{message}. Only its children were gated, each up to its last linear map", stacklevel=2)
+        warnings.warn(message, stacklevel=2)
     return gated
 
 
@@ -143,13 +144,13 @@ class _Surgeon:
     def operate(self, root: nn.Module, example_inputs: tuple[Any, ...] | None, prefix: str = "") -> nn.Module:
         """Gate ``root`` in place, or return the graph module that replaces it."""
         try:
-            graph = trace(root, self.activations, example_inputs)
-            flow = Flow(root, [graph, *_other_graphs(root, self.activations)], Ranks(root, [graph]), self.activations)
-            places = list(self._places(flow, prefix))
+            graph, branches = trace_path(root, self.activations, example_inputs, turns=())
+            graphs = [graph, *_other_graphs(root, self.activations)]
+            places = list(self._places(Flow(root, graphs, Ranks(root, graphs), self.activations), prefix))
             self.found |= {prefix + place.name for place in places}
-            gated = root if all(place.in_place for place in places) else _as_graph_module(root, graph, self.activations)
+            gated, places = self._receiver(root, graph, places, prefix, branches=bool(branches))
         except TraceError as error:
-            self.untraced.append(f"{prefix}{error}" if prefix else str(error))
+            self.untraced.append(f"{prefix}{error}. Only its children were gated, each up to its last linear map")
             for name, child in separate_children(root):
                 if any(True for _ in child.children()):
                     root._modules[name] = self.operate(child, None, f"{prefix}{name}.")
@@ -162,6 +163,24 @@ class _Surgeon:
         if self.neutral and places and not starts_at_1:
             self._divide(gated, prefix, example_inputs)
         return gated
+
+    def _receiver(
+        self, root: nn.Module, graph: fx.Graph, places: list[_Place], prefix: str, *, branches: bool
+    ) -> tuple[nn.Module, list[_Place]]:
+        """What the gates go into, and those of the places that there are in it."""
+        in_place = [place for place in places if place.in_place]
+        if len(in_place) == len(places):
+            return root, places
+        try:
+            if branches:
+                raise TraceError(f"{type(root).__name__}.forward branches on values")
+            return _as_graph_module(root, graph, self.activations), places
+        except TraceError as error:
+            if not in_place:
+                raise
+            left = [prefix + place.name for place in places if not place.in_place]
+            self.untraced.append(f"{prefix}{error}: {left} (functions, or modules called several times) got no gate")
+            return root, in_place
 
     def _places(self, flow: Flow, prefix: str) -> Iterator[_Place]:
         modules = dict(flow.root.named_modules())
@@ -224,7 +243,7 @@ def _other_graphs(root: nn.Module, leaves: tuple[type[nn.Module], ...]) -> Itera
     """What else ``root`` does, as far as it can be traced: the other mode, and public methods besides ``forward``."""
     for method, mode in itertools.product(entry_methods(root), (True, False)):
         with suppress(TraceError), in_mode(root, training=mode):
-            yield trace(root, leaves, method=method)
+            yield trace_path(root, leaves, method=method, turns=())[0]
 
 
 def _weight_of(layer: fx.Node, root: nn.Module) -> torch.Tensor:

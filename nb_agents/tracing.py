@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 
 from nb_agents.adaptation import in_eval_mode
 from nb_agents.copies import copy_of, kept_values
@@ -78,12 +77,27 @@ class _Tracer(fx.Tracer):
         is_leaf = isinstance(m, self.leaves) or is_normalization(m)
         return is_leaf or super().is_leaf_module(m, module_qualified_name)
 
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        if isinstance(m, nn.Sequential) and not any(m is part for part in self.root.modules()):
+            return forward(*args, **kwargs)  # a slice of another one, made on the fly
+        return super().call_module(m, forward, args, kwargs)
+
     def to_bool(self, obj: fx.Proxy) -> bool:
         if self.turns is None:
             return super().to_bool(obj)
         position = len(self.taken)
         self.taken.append(self.turns[position] if position < len(self.turns) else False)
         return self.taken[-1]
+
+
+class _Shapes(fx.Interpreter):
+    """Runs a graph and notes the shapes of its values."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if torch.is_tensor(value):
+            n.meta["shape"] = value.shape
+        return value
 
 
 def trace(
@@ -106,16 +120,17 @@ def trace(
     Raises:
         TraceError: If `torch.fx` cannot follow the code.
     """
-    return trace_path(root, leaves, example_inputs, method, left_out or {}, None)[0]
+    return trace_path(root, leaves, example_inputs, method=method, left_out=left_out)[0]
 
 
 def trace_path(
     root: nn.Module,
-    leaves: Leaves,
-    example_inputs: tuple[Any, ...] | None,
-    method: str,
-    left_out: Mapping[str, Any],
-    turns: tuple[bool, ...] | None,
+    leaves: Leaves = (),
+    example_inputs: tuple[Any, ...] | None = None,
+    *,
+    method: str = "forward",
+    left_out: Mapping[str, Any] | None = None,
+    turns: tuple[bool, ...] | None = None,
 ) -> tuple[fx.Graph, tuple[bool, ...]]:
     """`trace`, and the turns that were taken where the code branches on values; with None for ``turns`` it may not."""
     tracer, what = _Tracer(leaves, method, turns), f"{type(root).__name__}.{method}"
@@ -126,7 +141,7 @@ def trace_path(
         raise TraceError(f"{what} is not all there is: {hooked[0]!r} has forward hooks or a forward of its own")
     try:
         with torch.enable_grad(), torch.random.fork_rng(devices=[]):
-            graph = tracer.trace(twin, dict(left_out) or None)
+            graph = tracer.trace(twin, dict(left_out or {}) or None)
     except Exception as error:  # fx runs the user's code on proxies, which may fail in any way
         raise TraceError(f"torch.fx cannot trace {what}: {error}") from error
     own = {id(value) for value in kept_values(root, torch.Tensor)}
@@ -139,7 +154,7 @@ def trace_path(
     if example_inputs is not None:
         # On a path that the example does not take the shapes stay unknown.
         with suppress(Exception), torch.no_grad(), torch.random.fork_rng(devices=[]):
-            ShapeProp(fx.GraphModule(copy_of(root).eval(), graph)).propagate(*example_inputs)
+            _Shapes(fx.GraphModule(copy_of(root).eval(), graph)).run(*example_inputs)
     return graph, tuple(tracer.taken)
 
 
@@ -209,7 +224,7 @@ def separate_children(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def shape_of(node: fx.Node) -> torch.Size | None:
     """Shape of the node's value, None if it was traced without an example."""
-    return getattr(node.meta.get("tensor_meta"), "shape", None)
+    return node.meta.get("shape")
 
 
 def name_of(node: fx.Node) -> str:
