@@ -83,14 +83,16 @@ def _answers(policy: Any) -> Iterator[Any]:
         yield [values, policy.predict_values(obs), log_prob, entropy]
         yield policy(obs, deterministic=True)[0]
     for name in ("actor", "actor_target"):
-        if isinstance(actor := getattr(policy, name, None), nn.Module):
+        actor: Any = getattr(policy, name, None)
+        if actor is not None:
             yield actor(obs)
     for name in ("critic", "critic_target"):
-        critic = getattr(policy, name, None)
+        critic: Any = getattr(policy, name, None)
         if hasattr(critic, "q_networks"):
             yield critic(obs, actions.float())
     for name in ("q_net", "q_net_target", "quantile_net", "quantile_net_target"):
-        if (network := getattr(policy, name, None)) is not None:
+        network: Any = getattr(policy, name, None)
+        if network is not None:
             yield network(obs)
     if hasattr(policy, "action_net") and not hasattr(policy, "mlp_extractor"):  # ARS
         yield policy(obs)

@@ -297,13 +297,16 @@ def _as_graph_module(root: nn.Module, graph: fx.Graph, leaves: tuple[type[nn.Mod
         shorter = trace(root, leaves, left_out=left_out)
         if _calls_without_checks(graph) != _calls_without_checks(shorter):
             raise TraceError(f"{what} does something else where {next(iter(left_out))!r} is left out")
-    # Tracing wrote the value of `training` into the graph; where the other mode's differs, a module must ask anew.
-    with in_mode(root, training=not root.training):
-        other = trace(root, leaves)
-    for number, (here, there) in enumerate(itertools.zip_longest(graph.nodes, other.nodes)):
-        if None not in (here, there) and _call(here) == _call(there):
+    # Tracing wrote the value of `training` into the graph; where it matters, a module must ask anew.
+    others = []
+    for mode in (True, False):
+        with in_mode(root, training=mode):
+            others.append(trace(root, leaves).nodes)
+    for number, nodes in enumerate(itertools.zip_longest(graph.nodes, *others)):
+        if None not in nodes and len({_call(node) for node in nodes}) == 1:
             continue
-        if None in (here, there) or not here.target is there.target is nn.functional.dropout:
+        here = nodes[0]
+        if any(node is None or node.target is not nn.functional.dropout for node in nodes):
             raise TraceError(f"{what} does something else in train() than in eval() mode")
         p = here.args[1] if len(here.args) > 1 else here.kwargs.get("p", 0.5)
         if not isinstance(p, float):

@@ -59,7 +59,7 @@ class Residual(nn.Module):
         return self.head(torch.flatten(self.pool(self.layers(self.stem(x))), 1))
 
 
-class Untraceable(nn.Module):
+class Branching(nn.Module):
     """Control flow that depends on values."""
 
     def __init__(self) -> None:
@@ -69,7 +69,15 @@ class Untraceable(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         h = self.body(x)
-        return self.head(-h if h.sum() > 1e9 else h)
+        return self.head(-h if h.sum() > 0 else h)
+
+
+class Untraceable(Branching):
+    """The same in a way that `torch.fx` cannot follow."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.body(x)
+        return self.head(-h if float(h.sum()) > 1e9 else h)
 
 
 class Reshaping(nn.Module):
@@ -356,9 +364,7 @@ def test_example_inputs_tell_sizes() -> None:
     with pytest.raises(FoldError, match=r"'tanh_gate'.*without example_inputs"):
         fold_gates(gated)
     assert close(fold_gates(gated, example_inputs=example)(*example), gated(*example))
-    assert torch.equal(
-        insert_gates(gated_free := Parts(), example_inputs=example)(*example), gated_free(*example)
-    )
+    assert torch.equal(insert_gates(gated_free := Parts(), example_inputs=example)(*example), gated_free(*example))
 
 
 @torch.no_grad()
@@ -384,7 +390,24 @@ def test_untraceable_module_has_its_children_gated() -> None:
     assert [name for name, _ in named_gates(gated)] == ["body.1"]
     assert torch.equal(gated(x), network(x))
     shuffle_ks(gated)
-    assert close(fold_gates(gated)(x), gated(x))
+    with pytest.raises(FoldError, match=r"gates \['body.1'\]: torch.fx cannot trace.*pass example_inputs"):
+        fold_gates(gated)
+    assert close(fold_gates(gated, example_inputs=(x,))(x), gated(x))
+    gated.body.append(KGate(8, activation=nn.Tanh()))
+    with pytest.raises(FoldError, match=r"in 'body', gate '4': its values leave.*cannot trace Untraceable"):
+        fold_gates(gated, example_inputs=(x,))
+
+
+@torch.no_grad()
+def test_every_branch_is_followed() -> None:
+    network, x = Branching(), torch.randn(VECTOR)
+    gated = insert_gates(network)
+    assert [name for name, _ in named_gates(gated)] == ["body.1", "body.3"]
+    assert torch.equal(gated(x), network(x))
+    shuffle_ks(gated)
+    folded = fold_gates(gated)
+    for sample in (x, -x, 3 * x):
+        assert close(folded(sample), gated(sample))
     gated.body.append(KGate(8, activation=nn.Tanh()))
     with pytest.raises(FoldError, match=r"gate 'body.4': a reduction over the units"):
         fold_gates(gated)
