@@ -147,7 +147,7 @@ class AdaptationMixin(OptionalExtraState):
             parameter.grad = None
         held = list(_with_frozen_statistics(self, kept)) if what != "all" else []
         # Before all hooks of the layer's own, as those of a spectral norm are.
-        self._statistics_held = tuple(m.register_forward_pre_hook(_in_eval_mode, prepend=True) for m in held)
+        self._statistics_held = tuple(m.register_forward_pre_hook(in_eval_mode, prepend=True) for m in held)
         self._hold_targets({id(parameter) for parameter in self._frozen})
         self._adaptation = (what, spread)
 
@@ -243,5 +243,6 @@ def _find(root: Any, path: str) -> Any:
     return root
 
 
-def _in_eval_mode(module: nn.Module, inputs: Any) -> None:
+def in_eval_mode(module: nn.Module, inputs: Any) -> None:
+    """A hook that holds statistics: whatever the mode of the policy, ``module`` itself is in evaluation mode."""
     module.training = False  # and not `eval()`, which would reach what is inside: a dropout layer, or one that trains

@@ -18,8 +18,9 @@ from torch import nn
 from torch.distributions import Distribution
 
 from nb_agents.compiled import uncompiled
+from nb_agents.copies import copy_of
 from nb_agents.files import write_atomically
-from nb_agents.folding import copy_policy, fold_gates
+from nb_agents.folding import fold_gates
 from nb_agents.gates import named_gates
 from nb_agents.observation_steps import OBS, observation_steps
 from nb_agents.weights import FoldError
@@ -182,4 +183,4 @@ def _ungated(policy: BasePolicy) -> BasePolicy:
     with contextlib.suppress(FoldError):
         if any(named_gates(policy)):
             return fold_gates(policy)
-    return copy_policy(policy)
+    return copy_of(policy)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -12,32 +11,44 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from torch import fx, nn
 
+from nb_agents.absorbing import absorb
 from nb_agents.compiled import uncompiled
-from nb_agents.flow import Flow
+from nb_agents.copies import copy_of
 from nb_agents.gates import KGate, named_gates
 from nb_agents.networks import absorb_in_policy
+from nb_agents.paths import entry_methods, trace_all
 from nb_agents.policies import KGatedMixin
-from nb_agents.rebuild import rebuild
+from nb_agents.rebuild import keep_frozen, rebuild
+from nb_agents.sameness import difference, policy_difference
 from nb_agents.surgery import check_module
-from nb_agents.tracing import TraceError, separate_children, trace
+from nb_agents.tracing import TraceError, separate_children
 from nb_agents.weights import FoldError
 
 Foldable = TypeVar("Foldable", bound=nn.Module | BaseAlgorithm)
 
 
-def fold_gates(module: Foldable, *, example_inputs: tuple[Any, ...] | None = None) -> Foldable:
+def fold_gates(
+    module: Foldable, *, example_inputs: tuple[Any, ...] | None = None, methods: Collection[str] | None = None
+) -> Foldable:
     """A copy without gates that computes the same, to within float rounding; ``module`` is left as it is.
+
+    All paths through the code are followed: both modes, optional arguments given or not, branches on values, and every
+    public method that uses the module's children. What cannot be followed is refused. The result is then compared with
+    ``module`` in both modes: a policy on samples of its observation space, a module on ``example_inputs``.
 
     Args:
         module: A module with gates, a k-gated SB3 policy, or an SB3 model with one. A policy comes back as the plain
             class that the k-gated one extends, with the same constructor parameters and a plain state dict; a model
             as one of the same algorithm with that policy, see `nb_agents.rebuild.rebuild`.
-        example_inputs: Arguments of ``forward``; needed only where sizes do not follow from the layers alone.
+        example_inputs: Arguments of ``forward``: a batch of at least two. Needed where sizes do not follow from the
+            layers alone or ``forward`` cannot be followed as a whole; checked against wherever given.
+        methods: Names of the methods besides ``forward`` that have to compute the same; None for all public ones.
 
     Raises:
         TypeError: If ``module`` is neither.
-        ValueError: If it has no gates.
-        FoldError: If the values behind a gate reach more than linear maps; it names every such gate and the reason.
+        ValueError: If it has no gates, or an argument does not fit it.
+        FoldError: If a gate can be multiplied neither into the layer before it nor into those behind it, is not called
+            or not finite (it names every such gate and the reason), or if the result does not compute the same.
     """
     if not isinstance(module, BaseAlgorithm):
         check_module(module)
@@ -50,14 +61,49 @@ def fold_gates(module: Foldable, *, example_inputs: tuple[Any, ...] | None = Non
     folded: Any
     if isinstance(module, BaseAlgorithm):
         kwargs, state = _without_gate_arguments(module.policy_kwargs), _plain_state(network)
-        folded = rebuild(module, _plain_class(network), kwargs, lambda plain: plain.load_state_dict(state))
+        folded = rebuild(module, _plain_class(network), kwargs, lambda plain: _fill(plain, state, network))
+        _check(policy_difference(network, folded.policy))
     elif isinstance(module, BasePolicy):
         folded = _fold_policy(module)
+        _check(policy_difference(module, folded))
     else:
-        folded = copy.deepcopy(module)
-        _absorb(folded, example_inputs)
-        folded = remove_gates(folded)
+        folded = remove_gates(_absorbed(module, example_inputs, methods))
+        if example_inputs is not None:
+            _check(difference(module, folded, lambda m: m(*example_inputs)))
     return folded  # type: ignore[no-any-return]
+
+
+def _check(difference: str) -> None:
+    if difference:
+        raise FoldError(f"the network without gates does not compute the same: {difference}")
+
+
+def _absorbed(module: nn.Module, example_inputs: Any, methods: Collection[str] | None) -> nn.Module:
+    """A copy of ``module`` whose gates are in its weights too."""
+    if isinstance(methods, str) or not all(callable(getattr(module, str(name), None)) for name in methods or ()):
+        raise ValueError(f"methods must be names of methods of {type(module).__name__}, got {methods!r}")
+    entries = entry_methods(module) if methods is None else ["forward", *methods]
+    folded = copy_of(module)
+    try:
+        graphs = trace_all(folded, entries, example_inputs)
+    except TraceError as error:
+        if example_inputs is None or len(entries) > 1:
+            more = "; methods=() folds for forward alone" if methods is None and len(entries) > 1 else ""
+            hint = f"pass example_inputs, so that the result can be compared{more}"
+            raise FoldError(f"gates {[n for n, _ in named_gates(module)]}: {error} ({hint})") from error
+        for name, child in separate_children(folded):
+            if any(named_gates(child)):
+                try:
+                    absorb(child, trace_all(child), dict(named_gates(child)))
+                except (TraceError, FoldError) as inner:
+                    raise FoldError(f"in {name!r}, {inner} ({error})") from None
+        return folded
+    try:
+        absorb(folded, graphs, dict(named_gates(folded)), all_entries=methods is None)
+    except FoldError as error:
+        more = f" (methods {entries[1:]} must compute the same too; methods=() folds for forward alone)"
+        raise FoldError(f"{error}{more if len(entries) > 1 else ''}") from None
+    return folded
 
 
 def remove_gates(root: nn.Module) -> nn.Module:
@@ -78,38 +124,21 @@ def remove_gates(root: nn.Module) -> nn.Module:
     return root
 
 
-def _absorb(root: nn.Module, example_inputs: tuple[Any, ...] | None) -> None:
-    """Multiply the gates of ``root`` into its weights; the children of what cannot be traced are taken one by one."""
-    try:
-        graph = trace(root, (), example_inputs)
-    except TraceError as error:
-        for name, child in separate_children(root):
-            if any(named_gates(child)):
-                try:
-                    _absorb(child, None)
-                except FoldError as inner:
-                    raise FoldError(f"in {name!r}, {inner} ({error})") from None
-        return
-    Flow(root, graph).absorb(dict(named_gates(root)))
-
-
-def copy_policy(policy: BasePolicy) -> BasePolicy:
-    """A deep copy; the action distribution, which has no parameters of its own, is shared."""
-    # gSDE's distribution holds sampled tensors with a gradient, which cannot be copied.
-    shared = [part.action_dist for part in policy.modules() if hasattr(part, "action_dist")]
-    return copy.deepcopy(policy, {id(distribution): distribution for distribution in shared})
-
-
 def _fold_policy(policy: Any) -> Any:
     state = _plain_state(policy)
     with torch.random.fork_rng(devices=[]):
         plain: Any = _plain_class(policy)(**_without_gate_arguments(policy._get_constructor_parameters()))
-        plain.load_state_dict(state)
+        _fill(plain, state, policy)
         plain.to(policy.device)
         if getattr(getattr(plain, "actor", plain), "use_sde", False):
             plain.reset_noise()
     plain.set_training_mode(policy.training)
     return plain
+
+
+def _fill(plain: nn.Module, state: dict[str, Any], gated: BasePolicy) -> None:
+    plain.load_state_dict(state)
+    keep_frozen(plain, gated)
 
 
 def _plain_class(policy: BasePolicy) -> type[BasePolicy]:
@@ -119,7 +148,7 @@ def _plain_class(policy: BasePolicy) -> type[BasePolicy]:
 
 def _plain_state(policy: BasePolicy) -> dict[str, Any]:
     """State dict of the plain policy that computes what ``policy`` does."""
-    folded = copy_policy(policy)
+    folded = copy_of(policy)
     absorb_in_policy(folded)
     state = remove_gates(folded).state_dict()
     return {key: value for key, value in state.items() if not key.startswith(("regularizer.", "_extra_state"))}

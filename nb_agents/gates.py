@@ -215,46 +215,6 @@ def check_gate_arguments(block_size: Any, block_weight: Any, k_init: Any, gate_m
             raise ValueError(f"{name} must be finite in float32, got {value!r}")
 
 
-def gate_sequential(
-    network: nn.Module,
-    *,
-    gate_last: bool,
-    activations: tuple[type[nn.Module], ...] = ACTIVATIONS,
-    **gate_kwargs: Any,
-) -> None:
-    """Put a gate behind the hidden activations of every `nn.Sequential` in ``network``, in place.
-
-    Args:
-        network: Any module; its `nn.Sequential` parts are walked in order.
-        gate_last: Whether an activation with no linear layer behind it in its own Sequential is hidden too (as in a
-            features extractor) or the network's output (as the tanh of a deterministic actor).
-        activations: What counts as an activation.
-        **gate_kwargs: `KGate`'s arguments.
-    """
-    for sequential in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
-        for name, n_units, spatial_dims in list(_gate_places(sequential, gate_last, activations)):
-            module = sequential.get_submodule(name)
-            setattr(sequential, name, KGate(n_units, spatial_dims=spatial_dims, activation=module, **gate_kwargs))
-
-
-def _gate_places(
-    sequential: nn.Sequential, gate_last: bool, activations: tuple[type[nn.Module], ...]
-) -> Iterator[tuple[str, int, int]]:
-    """The layers that a gate goes behind: their names, numbers of units, and spatial dimensions."""
-    layers = list(sequential.named_children())
-    linear = [i for i, (_, layer) in enumerate(layers) if isinstance(layer, (nn.Linear, *CONVOLUTIONS))]
-    if not linear:
-        return
-    for i, (name, layer) in enumerate(layers):
-        if isinstance(layer, nn.Linear):
-            n_units, spatial_dims = layer.out_features, 0
-        elif isinstance(layer, CONVOLUTIONS):
-            n_units, spatial_dims = layer.out_channels, len(layer.kernel_size)
-        elif i > linear[0] and isinstance(layer, activations) and (gate_last or i < linear[-1]):
-            behind = layers[i + 1 : i + 2]
-            yield behind[0][0] if behind and is_normalization(behind[0][1]) else name, n_units, spatial_dims
-
-
 def is_normalization(layer: nn.Module) -> bool:
     """Whether ``layer`` rescales activations, see `NORMALIZATIONS`."""
     # By their running means: other libraries' batch normalizations, and sb3-contrib's BatchRenorm.

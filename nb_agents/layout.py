@@ -42,10 +42,18 @@ class Piece:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a tensor's units lie: along ``axis`` (negative), piece by piece."""
+    """Where a tensor's units lie: along ``axis`` (negative), piece by piece.
+
+    Attributes:
+        axis: The units' axis, counted from the end.
+        pieces: What lies along it.
+        assumed: Whether the pieces lie there only if the number of dimensions is the usual one. The sizes of a layer
+            that reads along the axis prove it; a reshape must not build on it.
+    """
 
     axis: int
     pieces: tuple[Piece, ...]
+    assumed: bool = False
 
     @property
     def gates(self) -> frozenset[str]:
@@ -61,7 +69,7 @@ class Layout:
     def without_gates(self) -> Layout:
         """The same units, unscaled."""
         pieces = (replace(piece, runs=tuple((n, ()) for n, _ in piece.runs)) for piece in self.pieces)
-        return Layout(self.axis, tuple(pieces))
+        return Layout(self.axis, tuple(pieces), self.assumed)
 
     def flat_runs(self) -> Runs | None:
         """The units one after the other; None if the size of some is unknown or they are spread already."""

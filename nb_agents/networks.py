@@ -12,9 +12,10 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim, preprocess_obs
 from torch import nn
 
-from nb_agents.flow import Flow
+from nb_agents.absorbing import absorb
 from nb_agents.gates import named_gates
-from nb_agents.tracing import ScaleSink, TraceError, trace
+from nb_agents.paths import trace_all
+from nb_agents.tracing import ScaleSink, TraceError
 from nb_agents.weights import FoldError
 
 
@@ -31,7 +32,7 @@ def absorb_in_policy(policy: BasePolicy, *, inverse: bool = False) -> None:
     gates = {f"policy.{name}": gate for name, gate in named_gates(policy)}
     try:
         networks = _Networks(policy)
-        Flow(networks, trace(networks, (), _example(policy))).absorb(gates, inverse=inverse)
+        absorb(networks, trace_all(networks, example_inputs=_example(policy)), gates, inverse=inverse)
     except (TraceError, FoldError) as error:
         raise FoldError(str(error).replace("'policy.", "'")) from error
 

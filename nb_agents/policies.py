@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.policies import (
     ActorCriticCnnPolicy,
@@ -25,10 +26,11 @@ from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
 from nb_agents.adaptation import AdaptationMixin
-from nb_agents.gates import ACTIVATIONS, KGate, check_gate_arguments, gate_sequential, named_gates
+from nb_agents.gates import ACTIVATIONS, KGate, check_gate_arguments, named_gates
 from nb_agents.k_target import KTarget
 from nb_agents.optim import optimized_parts, two_rates
 from nb_agents.parts import make_part
+from nb_agents.placing import gate_called, gate_sequential
 from nb_agents.usage import check_algorithm, check_observations, offer
 from nb_agents.validation import check_flag, check_number
 
@@ -119,8 +121,16 @@ class KGatedMixin(AdaptationMixin):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _gate(self, network: nn.Module, *, gate_last: bool) -> None:
-        activation_fn = getattr(self, "activation_fn", nn.ReLU)
-        gate_sequential(network, gate_last=gate_last, activations=(*ACTIVATIONS, activation_fn), **self._gate_kwargs)
+        gate_sequential(network, gate_last=gate_last, activations=self._activations(), **self._gate_kwargs)
+
+    def _activations(self) -> tuple[type[nn.Module], ...]:
+        """Classes of what counts as an activation, that of ``activation_fn`` included."""
+        made = getattr(self, "activation_fn", nn.ReLU)
+        if not isinstance(made, type):  # SB3 only calls it: a partial or a function of no arguments does, too
+            with torch.random.fork_rng(devices=[]):
+                made = type(made())
+        is_container = not issubclass(made, nn.Module) or issubclass(made, nn.Sequential)
+        return ACTIVATIONS if is_container else (*ACTIVATIONS, made)
 
     def _finish_networks(self) -> None:
         """Gate what the SB3 class builds in its constructor and not in a hook; most classes need nothing here."""
@@ -155,10 +165,23 @@ class ActorCriticGates(KGatedMixin):
     def _build_mlp_extractor(self) -> None:
         super()._build_mlp_extractor()  # type: ignore[misc]
         self._gate(self.pi_features_extractor, gate_last=True)  # type: ignore[attr-defined]
-        self._gate(self.mlp_extractor.policy_net, gate_last=True)  # type: ignore[attr-defined]
+        self._gate_latent("forward_actor")
         if self.gate_critic:
             self._gate(self.vf_features_extractor, gate_last=True)  # type: ignore[attr-defined]
-            self._gate(self.mlp_extractor.value_net, gate_last=True)  # type: ignore[attr-defined]
+            self._gate_latent("forward_critic")
+
+    def _gate_latent(self, method: str) -> None:
+        """Gate the hidden layers of the MLP extractor, SB3's or the user's, that one of its two methods leads to."""
+        policy: Any = self  # the mixin does not know SB3's attributes
+        extractor, width = policy.mlp_extractor, getattr(policy, "lstm_output_dim", policy.features_dim)
+        features = torch.zeros((2, width), device=next((p.device for p in extractor.parameters()), None))
+        gate_called(
+            extractor,
+            lambda: getattr(extractor, method)(features),
+            apart_from=None if self.gate_critic else lambda: extractor.forward_critic(features),
+            activations=self._activations(),
+            **self._gate_kwargs,
+        )
 
 
 class ActorAndCriticsGates(KGatedMixin):

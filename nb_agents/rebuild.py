@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.save_util import recursive_getattr
+from torch import nn
+
+from nb_agents.gates import named_gates
 
 
 def rebuild(
@@ -61,3 +64,25 @@ def rebuild(
 
 def _cuda_devices(model: Any) -> list[Any]:
     return [model.device] if model.device.type == "cuda" else []
+
+
+def plain_name(name: str, gates: Iterable[str]) -> str:
+    """What a parameter of a gated network is called in the one without gates."""
+    for gate in gates:
+        if name.startswith(f"{gate}.activation."):
+            return f"{gate}.{name.removeprefix(f'{gate}.activation.')}"
+    return name
+
+
+def keep_frozen(new: nn.Module, old: Any) -> None:
+    """Freeze the parameters that the user has frozen in the network that ``new`` comes from, and thaw all others.
+
+    What `AdaptationMixin.adapt` holds is not frozen by the user.
+    """
+    by_adapt = {id(parameter) for parameter in getattr(old, "_frozen", ())}
+    before = [name for name, _ in named_gates(old)]
+    named = {plain_name(name, before): p for name, p in old.named_parameters(remove_duplicate=False)}
+    after = [name for name, _ in named_gates(new)]
+    for name, parameter in new.named_parameters():
+        if (source := named.get(plain_name(name, after))) is not None:
+            parameter.requires_grad_(source.requires_grad or id(source) in by_adapt)

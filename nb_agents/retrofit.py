@@ -19,8 +19,9 @@ from stable_baselines3.td3 import policies as td3
 from nb_agents import policies as gated
 from nb_agents.gates import named_gates
 from nb_agents.networks import absorb_in_policy
-from nb_agents.rebuild import rebuild
-from nb_agents.surgery import set_neutral
+from nb_agents.rebuild import keep_frozen, plain_name, rebuild
+from nb_agents.sameness import policy_difference
+from nb_agents.weights import FoldError
 
 Model = TypeVar("Model", bound=BaseAlgorithm)
 
@@ -50,10 +51,11 @@ def retrofit(
 ) -> Model:
     """A k-gated model that acts as ``model`` does, ready to be adapted or to go on learning.
 
-    The gates start neutral: at 0.5 (or where ``k_init`` puts them), with the weights behind them divided by that. With
-    the default the networks compute the same to the last bit, target networks included. Settings, counters, schedules,
-    log-std and entropy coefficient are those of ``model``; environment and replay buffer are shared with it; the
-    policy's optimizers start afresh, as their moments belong to the weights of before.
+    The gates start at exactly 1 and every weight is the model's, so all networks compute the same to the last bit.
+    Where ``k_init`` or ``gate_max`` put the gates elsewhere, weights are divided by them: equal up to rounding. Either
+    is checked on samples of the observation space. Settings, counters, schedules, log-std and entropy coefficient are
+    those of ``model``, and what is frozen there stays frozen; environment and replay buffer are shared with it; the
+    policy's optimizers start afresh.
 
     Args:
         model: A PPO, A2C, SAC, TD3, DDPG or DQN model of SB3, trained or loaded from a file (RL zoo's as well).
@@ -65,7 +67,8 @@ def retrofit(
         TypeError: If ``model`` is no SB3 model, or an argument is unknown or of the wrong kind.
         ValueError: If its policy is gated already, of an unknown class or without hidden layers, or an argument is out
             of its range.
-        FoldError: If a network is built such that the weights cannot be rescaled; it names the gates.
+        FoldError: If the gates are not to start at 1 and the weights cannot be divided (it names the gates), or if the
+            result does not compute the same.
     """
     if not isinstance(model, BaseAlgorithm):
         raise TypeError(f"model must be a Stable-Baselines3 model, got {type(model).__name__}")
@@ -85,12 +88,14 @@ def retrofit(
     def fill(policy: BasePolicy) -> None:
         gates = dict(named_gates(policy))
         policy.load_state_dict(_gated_state(model.policy, policy, list(gates)))
-        if "k_init" not in gate_kwargs:
-            for gate in gates.values():
-                set_neutral(gate)
-        absorb_in_policy(policy, inverse=True)
+        keep_frozen(policy, model.policy)
+        if not all(gate.gate().eq(1).all() for gate in gates.values()):
+            absorb_in_policy(policy, inverse=True)
 
-    return rebuild(model, target, {**model.policy_kwargs, **arguments}, fill)  # type: ignore[no-any-return]
+    gated_model = rebuild(model, target, {**model.policy_kwargs, **arguments}, fill)
+    if differs := policy_difference(model.policy, gated_model.policy):
+        raise FoldError(f"{target.__name__} does not compute what the model's policy does: {differs}")
+    return gated_model  # type: ignore[no-any-return]
 
 
 def _gated_state(plain: BasePolicy, new: BasePolicy, gates: list[str]) -> dict[str, torch.Tensor]:
@@ -98,10 +103,8 @@ def _gated_state(plain: BasePolicy, new: BasePolicy, gates: list[str]) -> dict[s
     state = dict(plain.state_dict())
     result = {}
     for key, value in new.state_dict().items():
-        gate = next((name for name in gates if key.startswith(f"{name}.")), None)
-        source = key if gate is None else key.replace(f"{gate}.activation.", f"{gate}.")
-        own = key.startswith("regularizer.") or (gate is not None and key == f"{gate}.k")
-        result[key] = value if own else state.pop(source, value)
+        own = key.startswith("regularizer.") or key.removesuffix(".k") in gates
+        result[key] = value if own else state.pop(plain_name(key, gates), value)
     if state:
         raise ValueError(f"{type(new).__name__} has no place for {sorted(state)} of the model's policy")
     return result

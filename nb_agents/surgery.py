@@ -6,28 +6,45 @@ import copy
 import itertools
 import warnings
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
 from torch import fx, nn
 
+from nb_agents.absorbing import absorb
+from nb_agents.copies import copy_of
 from nb_agents.flow import Flow
 from nb_agents.gates import ACTIVATIONS, KGate, check_gate_arguments, is_normalization, named_gates
-from nb_agents.tracing import TraceError, in_mode, is_activation, is_linear, separate_children, trace, walk
+from nb_agents.paths import entry_methods, optional_arguments, trace_all
+from nb_agents.placing import like
+from nb_agents.ranks import Ranks
+from nb_agents.sameness import difference
+from nb_agents.tracing import (
+    TraceError,
+    attribute_of,
+    flags_read,
+    in_mode,
+    is_activation,
+    is_linear,
+    name_of,
+    separate_children,
+    trace,
+    trace_path,
+    walk,
+)
 from nb_agents.validation import check_flag
 from nb_agents.weights import FoldError
-
-K_INIT = 0.25
-"""Start value of every k, as published."""
 
 
 def insert_gates(
     module: nn.Module,
     block_size: int | None = 16,
-    neutral: bool = False,
+    neutral: bool = True,
     block_weight: float = 0.3,
     k_init: float | None = None,
     *,
+    gate_max: float | None = 2.0,
     exclude: Collection[str] = (),
     activations: tuple[type[nn.Module], ...] = (),
     example_inputs: tuple[Any, ...] | None = None,
@@ -35,30 +52,34 @@ def insert_gates(
     """A copy of ``module`` with a gate behind every hidden activation, that is, one with a linear map behind it.
 
     Activations are found by tracing ``forward`` with `torch.fx`. Where each is a module that is called once, a `KGate`
-    takes its place and the module keeps its class and the names in its state dict. Where some are functions, or modules
-    called several times, the copy is a `torch.fx.GraphModule` with the same submodules. A forward that cannot be traced
-    keeps its class, its children are gated each for itself, and a warning names what that leaves out. Where a
-    normalization follows the activation the gate goes behind it, as the normalization would undo it.
+    takes its place and the module keeps its class, its methods and the names in its state dict. Where some are
+    functions, or modules called several times, the copy is a `torch.fx.GraphModule` with the same submodules; numbers
+    (and None) that ``forward`` takes from attributes are frozen in. A forward that cannot be traced, or that one graph
+    cannot stand for, keeps its class, its children are gated each for itself, and a warning names what that leaves out.
+    Where a normalization follows the activation the gate goes behind it, as the normalization would undo it.
 
     Args:
         module: Any network without gates: linear layers, convolutions (gated per channel), residual blocks.
         block_size: Units per block gate; None for layer gates alone.
-        neutral: Divide the weights behind every gate by it, so that the copy computes what ``module`` does: the same to
-            the last bit (barring subnormal numbers) with the default ``k_init``, up to rounding with others.
+        neutral: The copy computes what ``module`` does, to the last bit with the default ``gate_max`` and ``k_init``,
+            as every gate is exactly 1 then. With others the weights are divided by the gates: the same up to rounding.
         block_weight: Weight of a block's gate beside the layer's, >= 0.
-        k_init: Start value of every k; None for 0.25 or, if ``neutral``, for k's at which every gate is exactly 0.5.
+        k_init: Start value of every k; None for 0, or the paper's 0.25 if ``gate_max`` is None.
+        gate_max: What every gate stays below; None for the paper's gate.
         exclude: Gates to leave out, by the names that `named_gates` and error messages give them.
         activations: Classes of activation modules besides torch's own.
-        example_inputs: Arguments of ``forward``; needed only where sizes do not follow from the layers alone.
+        example_inputs: Arguments of ``forward``: a batch of at least two. Needed only where sizes do not follow from
+            the layers alone; wherever given, the copy is compared with ``module`` on them in both modes.
 
     Raises:
         TypeError: If ``module`` is no `nn.Module` or an argument is not of its kind.
         ValueError: If the module has gates already or no hidden activation, a number is out of its range, ``exclude``
-            names no gate, or the units of an activation cannot be told.
-        FoldError: If ``neutral`` and the values behind a gate reach more than linear maps (a residual skip).
+            names no gate, the units of an activation cannot be told, or the copy does not compute the same.
+        FoldError: If ``neutral``, the gates do not start at 1, and the weights cannot be divided by them.
     """
     check_module(module)
-    check_gate_arguments(block_size, block_weight, K_INIT if k_init is None else k_init)
+    k_init = (0.25 if gate_max is None else 0.0) if k_init is None else k_init
+    check_gate_arguments(block_size, block_weight, k_init, gate_max)
     check_flag("neutral", neutral)
     if isinstance(exclude, str):
         raise TypeError(f"exclude must be a collection of names, got {exclude!r}")
@@ -66,42 +87,41 @@ def insert_gates(
         raise TypeError(f"activations must be classes of modules, got {activations!r}")
     if any(named_gates(module)):
         raise ValueError(f"module must be without gates, but has {[name for name, _ in named_gates(module)]}")
-    gate_kwargs = {"block_size": block_size, "block_weight": block_weight, "k_init": k_init}
+    gate_kwargs = {"block_size": block_size, "block_weight": block_weight, "k_init": k_init, "gate_max": gate_max}
     surgeon = _Surgeon(gate_kwargs, exclude, activations, neutral)
-    gated = surgeon.operate(_with_own_activations(copy.deepcopy(module), activations), example_inputs)
+    gated = surgeon.operate(_with_own_activations(copy_of(module), activations), example_inputs)
     unknown = sorted(set(exclude) - surgeon.found)
     if unknown:
         raise ValueError(f"exclude must name gates among {sorted(surgeon.found)}, got {unknown}")
     if not any(named_gates(gated)):
         reason = "; ".join(surgeon.untraced) or "no activation with a linear map before and behind it was found"
         raise ValueError(f"{type(module).__name__} has no hidden activation to gate: {reason}")
+    if example_inputs is not None:
+        compared = gated if neutral else _opened(gated)
+        if differs := difference(module, compared, lambda m: m(*example_inputs)):
+            raise ValueError(f"the copy of {type(module).__name__} does not compute the same: {differs}")
     for message in surgeon.untraced:
-        warnings.warn(f"{message}. Only its children were gated, each up to its last linear map", stacklevel=2)
+        warnings.warn(message, stacklevel=2)
     return gated
 
 
-@torch.no_grad()
-def set_neutral(gate: KGate) -> None:
-    """Set the k's so that every unit's gate is 0.5, exactly so in floating point where such k's are found."""
-    w = float(gate.membership[0, 1:].sum())  # the one block that the first unit belongs to
-    share = 0.5 / (1 + w)
-    gate.k.fill_(0.0 if w == 0 else torch.tensor(share, dtype=torch.float64).logit().item())
-    for _ in range(8):  # Newton's method on the blocks' k; far finer than the gate's own rounding, it lands on 0.5
-        error = gate.gate().flatten() - 0.5
-        worst = error[error.abs().argmax()]
-        if w == 0 or worst == 0:
-            return
-        gate.k[1:] -= worst / (w * share * (1 - share))
+def _opened(gated: nn.Module) -> nn.Module:
+    """A copy whose gates are all 1."""
+    opened = copy_of(gated)
+    for gate in (gate for _, gate in named_gates(opened)):
+        gate.gate = lambda k=None, n=gate.spatial_dims, like=gate.k: like.new_ones((1, *(1,) * n))  # type: ignore
+    return opened
 
 
 class _Place(NamedTuple):
-    """A gate to be: behind ``node``, whose module it wraps if ``in_place``."""
+    """A gate to be: behind ``node``, whose module it wraps if ``in_place``; it lives where ``weight`` does."""
 
     name: str
     node: fx.Node
     n_units: int
     spatial_dims: int
     in_place: bool
+    weight: torch.Tensor
 
 
 class _Surgeon:
@@ -114,8 +134,7 @@ class _Surgeon:
         activations: tuple[type[nn.Module], ...],
         neutral: bool,
     ) -> None:
-        self.exact = neutral and gate_kwargs["k_init"] is None
-        self.gate_kwargs = gate_kwargs | ({"k_init": K_INIT} if gate_kwargs["k_init"] is None else {})
+        self.gate_kwargs = gate_kwargs
         self.exclude = exclude
         self.activations = activations
         self.neutral = neutral
@@ -125,12 +144,13 @@ class _Surgeon:
     def operate(self, root: nn.Module, example_inputs: tuple[Any, ...] | None, prefix: str = "") -> nn.Module:
         """Gate ``root`` in place, or return the graph module that replaces it."""
         try:
-            graph = trace(root, self.activations, example_inputs)
-            places = list(self._places(Flow(root, graph, self.activations), prefix))
+            graph, branches = trace_path(root, self.activations, example_inputs, turns=())
+            graphs = [graph, *_other_graphs(root, self.activations)]
+            places = list(self._places(Flow(root, graphs, Ranks(root, graphs), self.activations), prefix))
             self.found |= {prefix + place.name for place in places}
-            gated = root if all(place.in_place for place in places) else _as_graph_module(root, graph, self.activations)
+            gated, places = self._receiver(root, graph, places, prefix, branches=bool(branches))
         except TraceError as error:
-            self.untraced.append(f"{prefix}{error}" if prefix else str(error))
+            self.untraced.append(f"{prefix}{error}. Only its children were gated, each up to its last linear map")
             for name, child in separate_children(root):
                 if any(True for _ in child.children()):
                     root._modules[name] = self.operate(child, None, f"{prefix}{name}.")
@@ -139,42 +159,67 @@ class _Surgeon:
             self._insert(gated, place)
         if isinstance(gated, fx.GraphModule):
             gated.recompile()
-        if self.neutral and places:
-            self._neutralize(gated, prefix, example_inputs)
+        starts_at_1 = (self.gate_kwargs["gate_max"], self.gate_kwargs["k_init"]) == (2.0, 0.0)
+        if self.neutral and places and not starts_at_1:
+            self._divide(gated, prefix, example_inputs)
         return gated
+
+    def _receiver(
+        self, root: nn.Module, graph: fx.Graph, places: list[_Place], prefix: str, *, branches: bool
+    ) -> tuple[nn.Module, list[_Place]]:
+        """What the gates go into, and those of the places that there are in it."""
+        in_place = [place for place in places if place.in_place]
+        if len(in_place) == len(places):
+            return root, places
+        try:
+            if branches:
+                raise TraceError(f"{type(root).__name__}.forward branches on values")
+            return _as_graph_module(root, graph, self.activations), places
+        except TraceError as error:
+            if not in_place:
+                raise
+            left = [prefix + place.name for place in places if not place.in_place]
+            self.untraced.append(f"{prefix}{error}: {left} (functions, or modules called several times) got no gate")
+            return root, in_place
 
     def _places(self, flow: Flow, prefix: str) -> Iterator[_Place]:
         modules = dict(flow.root.named_modules())
-        calls = [node.target for node in flow.graph.nodes if node.op == "call_module"]
-        for node in flow.graph.nodes:
+        graph = flow.graphs[0]
+        calls = [[node for node in g.nodes if node.op == "call_module"] for g in flow.graphs]
+        for node in graph.nodes:
             if not is_activation(node, modules, self.activations):
                 continue
             if not any(is_linear(n, modules) for n in walk(node, lambda n: n.users)):
                 continue  # it squashes the output
-            if not any(is_linear(n, modules) for n in walk(node, lambda n: n.all_input_nodes)):
+            layers = (n for n in walk(node, lambda n: n.all_input_nodes) if is_linear(n, modules))
+            if (layer := next(layers, None)) is None:
                 continue  # it squashes the input, there is no layer to gate
             layout = flow.layouts[node]
+            same = [[other for other in nodes if other.target == node.target] for nodes in calls]
+            once = node.op == "call_module" and all(len(others) <= 1 for others in same)
+            name = str(node.target) if once else _free_name(flow.root, f"{node.name}_gate")
             users = list(node.users)
             module = modules.get(str(users[0].target)) if len(users) == 1 else None
             if module is not None and is_normalization(module):
                 node = users[0]
-            once = node.op == "call_module" and calls.count(node.target) == 1
-            name = str(node.target) if once else _free_name(flow.root, f"{node.name}_gate")
+                served = [[n for n in nodes if n.target == node.target] for nodes in calls]
+                once = once and all(len(nodes) == len(others) <= 1 for nodes, others in zip(served, same, strict=True))
+                name = str(node.target) if once else name
+            widths = {flow.layouts[n].width for nodes in same for n in nodes if flow.layouts[n] is not None}  # type: ignore[union-attr]
             if prefix + name in self.exclude:
                 self.found.add(prefix + name)
-            elif layout is None or layout.width is None:
+            elif layout is None or layout.width is None or (once and len(widths) > 1):
                 raise ValueError(
                     f"cannot tell the number of units behind {prefix + name!r}: pass example_inputs, or leave it "
                     f"ungated with exclude=({prefix + name!r},)"
                 )
             else:
-                yield _Place(name, node, layout.width, -1 - layout.axis, once)
+                yield _Place(name, node, layout.width, -1 - layout.axis, once, _weight_of(layer, flow.root))
 
     def _insert(self, root: nn.Module, place: _Place) -> None:
         activation = root.get_submodule(place.name) if place.in_place else None
         gate = KGate(place.n_units, spatial_dims=place.spatial_dims, activation=activation, **self.gate_kwargs)
-        parameter = next(root.parameters())
-        gate.to(device=parameter.device, dtype=parameter.dtype)
+        like(gate, place.weight)
         gate.train(root.training if activation is None else activation.training)
         if place.in_place:
             root.set_submodule(place.name, gate)
@@ -185,17 +230,30 @@ class _Surgeon:
             call = root.graph.call_module(place.name, (place.node,))
         place.node.replace_all_uses_with(call, delete_user_cb=lambda user: user is not call)
 
-    def _neutralize(self, gated: nn.Module, prefix: str, example_inputs: tuple[Any, ...] | None) -> None:
-        gates = dict(named_gates(gated))
-        if self.exact:
-            for gate in gates.values():
-                set_neutral(gate)
-        flow = Flow(gated, trace(gated, self.activations, example_inputs), self.activations)
+    def _divide(self, gated: nn.Module, prefix: str, example_inputs: tuple[Any, ...] | None) -> None:
+        graphs = trace_all(gated, entry_methods(gated), example_inputs)
         try:
-            flow.absorb(gates, inverse=True)
+            absorb(gated, graphs, dict(named_gates(gated)), inverse=True)
         except FoldError as error:
-            names = tuple(prefix + name for name in flow.blocked)
-            raise FoldError(f"no neutral {error}. To leave these ungated pass exclude={names}") from None
+            hint = f"gates {[prefix + n for n, _ in named_gates(gated)]} that start at 1 (gate_max=2.0, k_init=None)"
+            raise FoldError(f"no neutral {error}. Nothing has to be divided with {hint}") from None
+
+
+def _other_graphs(root: nn.Module, leaves: tuple[type[nn.Module], ...]) -> Iterator[fx.Graph]:
+    """What else ``root`` does, as far as it can be traced: the other mode, and public methods besides ``forward``."""
+    for method, mode in itertools.product(entry_methods(root), (True, False)):
+        with suppress(TraceError), in_mode(root, training=mode):
+            yield trace_path(root, leaves, method=method, turns=())[0]
+
+
+def _weight_of(layer: fx.Node, root: nn.Module) -> torch.Tensor:
+    """A weight of the layer, which says where the units behind it are and of which type."""
+    if layer.op == "call_module":
+        return next(p for p in root.get_submodule(str(layer.target)).parameters() if p.dim() > 1)
+    attributes = [n for n in layer.all_input_nodes if n.op == "get_attr"]
+    found = [attribute_of(root, str(n.target)) for n in attributes]
+    tensors = [t for t in (*found, *root.parameters()) if torch.is_tensor(t) and t.is_floating_point()]
+    return tensors[0]
 
 
 def check_module(module: Any) -> None:
@@ -226,21 +284,51 @@ def _as_graph_module(root: nn.Module, graph: fx.Graph, leaves: tuple[type[nn.Mod
     """``graph`` as a module that still follows ``train()`` and ``eval()``.
 
     Raises:
-        TraceError: If ``forward`` asks which mode it is in for more than a functional dropout.
+        TraceError: If one graph cannot stand for ``forward``, because it depends on more than the values given to it
+            (the mode, for more than a functional dropout; arguments left out; flags) or does more than return values.
     """
-    # Tracing wrote the value of `training` into the graph; where the other mode's differs, a module must ask anew.
-    with in_mode(root, training=not root.training):
-        other = trace(root, leaves)
-    for number, (here, there) in enumerate(itertools.zip_longest(graph.nodes, other.nodes)):
-        if None not in (here, there) and _call(here) == _call(there):
+    what = f"{type(root).__name__}.forward"
+    if kept := [node.meta["kept"] for node in graph.nodes if "kept" in node.meta]:
+        raise TraceError(f"{what} keeps values as {kept}")
+    if flags := flags_read(root, leaves):
+        raise TraceError(f"{what} depends on {flags}, which may change")
+    optional = optional_arguments(root, "forward")
+    for left_out in ({name: optional[name]} for name in optional):
+        shorter = trace(root, leaves, left_out=left_out)
+        if _calls_without_checks(graph) != _calls_without_checks(shorter):
+            raise TraceError(f"{what} does something else where {next(iter(left_out))!r} is left out")
+    # Tracing wrote the value of `training` into the graph; where it matters, a module must ask anew.
+    others = []
+    for mode in (True, False):
+        with in_mode(root, training=mode):
+            others.append(trace(root, leaves).nodes)
+    for number, nodes in enumerate(itertools.zip_longest(graph.nodes, *others)):
+        if None not in nodes and len({_call(node) for node in nodes}) == 1:
             continue
-        if None in (here, there) or not here.target is there.target is nn.functional.dropout:
-            raise TraceError(f"{type(root).__name__}.forward does something else in train() than in eval() mode")
+        here = nodes[0]
+        if any(node is None or node.target is not nn.functional.dropout for node in nodes):
+            raise TraceError(f"{what} does something else in train() than in eval() mode")
         p = here.args[1] if len(here.args) > 1 else here.kwargs.get("p", 0.5)
-        root.add_module(f"dropout_{number}", nn.Dropout(float(p)).train(root.training))
+        if not isinstance(p, float):
+            raise TraceError(f"{what} computes the probability of a dropout")
+        root.add_module(f"dropout_{number}", nn.Dropout(p).train(root.training))
         here.op, here.target, here.args, here.kwargs = "call_module", f"dropout_{number}", here.args[:1], {}
     return fx.GraphModule(root, graph, type(root).__name__)
 
 
 def _call(node: fx.Node) -> tuple[str, str, str, str]:
     return node.op, str(node.target), str(node.args), str(node.kwargs)
+
+
+def _calls_without_checks(graph: fx.Graph) -> list[tuple[str, str]]:
+    """What a graph calls, apart from what `torch.fx` adds to check an argument that is left out."""
+    return [
+        (node.op, str(node.target))
+        for node in graph.nodes
+        if node.op not in ("placeholder", "output") and not _is_check(node)
+    ]
+
+
+def _is_check(node: fx.Node) -> bool:
+    name = name_of(node)
+    return name.startswith("_assert") or (name == "eq" and all(name_of(user) == "_assert" for user in node.users))

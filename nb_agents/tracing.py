@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 
+from nb_agents.adaptation import in_eval_mode
+from nb_agents.copies import copy_of, kept_values
 from nb_agents.gates import ACTIVATIONS, KGate, is_normalization
 
 Modules = dict[str, nn.Module]
@@ -64,41 +65,142 @@ class ScaleSink(nn.Module):
 
 
 class _Tracer(fx.Tracer):
-    def __init__(self, leaves: Leaves) -> None:
+    """Follows one method; where the code branches on values it takes the given turns, and then the False ones."""
+
+    def __init__(self, leaves: Leaves, method: str, turns: tuple[bool, ...] | None) -> None:
         super().__init__()
         self.leaves = (KGate, ScaleSink, *leaves)
+        self.traced_func_name = method
+        self.turns, self.taken = turns, list[bool]()
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         is_leaf = isinstance(m, self.leaves) or is_normalization(m)
         return is_leaf or super().is_leaf_module(m, module_qualified_name)
 
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        if isinstance(m, nn.Sequential) and not any(m is part for part in self.root.modules()):
+            return forward(*args, **kwargs)  # a slice of another one, made on the fly
+        return super().call_module(m, forward, args, kwargs)
 
-def trace(root: nn.Module, leaves: Leaves = (), example_inputs: tuple[Any, ...] | None = None) -> fx.Graph:
-    """The graph of ``root.forward``; torch's own layers, normalizations, gates and ``leaves`` are its nodes.
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        if self.turns is None:
+            return super().to_bool(obj)
+        position = len(self.taken)
+        self.taken.append(self.turns[position] if position < len(self.turns) else False)
+        return self.taken[-1]
+
+
+class _Shapes(fx.Interpreter):
+    """Runs a graph and notes the shapes of its values."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if torch.is_tensor(value):
+            n.meta["shape"] = value.shape
+        return value
+
+
+def trace(
+    root: nn.Module,
+    leaves: Leaves = (),
+    example_inputs: tuple[Any, ...] | None = None,
+    *,
+    method: str = "forward",
+    left_out: Mapping[str, Any] | None = None,
+) -> fx.Graph:
+    """The graph of a method of ``root``; torch's own layers, normalizations, gates and ``leaves`` are its nodes.
 
     Args:
-        root: Any module; it is left as it is.
+        root: Any module; a copy is traced, it is left as it is.
         leaves: Further classes of modules not to look into.
         example_inputs: If given, the shape of every node's value is noted, see `shape_of`.
+        method: Name of the method.
+        left_out: Arguments that are not passed, with their defaults.
 
     Raises:
         TraceError: If `torch.fx` cannot follow the code.
     """
+    return trace_path(root, leaves, example_inputs, method=method, left_out=left_out)[0]
+
+
+def trace_path(
+    root: nn.Module,
+    leaves: Leaves = (),
+    example_inputs: tuple[Any, ...] | None = None,
+    *,
+    method: str = "forward",
+    left_out: Mapping[str, Any] | None = None,
+    turns: tuple[bool, ...] | None = None,
+) -> tuple[fx.Graph, tuple[bool, ...]]:
+    """`trace`, and the turns that were taken where the code branches on values; with None for ``turns`` it may not."""
+    tracer, what = _Tracer(leaves, method, turns), f"{type(root).__name__}.{method}"
+    twin = copy_of(root)
+    for parameter in twin.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    if hooked := [name or what for name, m in twin.named_modules() if has_hooks(m) and not _is_leaf(tracer, m, name)]:
+        raise TraceError(f"{what} is not all there is: {hooked[0]!r} has forward hooks or a forward of its own")
     try:
-        graph = _Tracer(leaves).trace(root)
+        with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+            graph = tracer.trace(twin, dict(left_out or {}) or None)
     except Exception as error:  # fx runs the user's code on proxies, which may fail in any way
-        raise TraceError(f"torch.fx cannot trace {type(root).__name__}.forward: {error}") from error
+        raise TraceError(f"torch.fx cannot trace {what}: {error}") from error
+    own = {id(value) for value in kept_values(root, torch.Tensor)}
+    for node in graph.nodes:
+        value = getattr(twin, node.target) if node.op == "get_attr" and "tensor_constant" in str(node.target) else None
+        if value is not None and value.requires_grad and id(value) not in own:
+            raise TraceError(f"{what} computes with parameters in a way that torch.fx does not see")
+    for name, proxy in kept_values(twin, fx.Proxy).values():
+        proxy.node.meta["kept"] = name
     if example_inputs is not None:
-        with in_mode(root, training=False), torch.no_grad():  # normalizations must not learn from the example
-            ShapeProp(fx.GraphModule(root, graph)).propagate(*example_inputs)
-    return graph
+        # On a path that the example does not take the shapes stay unknown.
+        with suppress(Exception), torch.no_grad(), torch.random.fork_rng(devices=[]):
+            _Shapes(fx.GraphModule(copy_of(root).eval(), graph)).run(*example_inputs)
+    return graph, tuple(tracer.taken)
+
+
+def flags_read(root: nn.Module, leaves: Leaves = ()) -> list[str]:
+    """Switches that tracing ``root`` reads: attributes, other than the mode, that are True, False or a text."""
+    twin, tracer, found = copy_of(root), _Tracer(leaves, "forward", None), set[str]()
+    own = vars(nn.Module()).keys()
+
+    def record(module: nn.Module, name: str) -> Any:
+        value = object.__getattribute__(module, name)
+        if isinstance(value, (bool, str)) and name not in own and name in vars(module):
+            found.add(name)
+        return value
+
+    for name, module in twin.named_modules():
+        if not _is_leaf(tracer, module, name) and not type(module).__module__.startswith("torch."):
+            module.__class__ = type(type(module).__name__, (type(module),), {"__getattribute__": record})
+    with torch.random.fork_rng(devices=[]):
+        tracer.trace(twin)
+    return sorted(found)
+
+
+def attribute_of(root: nn.Module, path: str) -> Any:
+    """What a dotted path leads to."""
+    owner, _, name = path.rpartition(".")
+    return getattr(root.get_submodule(owner), name, None)
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether a call of ``module`` does more, or something else, than its class's ``forward``."""
+    hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
+    # Those that compute a weight (old-style normalizations, pruning) and ours that hold statistics act on no value.
+    harmless = (h for h in hooks if type(h).__module__.startswith("torch.nn.utils") or h is in_eval_mode)
+    return len(hooks) > len(list(harmless)) or "forward" in vars(module)
+
+
+def _is_leaf(tracer: _Tracer, module: nn.Module, name: str) -> bool:
+    return bool(name) and tracer.is_leaf_module(module, name)
 
 
 @contextmanager
-def in_mode(root: nn.Module, *, training: bool) -> Iterator[None]:
-    """``root`` in training or evaluation mode, and every part of it back in its own afterwards."""
+def in_mode(root: nn.Module, *, training: bool | None) -> Iterator[None]:
+    """``root`` in training or evaluation mode (None: as it is), and every part of it back in its own afterwards."""
     before = [(module, module.training) for module in root.modules()]
-    root.train(training)
+    if training is not None:
+        root.train(training)
     try:
         yield
     finally:
@@ -122,7 +224,7 @@ def separate_children(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def shape_of(node: fx.Node) -> torch.Size | None:
     """Shape of the node's value, None if it was traced without an example."""
-    return getattr(node.meta.get("tensor_meta"), "shape", None)
+    return node.meta.get("shape")
 
 
 def name_of(node: fx.Node) -> str:
@@ -135,6 +237,13 @@ def mixed_dims(name: str) -> int:
     if "pool" in name.lower():
         return int(name[-2])  # max_pool2d, AvgPool1d
     return 1 if name in ("interpolate", "Upsample") else 0
+
+
+def operands(node: fx.Node) -> list[fx.Node]:
+    """The nodes that a call is given, each as often as it is given."""
+    found: list[fx.Node] = []
+    fx.map_arg((node.args, node.kwargs), found.append)
+    return found
 
 
 def argument(node: fx.Node, position: int, name: str, default: Any) -> Any:

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from nb_agents.gates import KGate, gate_sequential, named_gates
+from nb_agents.gates import KGate, named_gates
+from nb_agents.placing import gate_sequential
 
 
 def sigmoid(x: float) -> float:

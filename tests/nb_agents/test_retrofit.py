@@ -146,7 +146,7 @@ def test_retrofitted_model_is_the_same_model(case: Case, gate_critic: bool, tmp_
     assert type(new.policy) is new.policy_class is case.gated
     assert torch.equal(torch.get_rng_state(), generator), "no random number was drawn"
     assert all(torch.equal(model.policy.state_dict()[key], value) for key, value in state.items())
-    assert all(gate.gate().eq(0.5).all() for _, gate in named_gates(new.policy))
+    assert all(gate.gate().eq(1).all() for _, gate in named_gates(new.policy))
     assert np.array_equal(actions(new), actions(model))
     np.testing.assert_allclose(actions(new, deterministic=False), actions(model, deterministic=False), atol=1e-5)
     for network in critics(model):

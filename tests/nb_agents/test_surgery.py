@@ -13,7 +13,7 @@ from torch.nn.utils.prune import random_unstructured
 
 from nb_agents.folding import fold_gates
 from nb_agents.gates import KGate, named_gates
-from nb_agents.surgery import insert_gates, set_neutral
+from nb_agents.surgery import insert_gates
 from nb_agents.weights import FoldError
 
 
@@ -59,7 +59,7 @@ class Residual(nn.Module):
         return self.head(torch.flatten(self.pool(self.layers(self.stem(x))), 1))
 
 
-class Untraceable(nn.Module):
+class Branching(nn.Module):
     """Control flow that depends on values."""
 
     def __init__(self) -> None:
@@ -69,7 +69,15 @@ class Untraceable(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         h = self.body(x)
-        return self.head(-h if h.sum() > 1e9 else h)
+        return self.head(-h if h.sum() > 0 else h)
+
+
+class Untraceable(Branching):
+    """The same in a way that `torch.fx` cannot follow."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.body(x)
+        return self.head(-h if float(h.sum()) > 1e9 else h)
 
 
 class Reshaping(nn.Module):
@@ -157,7 +165,7 @@ def test_every_hidden_activation_is_gated_and_the_module_left_alone(case: tuple[
     in_place = not any(name.endswith("_gate") for name in gates)
     assert (type(gated) is type(network)) == in_place
     # Gates that are wide open (σ = 1, no blocks) change nothing; that shows that they stand behind the activations.
-    opened = insert_gates(network, block_size=None, k_init=100.0)
+    opened = insert_gates(network, neutral=False, block_size=None, gate_max=1.0, k_init=100.0)
     assert torch.equal(opened(x), output)
 
 
@@ -174,14 +182,14 @@ def test_every_gate_matters_and_learns(case: tuple[nn.Module, torch.Tensor, int]
 def test_neutral_to_the_last_bit_and_folds_back(case: tuple[nn.Module, torch.Tensor, int]) -> None:
     network, x, _ = case
     exclude = (SKIPPED,) if isinstance(network, Residual) else ()
-    neutral = insert_gates(network, block_size=4, neutral=True, exclude=exclude)
-    assert all(gate.gate().eq(0.5).all() for _, gate in named_gates(neutral))
+    neutral = insert_gates(network, block_size=4, exclude=exclude)
+    assert all(gate.gate().eq(1).all() for _, gate in named_gates(neutral))
     assert torch.equal(neutral(x), network(x))
     folded = fold_gates(neutral)
     assert {name: value.tolist() for name, value in folded.state_dict().items()} == {
         name: value.tolist() for name, value in network.state_dict().items()
     }
-    rounded = insert_gates(network, block_size=4, neutral=True, exclude=exclude, k_init=0.25)
+    rounded = insert_gates(network, block_size=4, exclude=exclude, k_init=0.25)
     assert close(rounded(x), network(x))
 
 
@@ -202,12 +210,16 @@ def test_folded_computes_the_same(case: tuple[nn.Module, torch.Tensor, int]) -> 
     assert close(copy.deepcopy(folded)(x), gated(x))
 
 
+@torch.no_grad()
 def test_a_skip_is_named() -> None:
-    gated = insert_gates(Residual())
+    """The gate is behind a sum, so the layer before cannot take it up, and a skip leads around the layer behind."""
+    gated, x = insert_gates(Residual()), torch.randn(IMAGE)
+    shuffle_ks(gated)
     with pytest.raises(FoldError, match=f"gate '{SKIPPED}': a sum with other values"):
         fold_gates(gated)
-    with pytest.raises(FoldError, match=rf"exclude=\('{SKIPPED}',\)"):
-        insert_gates(Residual(), neutral=True)
+    with pytest.raises(FoldError, match=rf"no neutral gate '{SKIPPED}'.*gate_max=2.0"):
+        insert_gates(Residual(), gate_max=None)
+    assert torch.equal(insert_gates(network := Residual().eval())(x), network(x)), "nothing is divided by default"
 
 
 class Skip(nn.Module):
@@ -230,10 +242,10 @@ def test_a_sum_of_equally_scaled_values_folds() -> None:
 
 
 BLOCKED = {
-    "leave the network": nn.Sequential(nn.Linear(4, 8), KGate(8)),
+    "leave the network": nn.Sequential(nn.Linear(4, 8), KGate(8, activation=nn.Tanh())),
     r"1 \(Softmax\)": nn.Sequential(KGate(4), nn.Softmax(-1), nn.Linear(4, 2)),
     r"1 \(LayerNorm\)": nn.Sequential(KGate(4), nn.LayerNorm(4), nn.Linear(4, 2)),
-    "another axis": nn.Sequential(nn.Conv2d(3, 4, 3), KGate(4, spatial_dims=2), nn.Linear(18, 2)),
+    "another axis": nn.Sequential(nn.Conv2d(3, 4, 3), KGate(4, spatial_dims=2, activation=nn.Tanh()), nn.Linear(18, 2)),
     "computed by a parametrization": nn.Sequential(KGate(4), nn.utils.parametrizations.weight_norm(nn.Linear(4, 2))),
     "or a hook": nn.Sequential(KGate(4), random_unstructured(nn.Linear(4, 2).requires_grad_(False), "weight", 0.5)),
     r"1 is computed": nn.Sequential(KGate(4), nn.utils.parametrizations.weight_norm(nn.GRU(4, 2), "weight_ih_l0")),
@@ -274,14 +286,14 @@ def test_what_does_not_keep_the_factor_of_each_unit_is_not_folded(
             self.inner, self.out = nn.Linear(4, 8), nn.Linear(8, 2)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.out(between(torch.relu(self.inner(x))))
+            return self.out(between(torch.tanh(self.inner(x))))
 
-    with pytest.raises(FoldError, match="gate 'relu_gate'"):
+    with pytest.raises(FoldError, match="gate 'tanh_gate'"):
         fold_gates(insert_gates(Network(), block_size=2))
 
 
 def test_pooling_modules_over_units_are_not_folded() -> None:
-    network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.AvgPool1d(3, stride=1, padding=1), nn.Linear(8, 2))
+    network = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.AvgPool1d(3, stride=1, padding=1), nn.Linear(8, 2))
     with pytest.raises(FoldError, match="AvgPool1d over neighbouring units"):
         fold_gates(insert_gates(network))
 
@@ -352,15 +364,13 @@ def test_example_inputs_tell_sizes() -> None:
     with pytest.raises(FoldError, match=r"'tanh_gate'.*without example_inputs"):
         fold_gates(gated)
     assert close(fold_gates(gated, example_inputs=example)(*example), gated(*example))
-    assert torch.equal(
-        insert_gates(gated_free := Parts(), neutral=True, example_inputs=example)(*example), gated_free(*example)
-    )
+    assert torch.equal(insert_gates(gated_free := Parts(), example_inputs=example)(*example), gated_free(*example))
 
 
 @torch.no_grad()
 def test_graph_module_still_follows_train_and_eval() -> None:
     network, x = Functional(), torch.randn(VECTOR)
-    gated = insert_gates(network, neutral=True)
+    gated = insert_gates(network)
     assert isinstance(gated, fx.GraphModule)
     assert gated.training
     torch.manual_seed(0)
@@ -375,14 +385,31 @@ def test_graph_module_still_follows_train_and_eval() -> None:
 def test_untraceable_module_has_its_children_gated() -> None:
     network, x = Untraceable(), torch.randn(VECTOR)
     with pytest.warns(UserWarning, match="cannot trace Untraceable.forward"):
-        gated = insert_gates(network, neutral=True)
+        gated = insert_gates(network)
     assert isinstance(gated, Untraceable)
     assert [name for name, _ in named_gates(gated)] == ["body.1"]
     assert torch.equal(gated(x), network(x))
     shuffle_ks(gated)
-    assert close(fold_gates(gated)(x), gated(x))
-    gated.body.append(KGate(8))
+    with pytest.raises(FoldError, match=r"gates \['body.1'\]: torch.fx cannot trace.*pass example_inputs"):
+        fold_gates(gated)
+    assert close(fold_gates(gated, example_inputs=(x,))(x), gated(x))
+    gated.body.append(KGate(8, activation=nn.Tanh()))
     with pytest.raises(FoldError, match=r"in 'body', gate '4': its values leave.*cannot trace Untraceable"):
+        fold_gates(gated, example_inputs=(x,))
+
+
+@torch.no_grad()
+def test_every_branch_is_followed() -> None:
+    network, x = Branching(), torch.randn(VECTOR)
+    gated = insert_gates(network)
+    assert [name for name, _ in named_gates(gated)] == ["body.1", "body.3"]
+    assert torch.equal(gated(x), network(x))
+    shuffle_ks(gated)
+    folded = fold_gates(gated)
+    for sample in (x, -x, 3 * x):
+        assert close(folded(sample), gated(sample))
+    gated.body.append(KGate(8, activation=nn.Tanh()))
+    with pytest.raises(FoldError, match=r"gate 'body.4': a reduction over the units"):
         fold_gates(gated)
 
 
@@ -430,7 +457,7 @@ class Batched(nn.Module):
         self.conv, self.out = nn.Conv2d(3, 4, 3), nn.Linear(4 * 18 * 18, 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.out(F.relu(self.conv(x)).view(-1, 4 * 18 * 18))
+        return self.out(F.silu(self.conv(x)).view(-1, 4 * 18 * 18))
 
 
 @torch.no_grad()
@@ -468,16 +495,6 @@ def test_double_precision() -> None:
     torch.testing.assert_close(fold_gates(gated)(x), gated(x), rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("block_size", [None, 1, 16])
-@pytest.mark.parametrize("block_weight", [0.0, 0.1, 0.3, 1.0, 7.0])
-def test_neutral_gates_are_exactly_a_half(block_size: int | None, block_weight: float) -> None:
-    gate = KGate(37, block_size=block_size, block_weight=block_weight)
-    set_neutral(gate)
-    assert gate.gate().eq(0.5).all()
-    assert gate.k.isfinite().all()
-    assert gate.k.abs().max() < 3
-
-
 def test_bad_arguments() -> None:
     network = mlp()
     with pytest.raises(TypeError, match=r"module must be a torch.nn.Module, got list"):
@@ -497,7 +514,7 @@ def test_bad_arguments() -> None:
     with pytest.raises(TypeError, match=r"activations must be classes of modules, got \(ReLU\(\),\)"):
         insert_gates(network, activations=(nn.ReLU(),))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"k_init must leave the gates open: the weights behind \['1', '5'\]"):
-        insert_gates(network, neutral=True, k_init=-200.0)
+        insert_gates(network, k_init=-200.0)
     with pytest.raises(ValueError, match=r"exclude must name gates among \['1', '5'\], got \['7'\]"):
         insert_gates(network, exclude=("7",))
     with pytest.raises(ValueError, match=r"without gates, but has \['1', '5'\]"):
