@@ -1,6 +1,6 @@
 """Random networks, and whether inserting gates and folding them changes one in silence.
 
-``python -m tests.nb_agents.random_networks 2000`` counts what became of so many.
+``PYTHONPATH=. python tests/nb_agents/random_networks.py 2000`` counts what became of so many.
 """
 
 from __future__ import annotations
@@ -116,11 +116,11 @@ class Builder:
         if self.random.random() < 0.2:
             self._normalization()
         for _ in range(self.random.choice((0, 0, 1, 1, 2))):
-            twist = self.random.choice(TWISTS)
+            twist, before = self.random.choice(TWISTS), (dict(self.layers), list(self.steps), self.shape)
             try:
                 twist(self)
             except (RuntimeError, ValueError, IndexError):
-                continue  # it does not fit these shapes
+                self.layers, self.steps, self.shape = before  # it does not fit these shapes
 
     def _dense(self) -> None:
         n, m = self.shape[-1], self.random.choice((4, 6, 8))
