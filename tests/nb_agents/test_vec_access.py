@@ -133,7 +133,10 @@ def test_workers_that_are_busy_or_gone_are_named() -> None:
     assert env.get_attr("gravity") == [1.0, 1.0]
     with pytest.raises(ValueError, match="workers of AsyncVectorEnv cannot be asked to call 'reset'"):
         env.env_method("reset", indices=1)
-    with pytest.warns(UserWarning), pytest.raises(TypeError, match="double"):  # Gymnasium logs by warnings
+    with (
+        pytest.warns(UserWarning, match=r"ERROR"),
+        pytest.raises(TypeError, match="double"),
+    ):  # Gymnasium logs by warnings
         env.env_method("double", indices=1)  # an error of its own ends a worker, as in SB3's SubprocVecEnv
     assert env.get_attr("gravity", indices=0) == [1.0]
     with pytest.raises(RuntimeError, match=r"the workers of environments \[1\] have ended"):
