@@ -42,7 +42,7 @@ clean: ## remove .venv and caches
 
 # Exactly the files that requirements/*.txt name by their digests; .ci/lock writes those from pyproject.toml.
 export PYTHON
-$(VENV)/.bench $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: pyproject.toml requirements/%.txt
+$(VENV)/.bench $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: pyproject.toml requirements/%.txt requirements/torch.txt
 	@bash .ci/install $*
 	@touch $@
 
