@@ -1,5 +1,7 @@
 """k-gated policies for Stable-Baselines3: move a trained policy to other dynamics by changing a few numbers."""
 
+from importlib.metadata import version
+
 from nb_agents.battery import Battery, FingerprintError
 from nb_agents.callbacks import KGateCallback
 from nb_agents.export import DeterministicPolicy, export_onnx
@@ -62,3 +64,12 @@ __all__ = [
     "insert_gates",
     "retrofit",
 ]
+
+__version__: str
+
+
+def __getattr__(name: str) -> str:
+    """`__version__` is that of the installed distribution, looked up when it is asked for."""
+    if name == "__version__":
+        return version("neural-battery")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
