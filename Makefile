@@ -6,7 +6,7 @@ SPEED  := benchmarks/out/throughput
 # One torch thread a process: the networks are small, and the workers would fight over the cores.
 export OMP_NUM_THREADS := 1
 
-.PHONY: transfer report test lint type throughput clean help
+.PHONY: transfer report test browser lint type throughput clean help
 
 help: ## show this text
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 14
@@ -17,9 +17,11 @@ transfer: $(VENV)/.bench ## pretrain at A = 1.0, transfer to A = 1.8, write benc
 report: $(VENV)/.bench ## tables and index.html from the run files in benchmarks/results (ARGS="FOLDER" for others)
 	$(BIN)/python -m benchmarks.report $(ARGS)
 
-test: $(VENV)/.test ## run the tests
-	@bash .ci/browser
+test: $(VENV)/.test ## run the tests; those that need a browser where there is one
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+browser: ## install Chromium for the tests that open the report in a browser (Debian, as root)
+	@bash .ci/browser
 
 lint: $(VENV)/.dev ## ruff: style and formatting
 	$(BIN)/ruff check .
@@ -38,13 +40,12 @@ throughput: $(VENV)/.bench $(VENV)/.peers ## speed of environments, gates and k-
 clean: ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info
 
-$(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+# Exactly the files that requirements/*.txt name by their digests; .ci/lock writes those from pyproject.toml.
+export PYTHON
+$(VENV)/.bench $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: pyproject.toml requirements/%.txt requirements/torch.txt
+	@bash .ci/install $*
+	@touch $@
 
-EXTRAS_bench := bench,render
-EXTRAS_test  := battery,bench,contrib,onnx,ray,render,test
-EXTRAS_dev   := dev
-EXTRAS_peers := peers
-$(VENV)/.bench $(VENV)/.test $(VENV)/.dev $(VENV)/.peers: $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS_$*)]"
+$(VENV)/.peers: pyproject.toml constraints.txt
+	@bash .ci/install peers
 	@touch $@

@@ -21,6 +21,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 import nb_gym  # noqa: F401  # registers the environment
 from benchmarks.arguments import count, output_file
+from benchmarks.recorder import without_log_folder
 from benchmarks.records import write_measurement
 from benchmarks.screen import any_terminal, make_console
 from nb_agents import KGatedPolicy, KGatedSACPolicy, KGatedTD3Policy, fold_gates
@@ -37,7 +38,7 @@ def seconds(cls: Any, policy: Any, policy_kwargs: dict[str, Any], steps: int, se
     """Wall time of ``learn(steps)`` on one `NBPendulum-v0`, seed 0, on the CPU."""
     model = cls(policy, gym.make("NBPendulum-v0"), policy_kwargs=dict(policy_kwargs), seed=0, device="cpu", **settings)
     start = time.perf_counter()
-    model.learn(steps)
+    without_log_folder(model).learn(steps)
     return time.perf_counter() - start
 
 

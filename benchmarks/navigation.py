@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 import nb_gym  # noqa: F401  # registers the environment
 from benchmarks.cached_runs import add_arguments, cached_runs, write_report
+from benchmarks.recorder import without_log_folder
 from benchmarks.report.tables import Table
 from benchmarks.screen import any_terminal, make_console, show_table
 from benchmarks.statistics import paired_difference
@@ -91,7 +92,7 @@ def run(method: str, seed: int, iterations: int = ITERATIONS) -> dict[str, Any]:
     rollouts = maml.rollouts_per_iteration
     curve: dict[str, list[Any]] = {"steps": [], "training": [], "held_out": []}
     for _ in range(0 if method == "untrained" else iterations * 2 // rollouts):
-        maml.learn(1, log_interval=2, reset_num_timesteps=False)  # one whole meta-iteration
+        without_log_folder(maml).learn(1, log_interval=2, reset_num_timesteps=False)  # one whole meta-iteration
         logged = maml.logger.name_to_value
         curve["steps"].append(maml.num_timesteps)
         curve["training"].append([logged[f"rollout/return_step_{k}"] for k in range(rollouts)])

@@ -20,6 +20,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from torch.func import functional_call, stack_module_state, vmap
 
 from benchmarks.environments import NUM_STARTS, fixed_starts, make_training_env, make_vector_env
+from benchmarks.recorder import without_log_folder
 from benchmarks.settings import PPOSettings
 from benchmarks.spec import EPISODE_STEPS
 from nb_agents.dagger import Episode, Expert, collect
@@ -154,7 +155,7 @@ def train_sb3_experts(seed: int = 0) -> dict[float, BaseAlgorithm]:
     settings = PPOSettings()
     for A in PHASES:
         model = settings.build("MlpPolicy", make_training_env(settings, {"A": A}), {}, seed)
-        models[A] = model.learn(sum(PHASES.values()) * EPISODE_STEPS // settings.frame_skip)
+        models[A] = without_log_folder(model).learn(sum(PHASES.values()) * EPISODE_STEPS // settings.frame_skip)
     return models
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 
 from benchmarks.environments import Evaluation, Evaluator
 from benchmarks.spec import EPISODE_STEPS, RunSpec
@@ -24,6 +26,15 @@ class Curve:
     steps: list[int] = field(default_factory=list)
     source: list[float] = field(default_factory=list)
     target: list[float] = field(default_factory=list)
+
+
+Model = TypeVar("Model", bound=BaseAlgorithm)
+
+
+def without_log_folder(model: Model) -> Model:
+    """The model, with a logger that writes nothing: SB3's own leaves an empty folder in the temporary one."""
+    model.set_logger(Logger(folder=None, output_formats=[]))
+    return model
 
 
 class Recorder(BaseCallback):
@@ -48,7 +59,7 @@ class Recorder(BaseCallback):
     def train(self, model: BaseAlgorithm, episodes: int) -> None:
         """Spend a budget, counted on top of what the model has spent before."""
         decisions = episodes * EPISODE_STEPS // self.frame_skip
-        model.learn(decisions, callback=self, reset_num_timesteps=False)
+        without_log_folder(model).learn(decisions, callback=self, reset_num_timesteps=False)
 
     def evaluate(self, model: BaseAlgorithm) -> Evaluation:
         """Measure the policy as it is; a number of steps enters the curve once."""

@@ -21,6 +21,7 @@ from stable_baselines3.common.policies import BasePolicy
 from benchmarks.arguments import output_file
 from benchmarks.cached_runs import add_arguments, cached_runs, write_report
 from benchmarks.environments import NUM_STARTS, STARTS_SEED
+from benchmarks.recorder import without_log_folder
 from benchmarks.report.tables import Table
 from benchmarks.screen import any_terminal, make_console, show_table
 from benchmarks.statistics import paired_difference
@@ -80,7 +81,7 @@ def run(method: str, seed: int) -> dict[str, Any]:
     steps: list[int] = []
     training: list[list[float]] = []
     for _ in range(0 if method == "untrained" else ITERATIONS * (INNER_STEPS + 1) // rollouts):
-        maml.learn(1, log_interval=2, reset_num_timesteps=False)  # one whole meta-iteration
+        without_log_folder(maml).learn(1, log_interval=2, reset_num_timesteps=False)  # one whole meta-iteration
         steps.append(20 * maml.num_timesteps)
         training.append([maml.logger.name_to_value[f"rollout/return_step_{k}"] for k in range(rollouts)])
     final = [

@@ -1,6 +1,7 @@
 """k-gated policies for Stable-Baselines3: move a trained policy to other dynamics by changing a few numbers."""
 
 import contextlib
+from importlib.metadata import version
 
 from nb_agents.battery import Battery, FingerprintError
 from nb_agents.callbacks import KGateCallback
@@ -72,3 +73,12 @@ __all__ = [
     "retrofit",
     "transfer",
 ]
+
+__version__: str
+
+
+def __getattr__(name: str) -> str:
+    """`__version__` is that of the installed distribution, looked up when it is asked for."""
+    if name == "__version__":
+        return version("neural-battery")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

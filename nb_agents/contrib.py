@@ -31,7 +31,7 @@ try:
     from sb3_contrib.tqc.policies import MultiInputPolicy as TQCMultiInputPolicy
     from sb3_contrib.tqc.policies import TQCPolicy
 except ImportError as error:
-    raise ImportError('nb_agents.contrib needs sb3-contrib: pip install -e ".[contrib]"') from error
+    raise ImportError('nb_agents.contrib needs sb3-contrib: pip install "neural-battery[contrib]"') from error
 
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn

@@ -124,7 +124,7 @@ def export_onnx(model: BaseAlgorithm, path: str | os.PathLike[str], normalize: V
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ImportError('export_onnx needs onnx and onnxscript: pip install -e ".[onnx]"') from error
+        raise ImportError('export_onnx needs onnx and onnxscript: pip install "neural-battery[onnx]"') from error
     module = DeterministicPolicy(model, normalize)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own code, and inputs that share their batch axis

@@ -37,7 +37,7 @@ def plot_gates(history: GateHistory, path: str | os.PathLike[str]) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError('plotting gates needs matplotlib: pip install -e ".[plot]"') from error
+        raise ImportError('plotting gates needs matplotlib: pip install "neural-battery[plot]"') from error
     if not len(history):
         raise ValueError("history must have at least one row, got an empty one")
     figure = Figure(figsize=(8.0, 4.5), layout="constrained")

@@ -8,7 +8,9 @@ from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.error import AlreadyPendingCallError
 from gymnasium.vector import AsyncVectorEnv, VectorEnv, VectorWrapper
+from gymnasium.vector.async_vector_env import AsyncState
 from stable_baselines3.common.env_util import is_wrapped
 
 AnyVectorEnv = VectorEnv[Any, Any, Any]
@@ -90,6 +92,9 @@ class _InWorkers:
     def _ask(self, command: str, question: Any, indices: Sequence[int]) -> list[Any]:
         env: Any = self.env
         env._assert_is_running()
+        if env._state is not AsyncState.DEFAULT:
+            state = str(env._state.value)
+            raise AlreadyPendingCallError(f"the workers have not yet answered a call of {state!r}: wait for it", state)
         gone = [i for i in indices if env.parent_pipes[i] is None]
         if gone:
             raise RuntimeError(

@@ -108,6 +108,10 @@ class MaskedReset(dict[str, Any]):
     def __getitem__(self, key: str) -> Any:
         return self._mask if key == "reset_mask" else super().__getitem__(key)
 
+    def get(self, key: str, default: Any = None) -> Any:
+        """As of any dictionary, but the mask is always there."""
+        return self._mask if key == "reset_mask" else super().get(key, default)
+
     def pop(self, key: str, *default: Any) -> Any:
         """As of any dictionary, but the mask can be taken out more than once."""
         return super().pop(key, self._mask) if key == "reset_mask" else super().pop(key, *default)
@@ -140,9 +144,18 @@ def group_options(options: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any
 
 
 def _same_options(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return a is b or (a.keys() == b.keys() and all(_same_value(value, b[key]) for key, value in a.items()))
+
+
+def _same_value(a: Any, b: Any) -> bool:
+    """Whether two values are surely equal; taking equal ones as different costs no more than a reset."""
     if a is b:
         return True
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and np.array_equal(a, b)
     try:
         return bool(a == b)
-    except ValueError:  # arrays: taken as different, which costs a reset more
+    except ValueError:  # arrays inside
         return False

@@ -1,5 +1,7 @@
 """Driven pendulums for Gymnasium: importing this registers `NBPendulum-v0`, its `Control` variant, `Navigation2D`."""
 
+from importlib.metadata import version
+
 from gymnasium.envs.registration import register
 
 from nb_gym.dynamics import Context, difficulty
@@ -38,3 +40,12 @@ register(
     entry_point="nb_gym.navigation:Navigation2DEnv",
     vector_entry_point="nb_gym.navigation_vector:Navigation2DVectorEnv",
 )
+
+__version__: str
+
+
+def __getattr__(name: str) -> str:
+    """`__version__` is that of the installed distribution, looked up when it is asked for."""
+    if name == "__version__":
+        return version("neural-battery")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -65,7 +65,9 @@ class Renderer:
         try:
             import pygame
         except ImportError as error:
-            raise DependencyNotInstalled('rendering needs pygame: run `pip install -e ".[render]"`') from error
+            raise DependencyNotInstalled(
+                'rendering needs pygame: run `pip install "neural-battery[render]"`'
+            ) from error
         pygame.font.init()
         self._pygame = pygame
         self._window: Any = None

@@ -160,7 +160,10 @@ class Adaptable(BaseAlgorithm):
         exclude: Iterable[str] | None = None,
         include: Iterable[str] | None = None,
     ) -> None:
-        """Write the model as SB3 does; a file that is already there is replaced only by a complete one."""
+        """Write the model as SB3 does; a file that is already there is replaced only by a complete one.
+
+        `load` is SB3's and unpickles: a file from a stranger can run code.
+        """
         if not isinstance(path, (str, pathlib.Path)):
             super().save(path, exclude, include)
             return

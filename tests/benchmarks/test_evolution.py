@@ -71,5 +71,5 @@ def test_the_search_leaves_numpys_global_generator_alone():
 
 def test_without_cma(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ModuleNotFoundError, match=r'nb-k-cma needs cma: pip install -e "\.\[bench\]"'):
+    with pytest.raises(ModuleNotFoundError, match=r'nb-k-cma needs cma: pip install "neural-battery\[bench\]"'):
         specify("nb-k-cma", seed=0)

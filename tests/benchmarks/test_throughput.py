@@ -48,7 +48,7 @@ def test_contenders_make_the_steps_that_are_counted() -> None:
 
 def test_a_missing_peer_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "envpool", None)
-    with pytest.raises(SystemExit, match=r'envpool.*pip install -e "\.\[peers\]"'):
+    with pytest.raises(SystemExit, match=r'envpool.*pip install "neural-battery\[peers\]"'):
         throughput.main(["--only", "envpool"])
 
 

@@ -1,6 +1,6 @@
 """Random networks, and whether inserting gates and folding them changes one in silence.
 
-``python -m tests.nb_agents.random_networks 2000`` counts what became of so many.
+``PYTHONPATH=. python tests/nb_agents/random_networks.py 2000`` counts what became of so many.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Builder:
     def build(self) -> tuple[Net, torch.Tensor]:
         """The network and an input."""
         split, aux_shape = 0, self.shape
-        for number in range(self.random.randint(3, 7)):
+        for number in range(self.random.randint(2, 4)):
             self._block()
             if number == 1:
                 split, aux_shape = len(self.steps), self.shape
@@ -115,12 +115,12 @@ class Builder:
         self._activation()
         if self.random.random() < 0.2:
             self._normalization()
-        for _ in range(self.random.randint(0, 2)):
-            twist = self.random.choice(TWISTS)
+        for _ in range(self.random.choice((0, 0, 1, 1, 2))):
+            twist, before = self.random.choice(TWISTS), (dict(self.layers), list(self.steps), self.shape)
             try:
                 twist(self)
             except (RuntimeError, ValueError, IndexError):
-                continue  # it does not fit these shapes
+                self.layers, self.steps, self.shape = before  # it does not fit these shapes
 
     def _dense(self) -> None:
         n, m = self.shape[-1], self.random.choice((4, 6, 8))
@@ -328,25 +328,33 @@ def by_hand(net: Net) -> Net:
 
 @torch.no_grad()
 def differs(one: nn.Module, other: nn.Module, x: torch.Tensor, tolerance: float) -> bool:
-    """Whether two networks compute different things in any mode, by any entry, or keep different values."""
+    """Whether two networks compute different things in any mode, by any entry, or keep different values.
 
-    def outputs(net: Any, mode: bool) -> list[Any]:
-        net = copy.deepcopy(net).train(mode)
-        found = []
-        for entry in (
-            lambda: net(x),
-            lambda: net(x, torch.full((), 0.7, dtype=x.dtype)) if isinstance(one, WithOption) else None,
-            lambda: net.value(x) if hasattr(one, "value") and hasattr(other, "value") else None,
-            lambda: net.kept if hasattr(one, "kept") and hasattr(other, "kept") else None,
-        ):
-            torch.manual_seed(0)
-            found.append(entry())
-        return found
+    An entry that fails in the first is skipped; where it fails in the second alone, that is no silence either.
+    """
+    entries: list[Callable[[Any], Any]] = [lambda net: net(x)]
+    if isinstance(one, WithOption):
+        entries.append(lambda net: net(x, torch.full((), 0.7, dtype=x.dtype)))
+    if hasattr(one, "value") and hasattr(other, "value"):
+        entries.append(lambda net: net.value(x))
+    if hasattr(one, "kept") and hasattr(other, "kept"):
+        entries.append(lambda net: (net(x), net.kept)[1])
+
+    def run(net: nn.Module, mode: bool, entry: Callable[[Any], Any]) -> Any:
+        torch.manual_seed(0)
+        try:
+            return entry(copy.deepcopy(net).train(mode))
+        except (RuntimeError, ValueError, IndexError):
+            return None
 
     for mode in (True, False):
-        for a, b in zip(outputs(one, mode), outputs(other, mode), strict=True):
-            if a is not None and not (b - a).abs().max() <= tolerance * max(float(a.abs().max()), 1e-3):
-                return True
+        for entry in entries:
+            a, b = run(one, mode, entry), run(other, mode, entry)
+            if a is not None and b is not None:
+                if not (b - a).abs().max() <= tolerance * max(float(a.abs().max()), 1e-3):
+                    return True
+            elif a is not None:
+                print("fails:", mode, type(one).__name__, file=sys.stderr)
     return False
 
 

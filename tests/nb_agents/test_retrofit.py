@@ -261,7 +261,7 @@ class WithSkip(BaseFeaturesExtractor):
 
     def __init__(self, observation_space: spaces.Box) -> None:
         super().__init__(observation_space, 8)
-        self.first, self.second = nn.Sequential(nn.Linear(3, 8), nn.ReLU()), nn.Linear(8, 8)
+        self.first, self.second = nn.Sequential(nn.Linear(3, 8), nn.Tanh()), nn.Linear(8, 8)
 
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
         h = self.first(obs)
@@ -292,11 +292,13 @@ def test_refusals_leave_the_model_alone() -> None:
     linear = A2C("MlpPolicy", "Pendulum-v1", policy_kwargs={"net_arch": []}, device="cpu")
     with pytest.raises(ValueError, match="no hidden layer"):
         retrofit(linear)
-    skip = A2C("MlpPolicy", "Pendulum-v1", policy_kwargs={"features_extractor_class": WithSkip}, device="cpu")
+    extractor = {"features_extractor_class": WithSkip}
+    skip = A2C("MlpPolicy", "Pendulum-v1", policy_kwargs=extractor, device="cpu")
     before = actions(skip)
     with pytest.raises(FoldError, match=r"gate 'features_extractor.first.1': a sum with other values"):
-        retrofit(skip)
+        retrofit(skip, gate_max=None, k_init=0.25)
     assert np.array_equal(actions(skip), before)
+    assert np.array_equal(actions(retrofit(skip)), before), "gates that start at 1 need nothing divided"
 
 
 def test_adapted_policy_folds() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import gymnasium as gym
@@ -16,7 +18,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
 from nb_agents import VectorEnvAdapter
-from nb_agents.vec_infos import split_infos
+from nb_agents.vec_infos import MaskedReset, group_options, split_infos
 
 
 class Walk(gym.Env[Any, Any]):
@@ -167,84 +169,6 @@ def test_bad_options_are_named(options: Any, message: str) -> None:
     assert env.reset()[:, 0].tolist() == [1.0, 1.0], "the options before are still there"
 
 
-def test_attributes_and_methods_of_the_environments() -> None:
-    env = VectorEnvAdapter(vector(3, AutoresetMode.SAME_STEP))
-    env.set_attr("gravity", 2.0, indices=[1])
-    assert env.get_attr("gravity") == [1.0, 2.0, 1.0]
-    assert env.env_method("double", 3.0, indices=[0, 1]) == [6.0, 12.0]
-    assert env.env_is_wrapped(TimeLimit) == [True] * 3
-    assert env.env_is_wrapped(Monitor) == [False] * 3
-
-
-@pytest.mark.parametrize("cls", [SyncVectorEnv, AsyncVectorEnv])
-def test_single_environments_are_reached_wherever_they_run(cls: Any) -> None:
-    env = VectorEnvAdapter(cls([make, make_monitored, make]))
-    try:
-        assert env.get_attr("gravity") == [1.0, 1.0, 1.0]
-        env.set_attr("gravity", 3.0, indices=1)
-        env.set_attr("gravity", [4.0], indices=np.int64(-1))
-        assert env.get_attr("gravity") == [1.0, 3.0, [4.0]]
-        assert env.get_attr("gravity", indices=[2, 0]) == [[4.0], 1.0]
-        assert env.env_method("double", 1.0, indices=[1, 0]) == [6.0, 2.0]
-        assert env.env_method("double", x=2.0, indices=0) == [4.0]
-        assert env.has_attr("double")
-        assert env.has_attr("position") is False
-        with pytest.raises(AttributeError, match="position"):
-            env.get_attr("position")
-        with pytest.raises(AttributeError, match="nothing"):
-            env.env_method("nothing", indices=[1])
-        assert [env.has_attr(name) for name in ("nothing", "get_episode_rewards")] == [False, False]
-        assert env.get_attr("get_episode_rewards", indices=1)[0]() == []
-        for indices in (3, [0, -4], [7]):
-            with pytest.raises(IndexError, match="indices must be of 3 environments"):
-                env.get_attr("gravity", indices)
-        env.seed(0)
-        env.reset()
-        assert sum(env.step(np.ones(3, int))[2].sum() for _ in range(8)) > 0, "no worker has ended"
-        assert env.has_attr("position")
-    finally:
-        env.close()
-
-
-class OtherMonitor(Monitor[Any, Any]):
-    """A subclass of SB3's."""
-
-
-class Namesake(gym.Wrapper[Any, Any, Any, Any]):
-    """Has the name of SB3's `Monitor`, and nothing else of it."""
-
-
-Namesake.__name__ = "Monitor"
-
-
-class Quiet(gym.Wrapper[Any, Any, Any, Any]):
-    """Does not tell what it is around."""
-
-    def __str__(self) -> str:
-        return "quiet"
-
-
-@pytest.mark.parametrize("cls", [SyncVectorEnv, AsyncVectorEnv])
-def test_wrappers_are_found_wherever_they_are(cls: Any) -> None:
-    fns = [
-        make,
-        make_monitored,
-        lambda: OtherMonitor(Walk()),
-        lambda: Namesake(Walk()),
-        lambda: Quiet(Monitor(Walk())),
-        lambda: Quiet(Walk()),
-    ]
-    env = VectorEnvAdapter(cls(fns))
-    try:
-        assert env.env_is_wrapped(Monitor) == [False, True, True, False, True, False]
-        assert env.env_is_wrapped(Monitor, indices=[3, 2]) == [False, True]
-        assert env.env_is_wrapped(OtherMonitor, indices=range(4)) == [False, False, True, False]
-        assert env.env_is_wrapped(TimeLimit, indices=range(4)) == [True, True, False, False]
-        assert env.env_is_wrapped(gym.wrappers.vector.RecordEpisodeStatistics) == [False] * 6
-    finally:
-        env.close()
-
-
 def test_training_with_episode_statistics() -> None:
     env = VecMonitor(VectorEnvAdapter(vector(4, AutoresetMode.SAME_STEP)))
     model = PPO("MlpPolicy", env, n_steps=32, batch_size=32, seed=0, device="cpu").learn(128)
@@ -252,6 +176,31 @@ def test_training_with_episode_statistics() -> None:
     assert {info["l"] for info in model.ep_info_buffer} <= set(range(1, 7))
     mean, _ = evaluate_policy(model, env, n_eval_episodes=4)
     assert np.isfinite(mean)
+
+
+def test_equal_options_are_given_at_once() -> None:
+    arrays = [{"x": np.array([1, 2]), "y": [1]} for _ in range(3)]
+    groups = group_options([*arrays, {"x": np.array([1, 3]), "y": [1]}, {"x": 1}, {"x": True}, {"x": 1.0}, {}, {}])
+    assert [mask.nonzero()[0].tolist() for _, mask in groups] == [[0, 1, 2], [3], [4], [5], [6], [7, 8]]
+
+
+def test_the_mask_can_be_taken_out_by_every_layer() -> None:
+    mask = np.array([True, False])
+    options = MaskedReset(mask, {"start": 1.0})
+    for _ in range(2):
+        assert "reset_mask" in options
+        assert options["reset_mask"] is options.get("reset_mask") is options.pop("reset_mask") is mask
+    for plain in (
+        dict(options),
+        {**options},
+        options.copy(),
+        copy.deepcopy(options),
+        pickle.loads(pickle.dumps(options)),
+    ):
+        assert type(plain) is dict
+        assert plain == {"start": 1.0}
+    assert options.pop("start") == 1.0
+    assert options.pop("start", None) is None
 
 
 def test_masked_infos_are_split() -> None:

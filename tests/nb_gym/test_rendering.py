@@ -164,7 +164,7 @@ def test_a_missing_pygame_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "pygame", None)
     env = NBPendulumEnv(render_mode="rgb_array")
     env.reset(seed=0)
-    with pytest.raises(DependencyNotInstalled, match=r'pip install -e "\.\[render\]"'):
+    with pytest.raises(DependencyNotInstalled, match=r'pip install "neural-battery\[render\]"'):
         env.render()
 
 
