@@ -93,7 +93,7 @@ def scatter(model: Any) -> None:
         for _, gate in named_gates(model.policy):
             gate.k.normal_()
         for parameter in model.policy.parameters():
-            parameter.mul_(1.5)
+            parameter.mul_(1.5 if parameter.dim() < 2 else 3.0)
 
 
 def gated(name: str) -> tuple[Any, spaces.Space[Any], spaces.Space[Any]]:
@@ -371,7 +371,7 @@ class WithSkip(BaseFeaturesExtractor):
 
     def __init__(self, observation_space: spaces.Box) -> None:
         super().__init__(observation_space, 8)
-        self.first, self.second = nn.Sequential(nn.Linear(3, 8), nn.ReLU()), nn.Linear(8, 8)
+        self.first, self.second = nn.Sequential(nn.Linear(3, 8), nn.Tanh()), nn.Linear(8, 8)
 
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
         h = self.first(obs)
