@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, TypeVar
 
 import torch
@@ -87,12 +88,16 @@ def retrofit(
 
     def fill(policy: BasePolicy) -> None:
         gates = dict(named_gates(policy))
+        if not gates:
+            raise ValueError("model's policy has no hidden layer that could be gated")
         policy.load_state_dict(_gated_state(model.policy, policy, list(gates)))
         keep_frozen(policy, model.policy)
         if not all(gate.gate().eq(1).all() for gate in gates.values()):
             absorb_in_policy(policy, inverse=True)
 
-    gated_model = rebuild(model, target, {**model.policy_kwargs, **arguments}, fill)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "net_arch has no hidden layer")  # here it is an error, see above
+        gated_model = rebuild(model, target, {**model.policy_kwargs, **arguments}, fill)
     if differs := policy_difference(model.policy, gated_model.policy):
         raise FoldError(f"{target.__name__} does not compute what the model's policy does: {differs}")
     return gated_model  # type: ignore[no-any-return]

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import copy
 import pickle
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import update_learning_rate
 
-from nb_agents.optim import GATES, WEIGHTS, two_rates
+from nb_agents import ActorCriticGates
+from nb_agents.optim import GATES, WEIGHTS, optimized_parts, two_rates
 
 OPTIMIZERS = [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop]
 
@@ -238,3 +242,42 @@ def test_what_cannot_have_two_rates_is_refused(make: Any, error: type[Exception]
     with pytest.raises(error, match=message):
         two_rates(optimizer, optimizer.param_groups[0]["params"], 5.0)
     assert (type(optimizer), len(optimizer.param_groups)) == before
+
+
+def test_a_partial_keeps_its_settings_with_every_algorithm(gradient_algorithm: Any) -> None:
+    kwargs = {"optimizer_class": partial(torch.optim.AdamW, weight_decay=0.3, amsgrad=True)}
+    policy = gradient_algorithm.make(policy_kwargs=kwargs).learn(64).policy
+    for part in optimized_parts(policy).values():
+        for group in part.optimizer.param_groups:
+            assert (group["weight_decay"], group["amsgrad"]) == (0.3, True)
+    assert any(group["name"] == GATES for p in optimized_parts(policy).values() for group in p.optimizer.param_groups)
+
+
+class NoDecayOnVectors(ActorCriticPolicy):
+    """A policy class that makes an optimizer of its own."""
+
+    def _build(self, lr_schedule: Any) -> None:
+        super()._build(lr_schedule)
+        vectors, matrices = ([p for p in self.parameters() if (p.dim() > 1) is matrix] for matrix in (False, True))
+        groups = [{"params": matrices, "weight_decay": 0.1, "lr_ratio": 2.0}, {"params": vectors, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=lr_schedule(1))
+
+
+class GatedNoDecayOnVectors(ActorCriticGates, NoDecayOnVectors):
+    pass
+
+
+def test_a_policys_own_groups_stay_through_training_and_files(tmp_path: Any) -> None:
+    settings: dict[str, Any] = {"n_steps": 16, "batch_size": 8, "seed": 0, "device": "cpu"}
+    kwargs = {"k_lr_ratio": 3.0}
+    model = PPO(GatedNoDecayOnVectors, "Pendulum-v1", policy_kwargs=kwargs, **settings).learn(32)
+    model.save(tmp_path / "model")
+    loaded = PPO.load(tmp_path / "model", env=model.get_env(), device="cpu").learn(16)
+    for policy in (model.policy, loaded.policy):
+        groups = {group["name"]: group for group in policy.optimizer.param_groups}
+        assert {name: (group["weight_decay"], group["lr_ratio"]) for name, group in groups.items()} == {
+            "weights": (0.1, 2.0),
+            "weights_1": (0.0, 1.0),
+            "gates": (0.0, 3.0),
+        }
+        assert [id(p) for p in groups["gates"]["params"]] == [id(gate.k) for gate in policy.gates.values()]
