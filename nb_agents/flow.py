@@ -211,12 +211,8 @@ class Flow:
         if len(sizes) == 2 and self._is_batched(node, layout):
             # view(-1, n) may mix samples with channels, unless it is seen that the number of rows stays.
             source = node.all_input_nodes[0]
-            before, after = shape_of(source), shape_of(node)
-            if (
-                before[0] == after[0]
-                if before and after
-                else sizes[1] == -1 and self.ranks.is_batch_of(sizes[0], source)
-            ):
+            rows_stay = sizes[1] == -1 and self.ranks.is_batch_of(sizes[0], source)
+            if rows_stay or (shape_of(source) or [0])[0] == (shape_of(node) or [1])[0]:
                 return self._flatten(node, layout, 1, -1)
         return self._lose([layout], f"{name}() comes before a linear map (example_inputs may tell its sizes)")
 
