@@ -59,12 +59,7 @@ def cached_runs(
     for method, seed, path in track(folder.name, todo, len(todo)):
         if path not in found:
             found[path] = run(method, seed)
-            write_atomically(
-                path,
-                json.dumps(
-                    seal({"origin": here, "commit": commit(), "result": json.loads(json.dumps(found[path]))})
-                ).encode(),
-            )
+            write_atomically(path, seal({"origin": here, "commit": commit(), "result": found[path]}))
         results.append(found[path])
     return results
 
@@ -92,7 +87,7 @@ def write_report(path: Path, **content: Any) -> None:
 
 def _read(path: Path, here: Mapping[str, Any]) -> Result:
     try:
-        content = unseal(json.loads(path.read_bytes()))
+        content = unseal(path.read_bytes())
         if content.keys() != {"origin", "commit", "result"}:
             raise ValueError(f"it holds {sorted(content)}")
         there, result = content["origin"], content["result"]

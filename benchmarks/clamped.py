@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from torch import nn
-
 from nb_agents import KGatedPolicy
 from nb_agents.gates import named_gates
 from nb_agents.recipe_policy import ClampedKGate
@@ -14,7 +10,7 @@ from nb_agents.recipe_policy import ClampedKGate
 class ClampedKGatedPolicy(KGatedPolicy):
     """`KGatedPolicy` whose gates are clamped at 1, as in the paper's released code."""
 
-    def _gate(self, network: nn.Module, **kwargs: Any) -> None:
-        super()._gate(network, **kwargs)
-        for _, gate in named_gates(network):
+    def _finish_networks(self) -> None:
+        super()._finish_networks()
+        for _, gate in named_gates(self):
             gate.__class__ = ClampedKGate  # it adds no state, only its formula differs

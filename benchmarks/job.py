@@ -110,7 +110,8 @@ def run_job(question: Question[Any, Any, Any], arguments: Sequence[str] | None =
         options.out.mkdir(parents=True, exist_ok=True)
         check_writable(options.out)
     except OSError as error:
-        question.parser.error(f"--out {options.out} cannot be written to: {error.strerror}")
+        what = "be a folder" if isinstance(error, (FileExistsError, NotADirectoryError)) else "be written to"
+        question.parser.error(f"--out {options.out} cannot {what}: {error.strerror}")
     try:
         finished = read_runs(options.out, specs[0].shared, kind=shown.run, varies=shown.varies)
     except (OSError, ValueError) as error:

@@ -148,6 +148,17 @@ def tables(runs: Sequence[Run]) -> list[Table]:
     return made
 
 
+def render(runs: Sequence[Run]) -> str:
+    """The contents of table.md."""
+    used = sorted({run.seed for run in runs})
+    closing = (
+        f"Seeds {used[0]} to {used[-1]}. Identity tasks: expected return of the deterministic policy, 100 at best;"
+        " bit flipping: successes among the last 100 episodes, in per cent. Differences are interquartile means over"
+        " the seeds with 95 % bootstrap intervals; bold is worse than the plain policy."
+    )
+    return markdown_page(tables(runs), closing)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run and print; see `--help`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.learning_parity", description=__doc__)
@@ -170,13 +181,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     runs = run_missing(options.out / "runs.json", options.tasks, [PLAIN, *options.variants], seeds)
-    used = sorted({run.seed for run in runs})
-    closing = (
-        f"Seeds {used[0]} to {used[-1]}. Identity tasks: expected return of the deterministic policy, 100 at best;"
-        " bit flipping: successes among the last 100 episodes, in per cent. Differences are interquartile means over"
-        " the seeds with 95 % bootstrap intervals; bold is worse than the plain policy."
-    )
-    page = markdown_page(tables(runs), closing)
+    page = render(runs)
     write_atomically(options.out / "table.md", page.encode())
     Console().print(page, markup=False)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,7 +53,7 @@ def read_rows(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def _read_row(path: Path) -> dict[str, Any]:
     try:
-        row = unseal(json.loads(path.read_bytes()))
+        row = unseal(path.read_bytes())
         if "row" in row:
             check_types("specification", row["specification"], dict)
             for key in ("final", "source_before", "source_after", "zero_shot", "best_episode"):

@@ -81,7 +81,7 @@ class FinishedRun(Generic[Spec, Result]):
         """Write the file `<name>.json`; a reader finds the whole of it or nothing."""
         data = asdict(self) | {"digest": self.spec.digest} | self.figures()
         path = folder / f"{self.spec.name}.json"
-        write_atomically(path, json.dumps(seal(json.loads(json.dumps(data, allow_nan=False)))).encode())
+        write_atomically(path, seal(data, allow_nan=False))
         return path
 
     @classmethod
@@ -93,16 +93,16 @@ class FinishedRun(Generic[Spec, Result]):
         """
         content = path.read_bytes()
         try:
-            data = unseal(json.loads(content))
+            data = unseal(content)
             spec, result = cls.parse(data.pop("spec"), data.pop("result"))
-            digest = data.pop("digest")
+            told, digest, name = data.pop("digest"), spec.digest, spec.name
             run = cls(spec, result, *(data.pop(name) for name in ("versions", "commit", "wall_seconds", "cpu_seconds")))
         except Exception as error:  # what a damaged file makes the parsers raise is of any kind
             raise ValueError(f"{path} is not a run file, or a damaged one ({error!r}): remove it") from error
-        if digest != spec.digest:
+        if told != digest:
             raise ValueError(f"{path} was made by another version of the benchmarks: choose another output folder")
-        if path.stem != spec.name:
-            raise ValueError(f"{path} holds the run {spec.name}: give it the name {spec.name}.json, or remove it")
+        if path.stem != name:
+            raise ValueError(f"{path} holds the run {name}: give it the name {name}.json, or remove it")
         try:
             run._check_all(data)
         except Exception as error:
@@ -260,4 +260,4 @@ def write_job(folder: Path, question: str, command: str) -> None:
 def write_measurement(path: Path, **figures: Any) -> None:
     """Write measured speeds, with what they depend on: versions, commit and machine."""
     report = {"versions": versions(), "commit": commit(), "machine": machine()} | figures
-    write_atomically(path, json.dumps(seal(json.loads(json.dumps(report))), indent=1).encode())
+    write_atomically(path, seal(report, indent=1))

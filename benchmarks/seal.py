@@ -15,29 +15,41 @@ SEAL = "sha256"
 """The entry with the digest."""
 
 
-def seal(data: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON's data with a digest of all of it."""
-    return {**data, SEAL: _digest(data)}
+_NO_DIGEST = "0" * 64
 
 
-def unseal(data: Any) -> dict[str, Any]:
-    """The data that `seal` was given, of what came back from a file; one from before there was a digest has none.
+def seal(data: Mapping[str, Any], **options: Any) -> bytes:
+    """JSON of the data, with a digest of all its bytes, computed with zeros in the digest's place.
+
+    Args:
+        data: what is to be kept.
+        options: of `json.dumps`.
+
+    Raises:
+        TypeError: JSON does not hold this.
+        ValueError: it does not with these options.
+    """
+    content = json.dumps({**data, SEAL: _NO_DIGEST}, **options).encode()
+    before, _, after = content.rpartition(_NO_DIGEST.encode())  # the last entry
+    return before + hashlib.sha256(content).hexdigest().encode() + after
+
+
+def unseal(content: bytes) -> dict[str, Any]:
+    """The data that `seal` was given; of a file from before there were digests, what it holds.
 
     Raises:
         TypeError: this is no object of JSON.
-        ValueError: something has changed since.
+        ValueError: this is not JSON, or something has changed since.
     """
+    data = json.loads(content)
     if not isinstance(data, dict):
         raise TypeError(f"an object was expected, not {type(data).__name__}")
-    rest = {name: value for name, value in data.items() if name != SEAL}
-    if SEAL in data and data[SEAL] != _digest(rest):
-        raise ValueError("its contents do not agree with its digest")
-    return rest
-
-
-def _digest(data: Mapping[str, Any]) -> str:
-    canonical = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    if SEAL in data:
+        digest = data.pop(SEAL)
+        before, _, after = content.rpartition(str(digest).encode())
+        if hashlib.sha256(before + _NO_DIGEST.encode() + after).hexdigest() != digest:
+            raise ValueError("its contents do not agree with its digest")
+    return data
 
 
 def check_types(name: str, value: Any, kind: Any) -> None:

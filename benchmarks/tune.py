@@ -8,7 +8,6 @@ repeated.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -230,13 +229,13 @@ def run_search(path: Path, name: str, trials: int, num_seeds: int, workers: int)
     with local_workers(workers, batch_size=1) as parallel:
         for trial in sorted(set(range(trials)) - {line["trial"] for line in done}):
             done.append(evaluate(SEARCHES[name], trial, num_seeds, parallel))
-            write_atomically(path, "".join(json.dumps(seal(line)) + "\n" for line in done).encode())
+            write_atomically(path, b"".join(seal(line) + b"\n" for line in done))
             yield done[-1]
 
 
 def _check(line: str, path: Path, search: Search, num_seeds: int) -> dict[str, Any]:
     try:
-        entry = unseal(json.loads(line))
+        entry = unseal(line.encode())
         wanted = search.sample(entry["trial"])
         same = type(wanted)(**entry["settings"]) == wanted
         scored_alike = all(entry.get(name) == value for name, value in SCORING.items())

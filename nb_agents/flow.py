@@ -14,7 +14,7 @@ import torch
 from torch import fx, nn
 
 from nb_agents.gates import ACTIVATIONS, CONVOLUTIONS, KGate, is_normalization
-from nb_agents.layout import Layout, Piece, Runs, units
+from nb_agents.layout import Layout, Piece, units
 from nb_agents.ranks import Ranks
 from nb_agents.tracing import (
     ACTIVATION_FUNCTIONS,
@@ -31,24 +31,10 @@ from nb_agents.tracing import (
     operands,
     shape_of,
 )
-from nb_agents.weights import TRANSPOSED, Multiply, factor_of, into, sizes_of
+from nb_agents.weights import TRANSPOSED, Multiply, Use, factor_of, into, sizes_of
 
 _QUERIES = frozenset(("size", "dim", "ndimension", "numel"))  # they read a tensor's shape, not its values
 _ATTRIBUTES = frozenset(("shape", "ndim", "dtype", "device"))
-
-
-@dataclass
-class Use:
-    """A weight reading scaled features: ``features`` runs over its input, and how to multiply them into it."""
-
-    reader: str
-    features: Runs = ()
-    multiply: Multiply | None = None
-
-    @property
-    def gates(self) -> frozenset[str]:
-        """Names of the gates among the features."""
-        return frozenset(name for _, gates in self.features for name in gates)
 
 
 @dataclass
@@ -225,7 +211,8 @@ class Flow:
         if len(sizes) == 2 and self._is_batched(node, layout):
             # view(-1, n) may mix samples with channels, unless it is seen that the number of rows stays.
             source = node.all_input_nodes[0]
-            if _same_rows(node) if shape_of(node) else sizes[1] == -1 and self.ranks.is_batch_of(sizes[0], source):
+            rows_stay = sizes[1] == -1 and self.ranks.is_batch_of(sizes[0], source)
+            if rows_stay or (shape_of(source) or [0])[0] == (shape_of(node) or [1])[0]:
                 return self._flatten(node, layout, 1, -1)
         return self._lose([layout], f"{name}() comes before a linear map (example_inputs may tell its sizes)")
 
@@ -309,8 +296,3 @@ def _stays_floating(node: fx.Node, name: str) -> bool:
         return True
     kinds = (*node.args[1:], *node.kwargs.values())
     return all(kind.is_floating_point if isinstance(kind, torch.dtype) else True for kind in kinds)
-
-
-def _same_rows(node: fx.Node) -> bool:
-    before, after = shape_of(node.all_input_nodes[0]), shape_of(node)
-    return before is not None and after is not None and before[0] == after[0]

@@ -101,8 +101,8 @@ def _absorbed(module: nn.Module, example_inputs: Any, methods: Collection[str] |
     try:
         absorb(folded, graphs, dict(named_gates(folded)), all_entries=methods is None)
     except FoldError as error:
-        more = f" (methods {entries[1:]} must compute the same too; methods=() folds for forward alone)"
-        raise FoldError(f"{error}{more if len(entries) > 1 else ''}") from None
+        more = f" (what {entries} give must stay the same; methods=() folds for forward alone)"
+        raise FoldError(f"{error}{more if methods is None else ''}") from None
     return folded
 
 

@@ -119,6 +119,13 @@ class KGatedMixin(AdaptationMixin):
         if f"{prefix}regularizer._extra_state" not in state_dict and self._wrote(state_dict, prefix):
             self.regularizer.reset_extra_state()
         super()._load_from_state_dict(state_dict, prefix, *args)
+        written = state_dict.get(f"{prefix}_extra_state")
+        if self._gate_kwargs["gate_max"] is not None and getattr(written, "dtype", None) is torch.uint8:
+            # Files have held no integers since gates have had a maximum; these k's would mean other gates here.
+            args[-1].append(
+                "the k's were saved when all gates were the paper's: pass policy_kwargs={**nb_agents.PAPER, ...}, to "
+                'SB3\'s load as custom_objects={"policy_kwargs": {**PAPER, ...}}'
+            )
 
     def _gate(self, network: nn.Module, *, gate_last: bool) -> None:
         gate_sequential(network, gate_last=gate_last, activations=self._activations(), **self._gate_kwargs)

@@ -73,6 +73,7 @@ def _answers(policy: Any) -> Iterator[Any]:
         actions_np = policy.scale_action(actions_np) if np.isfinite(act_space.low).all() else actions_np
     obs, _ = policy.obs_to_tensor(obs_np)
     actions = torch.as_tensor(actions_np, device=policy.device)
+    actions = actions if isinstance(act_space, (spaces.Discrete, spaces.MultiDiscrete)) else actions.float()
     if hasattr(policy, "lstm_actor"):
         yield policy.predict(obs_np, deterministic=True)
         layers, hidden = policy.lstm_hidden_state_shape[0], policy.lstm_hidden_state_shape[2]
@@ -89,7 +90,7 @@ def _answers(policy: Any) -> Iterator[Any]:
     for name in ("critic", "critic_target"):
         critic: Any = getattr(policy, name, None)
         if hasattr(critic, "q_networks"):
-            yield critic(obs, actions.float())
+            yield critic(obs, actions)
     for name in ("q_net", "q_net_target", "quantile_net", "quantile_net_target"):
         network: Any = getattr(policy, name, None)
         if network is not None:

@@ -135,13 +135,13 @@ class _InWorkers:
         """Whether they are wrapped, as far as their description and their attributes tell.
 
         A worker hands out no classes. Its environment describes itself as `<Monitor<TimeLimit<Walk instance>>>`, and
-        one that is wrapped has what the class adds to every wrapper; both must hold. Where a wrapper describes itself
-        in another way, the attributes alone decide.
+        one that is wrapped has what the class adds to every wrapper; both must hold. Where one of them describes itself
+        in another way, the attributes decide if there are any, and else the beginnings of the names.
         """
         names = {each.__name__ for each in _with_subclasses(wrapper_class)}
         added = [name for name in dir(wrapper_class) if not name.startswith("_") and not hasattr(gym.Wrapper, name)]
         texts: list[str] = self._ask("_call", ("__str__", (), {}), indices)
-        found = [bool(names & set(_wrappers_in(text)) if _tells_all(text) else added) for text in texts]
+        found = [_is_among(names, text) or (bool(added) and not _tells_all(text)) for text in texts]
         for name in added if any(found) else ():
             found = [a and b for a, b in zip(found, self.has(name, indices), strict=True)]
         return found
@@ -187,9 +187,12 @@ def _with_subclasses(cls: type[Any]) -> Iterator[type[Any]]:
 
 
 def _tells_all(text: str) -> bool:
-    """Whether every wrapper described itself as Gymnasium's base class does."""
-    return re.fullmatch(r"(<\w+)+(<[^<>]*>| instance)>+", text) is not None
+    """Whether the environment and every wrapper describe themselves as Gymnasium's base classes do."""
+    return re.fullmatch(r"(<\w+)+(<[\w:./-]+>| instance)>+", text) is not None
 
 
-def _wrappers_in(text: str) -> list[str]:
-    return re.findall(r"<(\w+)(?=<)", text)
+def _is_among(names: set[str], text: str) -> bool:
+    """Whether one of the names is a wrapper's in a description."""
+    if _tells_all(text):
+        return not names.isdisjoint(re.findall(r"<(\w+)(?=<)", text))
+    return any(f"<{name}" in text for name in names)

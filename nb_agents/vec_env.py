@@ -53,6 +53,9 @@ class VectorEnvAdapter(VecEnv):
     `VecMonitor`. Where the environments report their episodes themselves (SB3's `Monitor` or Gymnasium's
     `RecordEpisodeStatistics`, around each of them or around all), theirs are handed on and none is added.
 
+    A wrapper of your own around all environments must look at ``options["reset_mask"]`` if it keeps a state for each of
+    them; whether it does cannot be seen from here, except where it changes observations of those that go on.
+
     Args:
         env: A vector environment.
 

@@ -102,6 +102,9 @@ class MaskedReset(dict[str, Any]):
         super().__init__(options or {}, reset_mask=mask)
         self._mask = mask
 
+    def __bool__(self) -> bool:
+        return True  # `options or {}` is a common beginning
+
     def __contains__(self, key: object) -> bool:
         return key == "reset_mask" or super().__contains__(key)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -14,6 +15,20 @@ Multiply = Callable[[torch.Tensor], None]
 """Multiplies a factor for each input, shape ``(n_inputs,)``, into a weight, in place."""
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+@dataclass
+class Use:
+    """A weight reading scaled features: ``features`` runs over its input, and how to multiply them into it."""
+
+    reader: str
+    features: Runs = ()
+    multiply: Multiply | None = None
+
+    @property
+    def gates(self) -> frozenset[str]:
+        """Names of the gates among the features."""
+        return frozenset(name for _, gates in self.features for name in gates)
 
 
 class FoldError(ValueError):

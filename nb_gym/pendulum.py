@@ -148,7 +148,7 @@ class NBPendulumEnv(ScalarInterface, gym.Env[NDArray[np.float32], NDArray[np.flo
         self._frame_skip = parse_count("frame_skip", frame_skip)
         self._episode_steps = parse_count("episode_steps", episode_steps)
         self.observe = parse_observe(observe)
-        self._reward_scale = parse_scale("reward_scale", reward_scale)
+        self.reward_scale = parse_scale("reward_scale", reward_scale)
         self.render_mode = parse_render_mode(render_mode, self.metadata["render_modes"])
         self._frame_size = parse_frame_size(frame_size)
         self._settings = parse_context(context)
@@ -215,7 +215,7 @@ class NBPendulumEnv(ScalarInterface, gym.Env[NDArray[np.float32], NDArray[np.flo
         self._return += reward
         if self.render_mode == "human":
             self.render()
-        return self._observation(), reward * self._reward_scale, False, self._steps >= self._episode_steps, self._info()
+        return self._observation(), reward * self.reward_scale, False, self._steps >= self._episode_steps, self._info()
 
     def _parse_action(self, action: Any) -> float:
         array = real_array(action)
@@ -254,11 +254,6 @@ class NBPendulumEnv(ScalarInterface, gym.Env[NDArray[np.float32], NDArray[np.flo
     def episode_steps(self) -> int:
         """Physics steps per episode; set when the environment is made."""
         return self._episode_steps
-
-    @property
-    def reward_scale(self) -> float:
-        """Factor of every reward; set when the environment is made."""
-        return self._reward_scale
 
     @property
     def state(self) -> tuple[float, float]:

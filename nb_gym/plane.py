@@ -71,13 +71,14 @@ def parse_goal(goal: Any, num_envs: int | None = None) -> FloatArray | None:
     if goal is None:
         return None
     shapes = [(2,)] if num_envs is None else [(2,), (num_envs, 2)]
-    array = real_array(goal)
+    with np.errstate(over="ignore"):  # what no float64 holds is infinite, and refused below
+        array = real_array(goal).astype(np.float64)
     if array.shape not in shapes or not (np.abs(array) <= LARGEST_GOAL).all():
         raise ValueError(
             f"goal must be finite, at most {LARGEST_GOAL:.0e} in absolute value, and of shape "
             f"{' or '.join(map(str, shapes))}, or None, got {goal!r}"
         )
-    return array.astype(np.float64)
+    return array
 
 
 def parse_options(options: dict[str, Any] | None, num_envs: int | None = None) -> FloatArray | None:

@@ -103,7 +103,7 @@ class NBPendulumVectorEnv(VectorInterface, VectorEnv[NDArray[np.float32], NDArra
             decisions = parse_count("max_episode_steps", max_episode_steps)
             episode_steps = min(episode_steps, decisions * frame_skip)
         self.observe = parse_observe(observe)
-        self._reward_scale = parse_scale("reward_scale", reward_scale)
+        self.reward_scale = parse_scale("reward_scale", reward_scale)
         self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
         self.render_mode = parse_render_mode(render_mode, self.metadata["render_modes"])
         self._frame_size = parse_frame_size(frame_size)
@@ -187,7 +187,7 @@ class NBPendulumVectorEnv(VectorInterface, VectorEnv[NDArray[np.float32], NDArra
             final = self._final_info(truncations)
             self._begin(truncations, self._settings)
         terminations = np.zeros(self.num_envs, dtype=np.bool_)
-        rewards *= self._reward_scale
+        rewards *= self.reward_scale
         return self._observations(), rewards, terminations, truncations, self._info() | final
 
     def _parse_actions(self, actions: Any) -> FloatArray:
@@ -267,11 +267,6 @@ class NBPendulumVectorEnv(VectorInterface, VectorEnv[NDArray[np.float32], NDArra
     def episode_steps(self) -> int:
         """Physics steps per episode; set when the environments are made."""
         return self._batch.episode_steps
-
-    @property
-    def reward_scale(self) -> float:
-        """Factor of every reward; set when the environments are made."""
-        return self._reward_scale
 
     @property
     def state(self) -> tuple[FloatArray, FloatArray]:

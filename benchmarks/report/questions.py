@@ -85,5 +85,6 @@ QUESTIONS: dict[str, Question] = {
 
 ELSEWHERE: dict[str, str] = {
     "recipe": "the paper's own recipe, in `table.md` of that folder and docs/recipe.md",
+    "learning_parity": "learning with gates against without, in `table.md` of that folder and docs/gates.md",
 }
 """Folders of results that have a page of their own, by name: what is there."""

@@ -6,7 +6,6 @@ Read are `throughput.json` (environments), `learning_speed*.json` (gates), `batt
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -72,7 +71,7 @@ def read_speed(folder: Path) -> Job | Skipped | None:
 def _read_file(path: Path, part: Part, others: Sequence[Measurement]) -> Measurement | Skipped:
     """A file of a part, which has to agree with the others in what the figures depend on."""
     try:
-        data = unseal(json.loads(path.read_bytes()))
+        data = unseal(path.read_bytes())
         measurement = Measurement(path.name, data.get("command", part.command), data)
         part.tables([measurement])
     except DAMAGE as error:

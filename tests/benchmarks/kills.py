@@ -1,4 +1,6 @@
-"""Kills a job at random moments and lets it go on: `python -m tests.benchmarks.kills 100`.
+"""Kills a job at random moments and lets it go on: `python -m tests.benchmarks.kills 100 [SECONDS]`.
+
+A kill comes within so many seconds of the job's start; by default within the time that the whole job takes.
 
 Each time its main process alone or its whole group gets SIGKILL or SIGTERM. What has to hold: its other processes end
 within ten seconds, no finished run is touched or lost, and at last every run equals the one of a job that was left in
@@ -112,6 +114,7 @@ def kill_and_resume(folder: Path, kills: int, seeds: int, seed: int = 0, *, span
             shutil.rmtree(job.folder)
         else:
             counts[f"{number.name} to {name}"] += 1
+            print(sum(counts.values()), dict(counts), len(after), "runs", f"{longest:.1f} s", flush=True)
     job.finish()
     assert job.results() == wanted
     return counts
@@ -119,5 +122,6 @@ def kill_and_resume(folder: Path, kills: int, seeds: int, seed: int = 0, *, span
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as place:
-        figures = kill_and_resume(Path(place), int(sys.argv[1]), seeds=4)
+        within = float(sys.argv[2]) if len(sys.argv) > 2 else None
+        figures = kill_and_resume(Path(place), int(sys.argv[1]), seeds=4, span=within)
     print(f"{dict(figures)}; all processes had ended {figures.longest:.1f} s after a kill at the latest")

@@ -326,6 +326,8 @@ def test_equal_weights_are_no_other_weights() -> None:
     [
         lambda: make(block_size=8),
         lambda: make(block_weight=0.5),
+        lambda: make(gate_max=1.0),
+        lambda: make(gate_max=None),
         lambda: make(activation_fn=nn.ReLU),
         lambda: make(net_arch=[32, 31]),
         lambda: make("SAC"),

@@ -93,7 +93,7 @@ def scatter(model: Any) -> None:
         for _, gate in named_gates(model.policy):
             gate.k.normal_()
         for parameter in model.policy.parameters():
-            parameter.mul_(1.5)
+            parameter.mul_(1.5 if parameter.dim() < 2 else 3.0)
 
 
 def gated(name: str) -> tuple[Any, spaces.Space[Any], spaces.Space[Any]]:

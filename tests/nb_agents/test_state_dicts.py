@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 import nb_agents
 import nb_agents.compiled
-from nb_agents import Battery, DeterministicPolicy, KGateCallback, KGatedPolicy, fold_gates
+from nb_agents import PAPER, Battery, DeterministicPolicy, KGateCallback, KGatedPolicy, fold_gates
 
 SMALL: dict[str, Any] = {"n_steps": 16, "batch_size": 16, "n_epochs": 1, "seed": 0, "device": "cpu"}
 
@@ -53,11 +53,13 @@ def test_a_plain_state_dict_says_nothing_of_settings() -> None:
 
 
 def test_state_dicts_of_earlier_versions() -> None:
-    policy = PPO(KGatedPolicy, "Pendulum-v1", device="cpu").policy
+    policy = PPO(KGatedPolicy, "Pendulum-v1", policy_kwargs={**PAPER}, device="cpu").policy
     state = policy.state_dict()
     state["_extra_state"] = torch.tensor([1, 0], dtype=torch.uint8)
     state["regularizer._extra_state"] = torch.tensor(0.25, dtype=torch.float64)
     policy.load_state_dict(state)
+    with pytest.raises(RuntimeError, match=r"saved when all gates were the paper's: pass policy_kwargs=.*PAPER"):
+        PPO(KGatedPolicy, "Pendulum-v1", device="cpu").policy.load_state_dict(state)
     assert (policy.task_difficulty, policy.adaptation) == (0.25, "gates")
 
 

@@ -94,6 +94,11 @@ class Namesake(gym.Wrapper[Any, Any, Any, Any]):
 Namesake.__name__ = "Monitor"
 
 
+class NamedWalk(Walk):
+    def __str__(self) -> str:
+        return "a walk"
+
+
 class Quiet(gym.Wrapper[Any, Any, Any, Any]):
     """Does not tell what it is around."""
 
@@ -110,14 +115,15 @@ def test_wrappers_are_found_wherever_they_are(cls: Any) -> None:
         lambda: Namesake(Walk()),
         lambda: Quiet(Monitor(Walk())),
         lambda: Quiet(Walk()),
+        lambda: Monitor(TimeLimit(NamedWalk(), 6)),
     ]
     env = VectorEnvAdapter(cls(fns))
     try:
-        assert env.env_is_wrapped(Monitor) == [False, True, True, False, True, False]
+        assert env.env_is_wrapped(Monitor) == [False, True, True, False, True, False, True]
         assert env.env_is_wrapped(Monitor, indices=[3, 2]) == [False, True]
         assert env.env_is_wrapped(OtherMonitor, indices=range(4)) == [False, False, True, False]
-        assert env.env_is_wrapped(TimeLimit, indices=range(4)) == [True, True, False, False]
-        assert env.env_is_wrapped(gym.wrappers.vector.RecordEpisodeStatistics) == [False] * 6
+        assert env.env_is_wrapped(TimeLimit, indices=[0, 1, 2, 3, 6]) == [True, True, False, False, True]
+        assert env.env_is_wrapped(gym.wrappers.vector.RecordEpisodeStatistics) == [False] * 7
     finally:
         env.close()
 

@@ -53,6 +53,12 @@ def make_dict() -> gym.Env[Any, Any]:
     return gym.wrappers.TransformObservation(make(), lambda obs: {"a": obs}, space)
 
 
+def make_stateful() -> gym.Env[Any, Any]:
+    """Wrappers around one environment, each with a state of its own."""
+    env = gym.wrappers.FrameStackObservation(gym.wrappers.DelayObservation(make(), 1), 3)
+    return gym.wrappers.NormalizeReward(gym.wrappers.NormalizeObservation(env))
+
+
 def make_monitored() -> gym.Env[Any, Any]:
     """Monitored below a wrapper that halves the rewards."""
     return gym.wrappers.TransformReward(Monitor(make()), half)
@@ -71,7 +77,7 @@ def vector(n: int, mode: AutoresetMode, copy: bool = True, fn: Any = make) -> Sy
 
 @pytest.mark.parametrize("copy", [True, False])
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("fn", [make, make_dict])
+@pytest.mark.parametrize("fn", [make, make_dict, make_stateful])
 def test_equals_dummy_vec_env(mode: AutoresetMode, copy: bool, fn: Any) -> None:
     ours, reference = VectorEnvAdapter(vector(3, mode, copy, fn)), DummyVecEnv([fn] * 3)
     for env in (ours, reference):

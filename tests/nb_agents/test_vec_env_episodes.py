@@ -8,7 +8,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorObservationWrapper
+from gymnasium.vector import (
+    AsyncVectorEnv,
+    AutoresetMode,
+    SyncVectorEnv,
+    VectorEnv,
+    VectorObservationWrapper,
+    VectorWrapper,
+)
 from gymnasium.wrappers import vector as vector_wrappers
 from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -228,6 +235,38 @@ def test_other_state_that_a_masked_reset_spoils_is_refused_by_name(mode: Autores
     env.step(np.zeros(4, int))
     with pytest.raises(RuntimeError, match=r"Stack of SyncVectorEnv ignores options\['reset_mask'\]"):
         env.step(np.zeros(4, int))
+
+
+class Limit(VectorWrapper):
+    """A limit of four steps around all environments, which looks for the mask when the reset is done."""
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        result = self.env.reset(seed=seed, options=options)
+        mask = (options or {}).get("reset_mask")
+        self.elapsed = np.zeros(self.num_envs, int) if mask is None else np.where(mask, 0, self.elapsed)
+        return result
+
+    def step(self, actions: Any) -> Any:
+        obs, rewards, terminated, truncated, infos = self.env.step(actions)
+        self.elapsed = self.elapsed + 1
+        return obs, rewards, terminated, truncated | (self.elapsed >= 4), infos
+
+
+@pytest.mark.parametrize("mode", MASKED)
+@pytest.mark.parametrize("cls", [SyncVectorEnv, AsyncVectorEnv])
+def test_a_limit_around_all_environments_counts_each_of_them(cls: Any, mode: AutoresetMode) -> None:
+    env = VectorEnvAdapter(Limit(clocks(mode, cls)))
+    try:
+        env.reset()
+        ends = [env.step(np.zeros(4, int))[2] for _ in range(12)]
+    finally:
+        env.close()
+    assert [np.flatnonzero(column).tolist() for column in np.transpose(ends)] == [
+        [1, 3, 5, 7, 9, 11],
+        [2, 5, 8, 11],
+        [3, 7, 11],
+        [3, 7, 11],
+    ]
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -188,6 +188,15 @@ def test_far_goals_have_finite_distances(goal: tuple[float, float]) -> None:
     assert vector.step(np.zeros((3, 2)))[1].tolist() == [rewards[1]] * 3
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble, np.int8, np.uint64])
+def test_goals_of_every_kind_of_number(dtype: Any) -> None:
+    for make in (Navigation2DEnv, lambda **kw: Navigation2DVectorEnv(1, **kw)):
+        assert_array_equal(np.ravel(make(goal=np.array([1, 0], dtype)).reset()[1]["goal"]), [1.0, 0.0])
+        for bad in (np.inf, -np.inf, np.nan) if np.dtype(dtype).kind == "f" else ():
+            with pytest.raises(ValueError, match="goal must be finite"):
+                make(goal=np.array([bad, 0], dtype))
+
+
 @pytest.mark.parametrize(
     "goal", [(1.1e308, 0.0), (0.0, -1.7e308), (np.inf, 0.0), (np.longdouble("1e400"), 0.0), (10**400, 0)]
 )
