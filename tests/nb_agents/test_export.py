@@ -409,7 +409,7 @@ def test_bad_input_leaves_the_file_alone(tmp_path: Path, monkeypatch: pytest.Mon
 
     with monkeypatch.context() as context:
         context.setattr(builtins, "__import__", without_onnx)
-        with pytest.raises(ImportError, match=r"\[onnx\]"):
+        with pytest.raises(ImportError, match=r"neural-battery\[onnx\]"):
             export_onnx(model, path)
     assert path.read_bytes() == b"precious"
     assert list(tmp_path.iterdir()) == [path]
