@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,9 +14,9 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import is_wrapped
-from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import (
     DummyVecEnv,
@@ -31,10 +30,11 @@ from stable_baselines3.common.vec_env import (
 )
 from stable_baselines3.her import HerReplayBuffer
 
-from nb_agents.adaptation import acting_parameters
+from nb_agents.adaptation import ADAPTATIONS, acting_parameters
 from nb_agents.battery import Battery
 from nb_agents.maml.arguments import check_count
 from nb_agents.policies import KGatedMixin
+from nb_agents.returns import episode_returns
 from nb_agents.validation import check_flag, check_number
 from nb_agents.vec_env import VectorEnvAdapter
 
@@ -82,9 +82,10 @@ class Transfer:
     def evaluate(self) -> float:
         """Mean return of the model as it is now, from the starts of the evaluations before and after.
 
-        The model goes on training from a reset of its environment.
+        The model goes on training from a reset of its environment. With the old k's put back it is `before` to the last
+        bit if no normalization of observations has moved since, as with ``normalize="freeze"``.
         """
-        return float(_evaluate(self.model, self.eval_env, len(self.returns_after), self.eval_seed).mean())
+        return float(episode_returns(self.model, self.eval_env, len(self.returns_after), self.eval_seed).mean())
 
     def __str__(self) -> str:
         return (
@@ -116,14 +117,16 @@ def transfer(
     Args:
         model: An SB3 model with a k-gated policy; `nb_agents.retrofit` makes one of a model without gates.
         env: The new task, with the model's spaces and number of environments: a Gymnasium environment, a Gymnasium
-            vector environment, or a `VecEnv`. One that contains a `VecNormalize` is taken as it is.
+            vector environment, or a `VecEnv`. A `VecNormalize` in it that has seen nothing yet is given the statistics
+            of the model's; one that has is taken as it is.
         total_timesteps: Budget of the training, as in ``learn()``.
         train_only: What of the actor trains: "gates", "head" or "all", see `KGatedMixin.adapt`. Critics always do.
         task_difficulty: τ of the new task in [0, 1], for a policy with a k-target; None leaves it as it is.
         normalize: What becomes of the `VecNormalize` around the model's present environment: with "freeze" its
             statistics stand still, which keeps the old task to the last bit, with "carry" they go on from where they
             are.
-        keep_replay_buffer: Whether an off-policy algorithm goes on learning from the old task's transitions, too.
+        keep_replay_buffer: Whether an off-policy algorithm goes on learning from the old task's transitions, too. An
+            empty buffer is learned from at once: ``learning_starts`` counts from the model's first step.
         eval_env: Where the policy is evaluated, prepared like ``env``; None for ``env`` itself.
         n_eval_episodes: Episodes of each evaluation, >= 1.
         eval_seed: Seed of the evaluation's starts, >= 0.
@@ -133,12 +136,15 @@ def transfer(
         The returns before and after, and the battery.
 
     Raises:
-        TypeError: If ``model`` is no SB3 model with k-gates, or an argument is not of its kind.
+        TypeError: If ``model`` is no SB3 model with k-gates, or an argument is unknown or not of its kind.
         ValueError: If an argument is out of its range, the spaces or the number of environments differ, or a wrapper
             that changes observations stands on the old `VecNormalize`: then pass an ``env`` that has its own.
             Nothing has changed then.
+
+    Warns:
+        UserWarning: If ``model`` has no environment, so that nothing is known of a normalization.
     """
-    policy = _check_model(model)
+    policy = _check_model(model, train_only)
     total_timesteps = check_count("total_timesteps", total_timesteps)
     n_eval_episodes = check_count("n_eval_episodes", n_eval_episodes)
     eval_seed = check_count("eval_seed", eval_seed, low=0)
@@ -147,22 +153,25 @@ def transfer(
         raise ValueError(f"normalize must be 'freeze' or 'carry', got {normalize!r}")
     if task_difficulty is not None:
         check_number("task_difficulty", task_difficulty, low=0.0, high=1.0)
+    learn_kwargs = {"reset_num_timesteps": False, **learn_kwargs}
+    inspect.signature(model.learn).bind(total_timesteps, **learn_kwargs)
+    battery = Battery(model) if train_only == "gates" else None
+    if battery is not None:
+        battery.capture("source")
     new_env = _prepare("env", env, model, frozen=normalize == "freeze")
     check_env = new_env if eval_env is None else _prepare("eval_env", eval_env, model, frozen=True, same_number=False)
 
     policy.adapt(train_only)  # the last that may refuse
+    _share_statistics(model, new_env, frozen=normalize == "freeze")
     if task_difficulty is not None:
         policy.task_difficulty = task_difficulty
     model.set_env(new_env)
     if isinstance(model, OffPolicyAlgorithm):
         _move_replay_buffer(model, keep=keep_replay_buffer)
-    battery = Battery(model) if train_only == "gates" else None
-    if battery is not None:
-        battery.capture("source")
-    before = _evaluate(model, check_env, n_eval_episodes, eval_seed)
+    before = episode_returns(model, check_env, n_eval_episodes, eval_seed)
     new_env.seed(model.seed)
-    model.learn(total_timesteps, **{"reset_num_timesteps": False, **learn_kwargs})
-    after = _evaluate(model, check_env, n_eval_episodes, eval_seed)
+    model.learn(total_timesteps, **learn_kwargs)
+    after = episode_returns(model, check_env, n_eval_episodes, eval_seed)
     if battery is not None:
         battery.capture("target")
     actor = [parameter for _, parameter in acting_parameters(policy)]
@@ -171,13 +180,19 @@ def transfer(
     return Transfer(model, battery, before, after, n_trained, n_actor, check_env, eval_seed)
 
 
-def _check_model(model: Any) -> Any:
+def _check_model(model: Any, train_only: Any) -> Any:
     if not isinstance(model, BaseAlgorithm):
         raise TypeError(f"model must be a Stable-Baselines3 model, got {type(model).__name__}")
     if not isinstance(model.policy, KGatedMixin):
         raise TypeError(
             f"model must have a k-gated policy, got one with {type(model.policy).__name__}: "
             "nb_agents.retrofit(model) gives it gates without changing what it computes"
+        )
+    if train_only not in ADAPTATIONS:
+        raise ValueError(f"train_only must be one of {ADAPTATIONS}, got {train_only!r}")
+    if train_only == "gates" and not model.policy.gates:
+        raise ValueError(
+            "model must have gates to train, but its policy has no hidden layer: give net_arch one or more"
         )
     return model.policy
 
@@ -192,23 +207,35 @@ def _prepare(name: str, env: Any, model: BaseAlgorithm, *, frozen: bool, same_nu
     elif not isinstance(env, VecEnv):
         raise TypeError(f"{name} must be a Gymnasium environment, a VectorEnv or an SB3 VecEnv, got {env!r}")
     present = None if unwrap_vec_normalize(env) else _present_normalize(model)
-    if present is not None:
-        normalize = copy.deepcopy(present)  # without its environment, as SB3 pickles it
-        normalize.set_venv(env)
-        normalize.training = not frozen
-        env = normalize
-    prepared: VecEnv = model._wrap_env(env, model.verbose)  # transposes images where the model's were
+    pair = _statistics_for(env, model)
+    if pair is not None and pair[0].observation_space != pair[1].observation_space:
+        raise ValueError(
+            f"the VecNormalize of {name} must see the observations that the model's does, "
+            f"{pair[1].observation_space}, got {pair[0].observation_space}"
+        )
+    try:
+        if present is not None:
+            normalize = copy.deepcopy(present)  # without its environment, as SB3 pickles it
+            normalize.set_venv(env)
+            normalize.training = not frozen
+            env = normalize
+        prepared: VecEnv = model._wrap_env(env, model.verbose)  # transposes images where the model's were
+        check_for_correct_spaces(prepared, model.observation_space, model.action_space)
+    except (AssertionError, ValueError) as error:
+        raise ValueError(f"{name} must have the spaces that the model was trained with: {error}") from None
     if same_number and prepared.num_envs != model.n_envs:
         raise ValueError(f"{name} must hold {model.n_envs} environments, as the model's does, got {prepared.num_envs}")
-    try:
-        check_for_correct_spaces(prepared, model.observation_space, model.action_space)
-    except ValueError as error:
-        raise ValueError(f"{name} must have the spaces that the model was trained with: {error}") from None
     return prepared
 
 
 def _present_normalize(model: BaseAlgorithm) -> VecNormalize | None:
     env = model.get_env()
+    if env is None:
+        warnings.warn(
+            "the model has no environment: if it was trained with a VecNormalize, load it with that, or give env one "
+            "with the same statistics",
+            stacklevel=4,
+        )
     if env is None or unwrap_vec_normalize(env) is None:
         return None
     while isinstance(env, VecEnvWrapper) and not isinstance(env, VecNormalize):
@@ -220,6 +247,23 @@ def _present_normalize(model: BaseAlgorithm) -> VecNormalize | None:
         env = env.venv
     assert isinstance(env, VecNormalize)
     return env
+
+
+def _statistics_for(env: VecEnv, model: BaseAlgorithm) -> tuple[VecNormalize, VecNormalize] | None:
+    """A `VecNormalize` in ``env`` that has seen nothing, and the present one whose statistics it should have."""
+    given, present = unwrap_vec_normalize(env), unwrap_vec_normalize(model.env) if model.env else None
+    if given is None or present is None or given is present or given.ret_rms.count != RunningMeanStd().count:
+        return None
+    return given, present
+
+
+def _share_statistics(model: BaseAlgorithm, env: VecEnv, *, frozen: bool) -> None:
+    if (pair := _statistics_for(env, model)) is not None:
+        given, present = pair
+        if given.norm_obs and present.norm_obs:
+            given.obs_rms = copy.deepcopy(present.obs_rms)
+        given.ret_rms = copy.deepcopy(present.ret_rms)
+        given.training = not frozen
 
 
 def _move_replay_buffer(model: OffPolicyAlgorithm, *, keep: bool) -> None:
@@ -239,33 +283,3 @@ def _move_replay_buffer(model: OffPolicyAlgorithm, *, keep: bool) -> None:
             optimize_memory_usage=model.optimize_memory_usage,
             **kwargs,
         )
-
-
-def _evaluate(model: BaseAlgorithm, env: VecEnv, episodes: int, seed: int) -> NDArray[np.float64]:
-    """Returns of the deterministic policy in unnormalized rewards, shape ``(episodes,)``."""
-    evaluate: Any = evaluate_policy
-    if "action_masks" in inspect.signature(model.predict).parameters:  # MaskablePPO needs its own
-        from sb3_contrib.common.maskable.evaluation import evaluate_policy as evaluate
-    env.seed(seed)
-    with _as_it_is(env, model):
-        returns, _ = evaluate(model, env, episodes, return_episode_rewards=True, warn=False)
-    if env is model.env:
-        model.set_env(env)  # it stands somewhere in an episode: begin the next training with a reset
-    return np.asarray(returns, dtype=np.float64)
-
-
-@contextmanager
-def _as_it_is(env: VecEnv, model: BaseAlgorithm) -> Iterator[None]:
-    """Normalization stands still, with the model's present statistics, and leaves rewards alone."""
-    normalize, trained = unwrap_vec_normalize(env), unwrap_vec_normalize(model.env) if model.env else None
-    if normalize is None:
-        yield
-        return
-    if trained is not None and normalize.norm_obs and trained.norm_obs:
-        normalize.obs_rms = trained.obs_rms
-    before = normalize.training, normalize.norm_reward
-    normalize.training, normalize.norm_reward = False, False
-    try:
-        yield
-    finally:
-        normalize.training, normalize.norm_reward = before

@@ -102,9 +102,51 @@ def test_evaluation_counts_true_rewards_and_sees_what_the_policy_is_used_to() ->
 def test_a_normalization_of_the_new_environment_is_its_own() -> None:
     model = ppo(normalized())
     target = normalized(A=1.8)
+    target.reset()
+    target.step(np.zeros((1, 1), np.float32))
+    mean = target.obs_rms.mean.copy()
     transfer(model, target, 100)
     assert model.get_env() is target
     assert target.training
+    assert not np.array_equal(target.obs_rms.mean, mean)
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_a_normalization_that_has_seen_nothing_is_given_the_statistics(stacked: bool) -> None:
+    def env(**context: Any) -> Any:
+        return VecFrameStack(normalized(**context), 2) if stacked else normalized(**context)
+
+    model = ppo(env())
+    model.learn(200)
+    source = unwrap_vec_normalize(model.get_env())
+    target = env(A=1.8)
+    transfer(model, target, 100)
+    given = unwrap_vec_normalize(target)
+    np.testing.assert_array_equal(given.obs_rms.mean, source.obs_rms.mean)
+    assert given.obs_rms is not source.obs_rms
+    assert not given.training
+
+
+def test_a_normalization_to_evaluate_in_keeps_its_own_statistics() -> None:
+    model = ppo(normalized())
+    model.learn(200)
+    test = normalized(A=1.8)
+    mean = test.obs_rms.mean.copy()
+    moved = transfer(model, gym.make(PENDULUM, A=1.8), 100, eval_env=test)
+    frozen = unwrap_vec_normalize(model.get_env()).obs_rms.mean.copy()
+    np.testing.assert_array_equal(test.obs_rms.mean, mean)
+    test.step(np.zeros((1, 1), np.float32))
+    np.testing.assert_array_equal(unwrap_vec_normalize(model.get_env()).obs_rms.mean, frozen)
+    assert test.training
+    moved.battery.apply("source")
+    assert moved.evaluate() == moved.before
+
+
+def test_a_model_without_environment_is_warned_of() -> None:
+    model = ppo(gym.make(PENDULUM))
+    model.env = None
+    with pytest.warns(UserWarning, match="the model has no environment: if it was trained with a VecNormalize"):
+        transfer(model, gym.make(PENDULUM, A=1.8), 50)
 
 
 def sac(**kwargs: Any) -> SAC:
@@ -172,7 +214,7 @@ class TestBadInput:
         ("kwargs", "error", "message"),
         [
             ({"total_timesteps": 0}, ValueError, "total_timesteps must be an integer >= 1, got 0"),
-            ({"train_only": "k"}, ValueError, "what must be one of .*'gates'.* got 'k'"),
+            ({"train_only": "k"}, ValueError, "train_only must be one of .*'gates'.* got 'k'"),
             ({"normalize": "thaw"}, ValueError, "normalize must be 'freeze' or 'carry', got 'thaw'"),
             ({"task_difficulty": 2.0}, ValueError, r"task_difficulty must be a number in \[0, 1\], got 2.0"),
             ({"keep_replay_buffer": 1}, TypeError, "keep_replay_buffer must be True or False, got 1"),
@@ -196,7 +238,30 @@ class TestBadInput:
         assert model.get_env() is env
         assert model.policy.adaptation == "all"
 
+    def test_what_learn_does_not_know(self) -> None:
+        model = sac()
+        model.learn(40)
+        env, buffer = model.get_env(), model.replay_buffer
+        with pytest.raises(TypeError, match="unexpected keyword argument 'progres_bar'"):
+            transfer(model, gym.make(PENDULUM), 50, progres_bar=True)
+        with torch.no_grad():
+            next(iter(model.policy.gates.values())).k[0] = torch.nan
+        with pytest.raises(ValueError, match="must be finite"):
+            transfer(model, gym.make(PENDULUM), 50)
+        assert (model.get_env(), model.replay_buffer, model.policy.adaptation) == (env, buffer, "all")
+
+    def test_other_spaces_below_a_normalization(self) -> None:
+        model = ppo(VecNormalize(VecFrameStack(DummyVecEnv([lambda: gym.make(PENDULUM)]), 2)))
+        with pytest.raises(ValueError, match="env must have the spaces that the model was trained with"):
+            transfer(model, gym.make(PENDULUM), 50)
+        with pytest.raises(ValueError, match="the VecNormalize of env must see the observations that the model's does"):
+            transfer(model, VecFrameStack(normalized(), 2), 50)
+
     def test_models(self) -> None:
+        with pytest.warns(UserWarning, match="nothing is gated|no hidden layer"):
+            ungated = ppo(gym.make(PENDULUM), policy_kwargs={"net_arch": []})
+        with pytest.raises(ValueError, match=r"must have gates to train, .* no hidden layer"):
+            transfer(ungated, gym.make(PENDULUM), 10)
         env = gym.make(PENDULUM)
         with pytest.raises(TypeError, match=r"model must have a k-gated policy, .*ActorCriticPolicy: .*retrofit"):
             transfer(PPO("MlpPolicy", env), env, 10)

@@ -1,0 +1,56 @@
+"""What a policy is worth: returns in true rewards, from seeded starts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
+
+
+def episode_returns(model: BaseAlgorithm, env: VecEnv, episodes: int, seed: int) -> NDArray[np.float64]:
+    """Returns of the deterministic policy.
+
+    Args:
+        model: Any SB3 model. If ``env`` is its own, its next training begins with a reset.
+        env: Where it acts, seen through the normalization that the model is trained with.
+        episodes: How many, over all environments.
+        seed: Of ``env``.
+
+    Returns:
+        Sums of unnormalized rewards, shape ``(episodes,)``.
+    """
+    evaluate: Any = evaluate_policy
+    if "action_masks" in inspect.signature(model.predict).parameters:  # MaskablePPO needs its own
+        from sb3_contrib.common.maskable.evaluation import evaluate_policy as evaluate
+    env.seed(seed)
+    with _as_it_is(env, model):
+        returns, _ = evaluate(model, env, episodes, return_episode_rewards=True, warn=False)
+    if env is model.env:
+        model.set_env(env)  # it stands somewhere in an episode: begin the next training with a reset
+    return np.asarray(returns, dtype=np.float64)
+
+
+@contextmanager
+def _as_it_is(env: VecEnv, model: BaseAlgorithm) -> Iterator[None]:
+    """Normalization stands still, with the model's present statistics, and leaves rewards alone."""
+    normalize, trained = unwrap_vec_normalize(env), unwrap_vec_normalize(model.env) if model.env else None
+    if normalize is None:
+        yield
+        return
+    before = normalize.training, normalize.norm_reward, getattr(normalize, "obs_rms", None)
+    if trained is not None and normalize.norm_obs and trained.norm_obs:
+        normalize.obs_rms = trained.obs_rms
+    normalize.training, normalize.norm_reward = False, False
+    try:
+        yield
+    finally:
+        normalize.training, normalize.norm_reward, statistics = before
+        if statistics is not None:
+            normalize.obs_rms = statistics
