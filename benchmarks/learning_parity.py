@@ -22,6 +22,7 @@ from benchmarks.arguments import count
 from benchmarks.learning_parity_tasks import TASKS
 from benchmarks.records import commit, versions
 from benchmarks.report.tables import Table, markdown_page
+from benchmarks.seal import add_seal, unseal
 from benchmarks.spec import FIRST_REPORTING_SEED
 from benchmarks.statistics import paired_difference
 from nb_agents import PAPER, KGatedMixin
@@ -89,7 +90,7 @@ def read_runs(path: Path, made_with: dict[str, Any]) -> list[Run]:
     if not path.exists():
         return []
     try:
-        content = json.loads(path.read_text())
+        content = unseal(path.read_bytes())
         runs = [Run(*run) for run in content["runs"]]
         if not all(np.isfinite([run.half, run.end]).all() for run in runs):
             raise ValueError("a score that is not finite")
@@ -116,7 +117,7 @@ def run_missing(path: Path, tasks: Sequence[str], variants: Sequence[str], seeds
     for task, variant, seed in track([each for each in wanted if each not in done], description="runs"):
         runs.append(Run(task, variant, seed, *TASKS[task].run(gate_arguments(variant), seed)))
         lines = ",\n".join(json.dumps(run) for run in runs)
-        write_atomically(path, f'{head[:-1]}, "runs": [\n{lines}\n]}}\n'.encode())
+        write_atomically(path, add_seal(f'{head[:-1]}, "runs": [\n{lines}\n]}}\n'.encode()))
     return runs
 
 

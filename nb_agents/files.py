@@ -23,7 +23,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file through a temporary one beside it, so that no reader ever finds half of it, even after a power cut.
 
     A link stays a link, and the file that it leads to is replaced; mode and owner of a file that was there are kept.
-    Temporary files that a killed process has left in the folder are removed.
+    A hard link is split: the file's other names keep what was there before. Temporary files that a killed process has
+    left in the folder are removed.
 
     Args:
         path: A regular file, or one that is not there yet.
@@ -35,6 +36,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     target = os.path.realpath(path)
     before = _regular(target, path)
     folder = os.path.dirname(target)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, f"cannot be written, as there is no folder {folder}", os.fspath(path))
     remove_abandoned(folder)
     file = _open_temporary(folder)
     try:

@@ -197,3 +197,71 @@ def _prefer_fused(optimizer: torch.optim.Optimizer) -> None:
     if isinstance(optimizer, _FUSED) and not chosen and not optimizer.state:
         for each in options:
             each["fused"] = True
+
+
+def carry_groups(
+    optimizer: torch.optim.Optimizer, old: torch.optim.Optimizer, source: dict[torch.nn.Parameter, torch.nn.Parameter]
+) -> None:
+    """Give a new optimizer the groups of an old one, with the options that they have by now; moments start afresh.
+
+    k's that only the new one has stay in groups of their own. They take the options of those parameters beside which
+    the new one's constructor has put them. Which implementation is taken (``fused``, ``foreach``) stays the new one's.
+
+    Args:
+        optimizer: Has just been made; changed in place.
+        old: Not changed.
+        source: The parameters of the old network by those of the new one, k's of either left out.
+
+    Raises:
+        TypeError: If the two are of different classes.
+    """
+    if _base(optimizer) is not _base(old):
+        raise TypeError(
+            f"the model's optimizer is a {_base(old).__name__}, but its policy_kwargs make a "
+            f"{_base(optimizer).__name__}: pass the class as optimizer_class in policy_kwargs"
+        )
+    made, scaled = optimizer.param_groups, isinstance(optimizer, RatioMixin)
+    names = {p: name for group in made for p, name in zip(group["params"], group.get("param_names", ()), strict=False)}
+    place = {p: i for i, group in enumerate(old.param_groups) for p in group["params"]}
+    ordered = dict.fromkeys([p for group in made for p in group["params"]] + list(source))
+    own = [group for group in made if not any(p in source for p in group["params"])]
+    beside = [_beside(group, made, source) for group in own]
+    groups: list[dict[str, Any]] = []
+    for i, group in enumerate(old.param_groups):
+        if params := [p for p in ordered if p in source and place.get(source[p]) == i]:
+            listed = {"params": params} | ({"param_names": [names.get(p, "") for p in params]} if names else {})
+            groups.append(_options(group, made[0], scaled=scaled) | listed)
+    for group, parameter in zip(own, beside, strict=True):
+        i = place.get(source[parameter], 0) if parameter is not None else 0
+        kept = {key: group[key] for key in ("params", "param_names", "name", "lr_ratio") if key in group}
+        groups.append(_options(old.param_groups[i], group, scaled=scaled) | kept)
+    made[:] = groups
+    for group in groups:
+        if scaled:
+            _name(group, WEIGHTS, groups)
+
+
+def _base(optimizer: torch.optim.Optimizer) -> type[torch.optim.Optimizer]:
+    return next(cls for cls in type(optimizer).__mro__ if cls.__module__ != __name__)
+
+
+def _options(group: dict[str, Any], made: dict[str, Any], *, scaled: bool) -> dict[str, Any]:
+    """A group's options, without what `two_rates` has added if there are not to be two rates."""
+    options = {key: value for key, value in group.items() if key not in ("params", "param_names")}
+    options.update({key: made[key] for key in ("fused", "foreach") if key in made})
+    if not scaled and options.get("lr_ratio") == 1.0 and str(options.get("name")).startswith(WEIGHTS):
+        del options["lr_ratio"], options["name"]
+    return options
+
+
+def _beside(
+    group: dict[str, Any], made: list[dict[str, Any]], source: dict[torch.nn.Parameter, torch.nn.Parameter]
+) -> torch.nn.Parameter | None:
+    """The first parameter with a source in a group of the same options, or else in any."""
+    different = ("params", "param_names", "name", "lr_ratio")
+
+    def options(each: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in each.items() if key not in different}
+
+    alike = [each for each in made if options(each) == options(group)]
+    return next((p for each in (*alike, *made) for p in each["params"] if p in source), None)

@@ -82,6 +82,7 @@ class KGatedMixin(AdaptationMixin):
         **kwargs: Any,
     ) -> None:
         check_algorithm(self)
+        check_observations(self, args, kwargs)
         check_gate_arguments(block_size, block_weight, k_init, gate_max)
         regularizer = KTarget(k_target, k_target_weight, task_difficulty)
         self.k_lr_ratio = check_number("k_lr_ratio", k_lr_ratio, low=0.0)
@@ -90,7 +91,6 @@ class KGatedMixin(AdaptationMixin):
             "block_size": block_size, "block_weight": block_weight, "gate_max": gate_max, "k_init": k_init,
         }  # fmt: skip
         super().__init__(*args, **kwargs)
-        check_observations(self)
         self._finish_networks()
         self.regularizer = regularizer
         if not self.gates:

@@ -55,8 +55,8 @@ def retrofit(
     The gates start at exactly 1 and every weight is the model's, so all networks compute the same to the last bit.
     Where ``k_init`` or ``gate_max`` put the gates elsewhere, weights are divided by them: equal up to rounding. Either
     is checked on samples of the observation space. Settings, counters, schedules, log-std and entropy coefficient are
-    those of ``model``, and what is frozen there stays frozen; environment and replay buffer are shared with it; the
-    policy's optimizers start afresh.
+    those of ``model``, and what is frozen there stays frozen; environment and replay buffer are shared with it. The
+    policy's optimizers keep their parameter groups and options, and start with no moments; the k's get groups beside.
 
     Args:
         model: A PPO, A2C, SAC, TD3, DDPG or DQN model of SB3, trained or loaded from a file (RL zoo's as well).

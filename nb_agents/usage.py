@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
 
 GENERIC_NAMES = ("KGatedPolicy", "KGatedCnnPolicy", "KGatedMultiInputPolicy")
 """What an algorithm's k-gated policies are called with every algorithm, as SB3's are MlpPolicy, CnnPolicy and so on."""
@@ -58,17 +61,55 @@ def check_algorithm(policy: Any) -> None:
         )
 
 
-def check_observations(policy: Any) -> None:
-    """Refuse dictionaries of observations for a policy that takes vectors; to be called when the policy stands.
+def check_observations(policy: Any, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> None:
+    """Refuse observations of another kind than the policy takes; to be called at the start of its constructor.
+
+    SB3 would fail at a missing attribute, flatten a dictionary, or name its own classes. A features extractor of the
+    user's takes what it takes, and spaces that SB3 does not know are left to SB3.
+
+    Args:
+        policy: It does not stand yet.
+        arguments: The SB3 policy's own, by position.
+        keywords: And by name.
 
     Raises:
-        TypeError: If the policy would flatten a dictionary.
+        TypeError: If the policy is for other observations.
     """
-    if isinstance(policy.observation_space, spaces.Dict) and policy.features_extractor_class is FlattenExtractor:
-        raise TypeError(
-            f"{type(policy).__name__} takes vectors, but the observations are a dictionary: "
-            'write policy="KGatedMultiInputPolicy"'
-        )
+    try:
+        given = inspect.signature(_outside(type(policy)).__init__).bind_partial(policy, *arguments, **keywords)
+    except TypeError:
+        return  # SB3's constructor says what is wrong
+    given.apply_defaults()
+    space, extractor = given.arguments.get("observation_space"), given.arguments.get("features_extractor_class")
+    if extractor not in _TAKES or not isinstance(space, spaces.Space):
+        return
+    takes = _TAKES[extractor]
+    normalized = (given.arguments.get("features_extractor_kwargs") or {}).get("normalized_image", False)
+    images = not given.arguments.get("normalize_images", True) or normalized
+    if isinstance(space, spaces.Dict):
+        found, fits = "are a dictionary", takes == "dictionaries"
+    else:
+        is_image = is_image_space(space, check_channels=False, normalized_image=images)
+        found = "are images" if is_image else f"have shape {space.shape}"
+        fits = is_image if takes == "images" else takes == "vectors"
+    if not fits:
+        name = GENERIC_NAMES[2 if isinstance(space, spaces.Dict) else 1 if found == "are images" else 0]
+        raise TypeError(f'{type(policy).__name__} takes {takes}, but the observations {found}: write policy="{name}"')
+
+
+_TAKES: dict[Any, str] = {FlattenExtractor: "vectors", NatureCNN: "images", CombinedExtractor: "dictionaries"}
+
+
+def _outside(policy_class: type[Any]) -> Any:
+    """The first class with a constructor that names its features extractor."""
+    return next(
+        (
+            cls
+            for cls in policy_class.__mro__
+            if "__init__" in vars(cls) and "features_extractor_class" in inspect.signature(cls.__init__).parameters
+        ),
+        policy_class,
+    )
 
 
 def _family(policy_class: type[BasePolicy]) -> type[BasePolicy] | None:

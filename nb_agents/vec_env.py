@@ -160,7 +160,14 @@ class VectorEnvAdapter(VecEnv):
         return after
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Keep the actions, shape ``(num_envs, ...)``, for `step_wait`."""
+        """Keep the actions, shape ``(num_envs, ...)``, for `step_wait`.
+
+        Raises:
+            ValueError: If they have another shape.
+        """
+        shape = (self.num_envs, *(self.action_space.shape or ()))
+        if np.shape(actions) != shape:
+            raise ValueError(f"actions must have shape {shape}, one row per environment, got {np.shape(actions)}")
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +15,7 @@ from gymnasium import spaces
 from benchmarks import learning_parity
 from benchmarks.learning_parity import gate_arguments, main, read_runs, render, run_missing
 from benchmarks.learning_parity_tasks import TASKS, identity_return
+from benchmarks.seal import seal, unseal
 from benchmarks.statistics import paired_difference
 
 RESULTS = Path(learning_parity.__file__).parent / "results" / "learning_parity"
@@ -91,9 +91,9 @@ def test_a_job_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(run_missing(*arguments)) == 4
     assert done == [(False, 101)]
     assert len(run_missing(tmp_path / "runs.json", ["ARS discrete"], ["plain"], [100])) == 4
-    content = json.loads((tmp_path / "runs.json").read_text())
+    content = unseal((tmp_path / "runs.json").read_bytes())
     content["gates"]["default"]["k_init"] = 0.25
-    (tmp_path / "runs.json").write_text(json.dumps(content))
+    (tmp_path / "runs.json").write_bytes(seal(content))
     with pytest.raises(ValueError, match="was made with gates default"):
         run_missing(*arguments)
     (tmp_path / "runs.json").write_text("{}")

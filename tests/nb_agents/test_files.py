@@ -160,3 +160,12 @@ def test_only_what_a_dead_process_has_left_is_removed(tmp_path):
     (tmp_path / f"{files.PREFIX}link{files.SUFFIX}").symlink_to("other")
     write_atomically(tmp_path / "file", b"newer")
     assert listing(tmp_path) == sorted(["file", "other", mine.name, f"{files.PREFIX}link{files.SUFFIX}"])
+
+
+def test_a_link_into_a_missing_folder_is_named(tmp_path: Path) -> None:
+    link, folder = tmp_path / "link", tmp_path / "gone"
+    link.symlink_to(folder / "file")
+    with pytest.raises(FileNotFoundError) as caught:
+        write_atomically(link, b"new")
+    assert caught.value.filename == str(link)
+    assert caught.value.strerror == f"cannot be written, as there is no folder {folder}"

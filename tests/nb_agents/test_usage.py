@@ -118,3 +118,11 @@ def test_names_of_sb3s_own_stay() -> None:
     assert not any(
         issubclass(cls, KGatedMixin) for a in (PPO, SAC, TD3) for k, cls in a.policy_aliases.items() if "Gated" not in k
     )
+
+
+@pytest.mark.parametrize(("name", "takes"), [("KGatedMultiInputPolicy", "dictionaries"), ("KGatedCnnPolicy", "images")])
+@pytest.mark.parametrize("algorithm", [PPO, SAC, TD3])
+def test_policies_for_other_observations(algorithm: Any, name: str, takes: str) -> None:
+    wanted = rf'^KGated\w+ takes {takes}, but the observations have shape \(3,\): write policy="KGatedPolicy"$'
+    with pytest.raises(TypeError, match=wanted):
+        algorithm(name, "Pendulum-v1")

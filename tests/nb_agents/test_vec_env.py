@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from typing import Any
 
 import gymnasium as gym
@@ -242,3 +243,12 @@ def test_an_unknown_way_of_resetting_is_refused() -> None:
     env.metadata = {}
     with pytest.raises(ValueError, match=r"autoreset_mode.*got None"):
         VectorEnvAdapter(env)
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (4, 1), (3,), (3, 2), ()])
+def test_actions_of_another_shape_are_refused_before_anything_is_stepped(shape: tuple[int, ...]) -> None:
+    env = VectorEnvAdapter(gym.make_vec("Pendulum-v1", num_envs=3))
+    env.reset()
+    wanted = rf"^actions must have shape \(3, 1\), one row per environment, got {re.escape(str(shape))}$"
+    with pytest.raises(ValueError, match=wanted):
+        env.step(np.zeros(shape, dtype=np.float32))
