@@ -14,9 +14,10 @@ from torch import fx, nn
 from nb_agents.absorbing import absorb
 from nb_agents.compiled import uncompiled
 from nb_agents.copies import copy_of
+from nb_agents.doubts import follow
 from nb_agents.gates import KGate, named_gates
 from nb_agents.networks import absorb_in_policy
-from nb_agents.paths import entry_methods, trace_all
+from nb_agents.paths import entry_methods
 from nb_agents.policies import KGatedMixin
 from nb_agents.rebuild import keep_frozen, rebuild
 from nb_agents.sameness import difference, policy_difference
@@ -85,7 +86,7 @@ def _absorbed(module: nn.Module, example_inputs: Any, methods: Collection[str] |
     entries = entry_methods(module) if methods is None else ["forward", *methods]
     folded = copy_of(module)
     try:
-        graphs = trace_all(folded, entries, example_inputs)
+        graphs = follow(folded, entries, example_inputs)
     except TraceError as error:
         if example_inputs is None or len(entries) > 1:
             more = "; methods=() folds for forward alone" if methods is None and len(entries) > 1 else ""
@@ -94,7 +95,7 @@ def _absorbed(module: nn.Module, example_inputs: Any, methods: Collection[str] |
         for name, child in separate_children(folded):
             if any(named_gates(child)):
                 try:
-                    absorb(child, trace_all(child), dict(named_gates(child)))
+                    absorb(child, follow(child, ["forward"], None), dict(named_gates(child)))
                 except (TraceError, FoldError) as inner:
                     raise FoldError(f"in {name!r}, {inner} ({error})") from None
         return folded
