@@ -34,8 +34,9 @@ def fold_gates(
     """A copy without gates that computes the same, to within float rounding; ``module`` is left as it is.
 
     All paths through the code are followed: both modes, optional arguments given or not, branches on values, and every
-    public method that uses the module's children. What cannot be followed is refused. The result is then compared with
-    ``module`` in both modes: a policy on samples of its observation space, a module on ``example_inputs``.
+    public method that uses the module's children; attributes that are True, False or None are followed at both values.
+    What cannot be followed is refused, see `nb_agents.doubts`. The result is then compared with ``module`` in both
+    modes: a policy on samples of its observation space, a module on ``example_inputs``.
 
     Args:
         module: A module with gates, a k-gated SB3 policy, or an SB3 model with one. A policy comes back as the plain
