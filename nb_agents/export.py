@@ -44,7 +44,7 @@ class DeterministicPolicy(nn.Module):
 
     Raises:
         TypeError: If ``model`` is no SB3 model or ``normalize`` is of the wrong kind.
-        ValueError: If the policy is recurrent.
+        ValueError: If the policy is recurrent, or a gate's k are not finite.
     """
 
     low: torch.Tensor
@@ -117,8 +117,8 @@ def export_onnx(model: BaseAlgorithm, path: str | os.PathLike[str], normalize: V
     Raises:
         ImportError: If the packages of the extra ``onnx`` are missing.
         TypeError: If ``model`` or ``normalize`` is of the wrong kind.
-        ValueError: If the policy is recurrent, or if a wrapper around `VecNormalize` does something unknown to
-            observations.
+        ValueError: If the policy is recurrent, a gate's k are not finite, or a wrapper around `VecNormalize` does
+            something unknown to observations.
     """
     try:
         import onnx  # noqa: F401
@@ -180,6 +180,9 @@ def _unvalidated_distributions() -> Iterator[None]:
 
 def _ungated(policy: BasePolicy) -> BasePolicy:
     """A copy of the policy, its gates folded if all of them can be."""
+    for name, gate in named_gates(policy):
+        if not gate.k.isfinite().all():
+            raise ValueError(f"the k of gate {name!r} must be finite numbers, got {gate.k.flatten().tolist()[:4]} ...")
     with contextlib.suppress(FoldError):
         if any(named_gates(policy)):
             return fold_gates(policy)

@@ -14,9 +14,10 @@ from torch import fx, nn
 from nb_agents.absorbing import absorb
 from nb_agents.compiled import uncompiled
 from nb_agents.copies import copy_of
+from nb_agents.doubts import follow
 from nb_agents.gates import KGate, named_gates
 from nb_agents.networks import absorb_in_policy
-from nb_agents.paths import entry_methods, trace_all
+from nb_agents.paths import entry_methods
 from nb_agents.policies import KGatedMixin
 from nb_agents.rebuild import keep_frozen, rebuild
 from nb_agents.sameness import difference, policy_difference
@@ -33,8 +34,9 @@ def fold_gates(
     """A copy without gates that computes the same, to within float rounding; ``module`` is left as it is.
 
     All paths through the code are followed: both modes, optional arguments given or not, branches on values, and every
-    public method that uses the module's children. What cannot be followed is refused. The result is then compared with
-    ``module`` in both modes: a policy on samples of its observation space, a module on ``example_inputs``.
+    public method that uses the module's children; attributes that are True, False or None are followed at both values.
+    What cannot be followed is refused, see `nb_agents.doubts`. The result is then compared with ``module`` in both
+    modes: a policy on samples of its observation space, a module on ``example_inputs``.
 
     Args:
         module: A module with gates, a k-gated SB3 policy, or an SB3 model with one. A policy comes back as the plain
@@ -85,7 +87,7 @@ def _absorbed(module: nn.Module, example_inputs: Any, methods: Collection[str] |
     entries = entry_methods(module) if methods is None else ["forward", *methods]
     folded = copy_of(module)
     try:
-        graphs = trace_all(folded, entries, example_inputs)
+        graphs = follow(folded, entries, example_inputs)
     except TraceError as error:
         if example_inputs is None or len(entries) > 1:
             more = "; methods=() folds for forward alone" if methods is None and len(entries) > 1 else ""
@@ -94,7 +96,7 @@ def _absorbed(module: nn.Module, example_inputs: Any, methods: Collection[str] |
         for name, child in separate_children(folded):
             if any(named_gates(child)):
                 try:
-                    absorb(child, trace_all(child), dict(named_gates(child)))
+                    absorb(child, follow(child, ["forward"], None), dict(named_gates(child)))
                 except (TraceError, FoldError) as inner:
                     raise FoldError(f"in {name!r}, {inner} ({error})") from None
         return folded

@@ -6,8 +6,9 @@ import itertools
 
 from torch import fx, nn
 
+from nb_agents.doubts import refuse_graph
 from nb_agents.paths import optional_arguments
-from nb_agents.tracing import TraceError, flags_read, in_mode, name_of, trace
+from nb_agents.tracing import TraceError, attribute_of, flags_read, in_mode, name_of, trace
 
 
 def as_graph_module(root: nn.Module, graph: fx.Graph, leaves: tuple[type[nn.Module], ...]) -> fx.GraphModule:
@@ -22,6 +23,9 @@ def as_graph_module(root: nn.Module, graph: fx.Graph, leaves: tuple[type[nn.Modu
         raise TraceError(f"{what} keeps values as {kept}")
     if flags := flags_read(root, leaves):
         raise TraceError(f"{what} depends on {flags}, which may change")
+    refuse_graph(root)
+    if any(node.op == "get_attr" and attribute_of(root, str(node.target)) is None for node in graph.nodes):
+        raise TraceError(f"{what} makes a tensor, whose numbers a graph would freeze")
     optional = optional_arguments(root, "forward")
     for left_out in ({name: optional[name]} for name in optional):
         shorter = trace(root, leaves, left_out=left_out)

@@ -14,10 +14,11 @@ from torch import fx, nn
 
 from nb_agents.absorbing import absorb
 from nb_agents.copies import copy_of
+from nb_agents.doubts import follow
 from nb_agents.flow import Flow
 from nb_agents.gates import ACTIVATIONS, KGate, check_gate_arguments, is_normalization, named_gates
 from nb_agents.graph_modules import as_graph_module
-from nb_agents.paths import entry_methods, trace_all
+from nb_agents.paths import entry_methods
 from nb_agents.placing import like
 from nb_agents.ranks import Ranks
 from nb_agents.sameness import difference
@@ -229,8 +230,8 @@ class _Surgeon:
         place.node.replace_all_uses_with(call, delete_user_cb=lambda user: user is not call)
 
     def _divide(self, gated: nn.Module, prefix: str, example_inputs: tuple[Any, ...] | None) -> None:
-        graphs = trace_all(gated, entry_methods(gated), example_inputs)
         try:
+            graphs = follow(gated, entry_methods(gated), example_inputs)
             absorb(gated, graphs, dict(named_gates(gated)), inverse=True)
         except FoldError as error:
             hint = f"gates {[prefix + n for n, _ in named_gates(gated)]} that start at 1 (gate_max=2.0, k_init=None)"

@@ -67,6 +67,8 @@ class ScaleSink(nn.Module):
 class _Tracer(fx.Tracer):
     """Follows one method; where the code branches on values it takes the given turns, and then the False ones."""
 
+    proxy_buffer_attributes = True  # a branch on a buffer is one on a value
+
     def __init__(self, leaves: Leaves, method: str, turns: tuple[bool, ...] | None) -> None:
         super().__init__()
         self.leaves = (KGate, ScaleSink, *leaves)
@@ -161,11 +163,16 @@ def trace_path(
 def flags_read(root: nn.Module, leaves: Leaves = ()) -> list[str]:
     """Switches that tracing ``root`` reads: attributes, other than the mode, that are True, False or a text."""
     twin, tracer, found = copy_of(root), _Tracer(leaves, "forward", None), set[str]()
-    own = vars(nn.Module()).keys()
+    own = vars(nn.Module()).keys() | vars(nn.Module).keys()
 
     def record(module: nn.Module, name: str) -> Any:
         value = object.__getattribute__(module, name)
-        if isinstance(value, (bool, str)) and name not in own and name in vars(module):
+        if (
+            isinstance(value, (bool, str))
+            and name not in own
+            and not name.startswith("__")
+            and not hasattr(nn.Module, name)
+        ):
             found.add(name)
         return value
 
@@ -175,6 +182,12 @@ def flags_read(root: nn.Module, leaves: Leaves = ()) -> list[str]:
     with torch.random.fork_rng(devices=[]):
         tracer.trace(twin)
     return sorted(found)
+
+
+def opened_modules(root: nn.Module) -> Iterator[nn.Module]:
+    """``root`` and those of its parts that tracing looks into."""
+    tracer = _Tracer((), "forward", None)
+    return (module for name, module in root.named_modules() if not _is_leaf(tracer, module, name))
 
 
 def attribute_of(root: nn.Module, path: str) -> Any:

@@ -174,7 +174,6 @@ NETWORKS = [
 ]  # fmt: skip
 REFUSED = {
     Encodes: r"gate 'act': its values leave .*'encode'.*methods=\(\)",
-    Toggled: r"gate 'act': 'aux' may read its values",
     Kept: "gate 'act': its values are kept as 'h'",
     Listed: "gate 'act': its values are kept as 'h'",
     Divided: "gate 'act': div",
