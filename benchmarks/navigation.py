@@ -181,7 +181,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.navigation", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=["maml", "joint", "untrained"])
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        choices=list(METHODS),
+        default=["maml", "joint", "untrained"],
+        metavar="METHOD",
+        help=f"of {', '.join(METHODS)}",
+    )
     add_arguments(parser, "benchmarks/out/navigation")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder of the results")
     options = parser.parse_args(arguments)

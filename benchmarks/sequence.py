@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     methods = "\n".join(f"  {name:<16}{strategy.summary}" for name, strategy in STRATEGIES.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.sequence",
-        description=f"{__doc__}\n\nmethods:\n{methods}",
+        description=f"{textwrap.fill(__doc__ or '', 78)}\n\nmethods:\n{methods}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_methods(parser, STRATEGIES, tuple(STRATEGIES))

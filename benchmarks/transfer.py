@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    methods = "\n".join(f"  {name:<20}{method.summary}" for name, method in METHODS.items())
+    methods = "\n".join(f"  {name:<18}{method.summary}" for name, method in METHODS.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.transfer",
         description=DESCRIPTION + methods,

@@ -264,8 +264,7 @@ class Battery:
             raise TypeError(f"k of {name!r} must be a floating-point tensor, got {k!r}")
         if k.shape != (self.n_k,):
             raise ValueError(f"k of {name!r} must have shape ({self.n_k},), got {tuple(k.shape)}")
-        first = next(iter(self.gates.values())).k
-        kept = k.detach().to(first.device, self._dtype()).clone()
+        kept = k.detach().to(next(iter(self.gates.values())).k.device, self._dtype()).clone()
         parts = torch.split(kept, [gate.k.numel() for gate in self.gates.values()])
         for gate, part in zip(self.gates.values(), parts, strict=True):
             if not part.to(gate.k.dtype).isfinite().all():  # also what is finite in a wider dtype only

@@ -18,11 +18,10 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from nb_agents.k_target import KTarget
-from nb_agents.maml.arguments import check_count, check_positive
 from nb_agents.optim import two_rates
 from nb_agents.recipe_policy import NeuralBatteryPolicy, check_fits
 from nb_agents.tensor_file import read_tensors, write_tensors
-from nb_agents.validation import check_flag, check_number
+from nb_agents.validation import check_count, check_flag, check_number, check_positive
 
 __all__ = ["LearnedKTarget", "Losses", "NeuralBatteryPolicy", "NeuralBatteryTrainer"]
 

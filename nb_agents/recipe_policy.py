@@ -16,9 +16,8 @@ from torch import nn
 
 from nb_agents.adaptation import AdaptationMixin
 from nb_agents.gates import KGate, named_gates
-from nb_agents.maml.arguments import check_count, check_positive
 from nb_agents.tensor_file import read_tensors, write_tensors
-from nb_agents.validation import check_flag, check_number
+from nb_agents.validation import check_count, check_flag, check_number, check_positive
 
 KIND = "nb_agents.NeuralBatteryPolicy"
 

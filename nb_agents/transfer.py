@@ -32,10 +32,9 @@ from stable_baselines3.her import HerReplayBuffer
 
 from nb_agents.adaptation import ADAPTATIONS, acting_parameters
 from nb_agents.battery import Battery
-from nb_agents.maml.arguments import check_count
 from nb_agents.policies import KGatedMixin
 from nb_agents.returns import episode_returns
-from nb_agents.validation import check_flag, check_number
+from nb_agents.validation import check_count, check_flag, check_number
 from nb_agents.vec_env import VectorEnvAdapter
 
 Environment = gym.Env[Any, Any] | VectorEnv[Any, Any, Any] | VecEnv

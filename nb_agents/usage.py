@@ -106,7 +106,8 @@ def _outside(policy_class: type[Any]) -> Any:
         (
             cls
             for cls in policy_class.__mro__
-            if "__init__" in vars(cls) and "features_extractor_class" in inspect.signature(cls.__init__).parameters
+            if "__init__" in vars(cls)
+            and "features_extractor_class" in inspect.signature(vars(cls)["__init__"]).parameters
         ),
         policy_class,
     )

@@ -19,12 +19,12 @@ from stable_baselines3.common.type_aliases import GymEnv
 
 from nb_agents.files import write_atomically
 from nb_agents.maml.actor import StackedActor
-from nb_agents.maml.arguments import check_count, check_positive
 from nb_agents.maml.critic import fit_critic
 from nb_agents.maml.inner import Adaptation, Batch
 from nb_agents.maml.outer import MetaParameters
 from nb_agents.maml.rollout import Rollout, collect
 from nb_agents.maml.tasks import EnvFactory, Task, check_tasks, make_env, make_task_envs
+from nb_agents.validation import check_count, check_positive
 
 
 class Adaptable(BaseAlgorithm):

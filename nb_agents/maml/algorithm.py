@@ -15,7 +15,6 @@ from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 
 from nb_agents.maml.actor import StackedActor
 from nb_agents.maml.adaptable import Adaptable
-from nb_agents.maml.arguments import check_count, check_positive
 from nb_agents.maml.inner import Adaptation, Batch
 from nb_agents.maml.outer import MetaData, MetaParameters, OuterUpdate
 from nb_agents.maml.ppo_clip import PPOClip
@@ -25,6 +24,7 @@ from nb_agents.maml.rollout import Rollout, Stopped, collect
 from nb_agents.maml.scaling import ScaledExtractor
 from nb_agents.maml.tasks import EnvFactory, Task, TaskSampler, TaskSource, make_task_envs
 from nb_agents.maml.trpo import TRPO
+from nb_agents.validation import check_count, check_positive
 from nb_agents.vec_env import VectorEnvAdapter
 
 OUTER_UPDATES: dict[str, type[TRPO | PPOClip | ReptileStep]] = {"trpo": TRPO, "ppo": PPOClip, "reptile": ReptileStep}
@@ -255,10 +255,10 @@ class MAML(Adaptable):
         self.logger.record("rollout/ep_len_mean", float(rollouts[-1].lengths.mean()))
 
     def _update(self, meta: MetaParameters, adaptation: Adaptation, batches: list[Batch]) -> None:
-        if self.outer.uses_optimizer:
-            self._update_learning_rate([self.policy.optimizer, self.rates_optimizer])
-        data = MetaData(self._actor, tuple(batches[: self.inner_steps]), batches[-1], not self.first_order)
         optimizers = [self.policy.optimizer, self.rates_optimizer] if self.outer.uses_optimizer else []
+        if optimizers:
+            self._update_learning_rate(optimizers)
+        data = MetaData(self._actor, tuple(batches[: self.inner_steps]), batches[-1], not self.first_order)
         before = [copy.deepcopy(optimizer.state_dict()) for optimizer in optimizers]
         try:
             new, logs = self.outer.update(data, meta, adaptation, self._optimize)

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import torch
 
-from nb_agents.maml.arguments import check_positive
 from nb_agents.maml.inner import Adaptation
 from nb_agents.maml.outer import MetaData, MetaParameters
+from nb_agents.validation import check_positive
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ from typing import ClassVar
 import torch
 
 from nb_agents.maml.actor import StackedActor
-from nb_agents.maml.arguments import check_count, check_positive
 from nb_agents.maml.inner import Adaptation, Batch, surrogate
 from nb_agents.maml.outer import MetaData, MetaParameters, join
-from nb_agents.validation import check_number
+from nb_agents.validation import check_count, check_number, check_positive
 
 
 @dataclass(frozen=True)
