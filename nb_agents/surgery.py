@@ -108,7 +108,7 @@ def _opened(gated: nn.Module) -> nn.Module:
     """A copy whose gates are all 1."""
     opened = copy_of(gated)
     for gate in (gate for _, gate in named_gates(opened)):
-        gate.gate = lambda k=None, n=gate.spatial_dims, like=gate.k: like.new_ones((1, *(1,) * n))  # type: ignore
+        gate.gate = lambda k=None, n=gate.spatial_dims, like=gate.k: like.new_ones((1, *(1,) * n))  # type: ignore[method-assign, misc]
     return opened
 
 
