@@ -12,10 +12,10 @@ help: ## show this text
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 14
 
 transfer: $(VENV)/.bench ## pretrain at A = 1.0, transfer to A = 1.8, write benchmarks/out/transfer (ARGS="--help" for options)
-	$(BIN)/python -m benchmarks.transfer $(ARGS)
+	$(BIN)/python -m benchmarks transfer $(ARGS)
 
 report: $(VENV)/.bench ## tables and index.html from the run files in benchmarks/results (ARGS="FOLDER" for others)
-	$(BIN)/python -m benchmarks.report $(ARGS)
+	$(BIN)/python -m benchmarks report $(ARGS)
 
 test: $(VENV)/.test ## run the tests; those that need a browser where there is one
 	$(BIN)/python -m pytest -n 2 $(ARGS)
@@ -30,12 +30,12 @@ lint: $(VENV)/.dev ## ruff: style and formatting
 type: $(VENV)/.test $(VENV)/.dev ## mypy --strict
 	$(BIN)/mypy
 
-throughput: $(VENV)/.bench $(VENV)/.peers ## speed of environments, gates and k-sets beside their peers (MAML's: python -m benchmarks.maml_speed --peers DIR)
+throughput: $(VENV)/.bench $(VENV)/.peers ## speed of environments, gates and k-sets beside their peers (MAML's: python -m benchmarks maml-speed --peers DIR)
 	@mkdir -p $(SPEED)
-	$(BIN)/python -m benchmarks.throughput --json $(SPEED)/throughput.json $(ARGS)
-	$(BIN)/python -m benchmarks.learning_speed --json $(SPEED)/learning_speed.json
-	$(BIN)/python -m benchmarks.battery_speed --json $(SPEED)/battery_speed.json
-	$(BIN)/python -m benchmarks.report $(SPEED)
+	$(BIN)/python -m benchmarks throughput --json $(SPEED)/throughput.json $(ARGS)
+	$(BIN)/python -m benchmarks learning-speed --json $(SPEED)/learning_speed.json
+	$(BIN)/python -m benchmarks battery-speed --json $(SPEED)/battery_speed.json
+	$(BIN)/python -m benchmarks report $(SPEED)
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from benchmarks.cluster import reach
-from benchmarks.spec import EPISODE_STEPS, FIRST_REPORTING_SEED
+from benchmarks.protocol.spec import EPISODE_STEPS, FIRST_REPORTING_SEED
+from nb_evaluation.runs.cluster import reach
 
 
 def count(text: str) -> int:

@@ -19,17 +19,17 @@ import joblib
 import numpy as np
 
 from benchmarks.arguments import count
-from benchmarks.environments import NUM_STARTS
-from benchmarks.experiment import execute
-from benchmarks.methods import specify
-from benchmarks.screen import any_terminal, make_console
-from benchmarks.seal import seal, unseal
-from benchmarks.settings import AlgorithmSettings, MetaSettings, PPOSettings, SACSettings
-from benchmarks.spec import EPISODE_STEPS, FIRST_REPORTING_SEED, PROTOCOL, RunSpec
-from benchmarks.statistics import interquartile_mean
-from benchmarks.summary import summarise
-from benchmarks.workers import local_workers
-from nb_agents.files import check_writable, write_atomically
+from benchmarks.methods.registry import specify
+from benchmarks.protocol.environments import NUM_STARTS
+from benchmarks.protocol.experiment import execute
+from benchmarks.protocol.settings import AlgorithmSettings, MetaSettings, PPOSettings, SACSettings
+from benchmarks.protocol.spec import EPISODE_STEPS, FIRST_REPORTING_SEED, PROTOCOL, RunSpec
+from benchmarks.protocol.summary import summarise
+from nb_evaluation.files import check_writable, write_atomically
+from nb_evaluation.report.screen import any_terminal, make_console
+from nb_evaluation.runs.workers import local_workers
+from nb_evaluation.seal import seal, unseal
+from nb_evaluation.stats.estimates import interquartile_mean
 
 MAX_UPDATES = {"ppo": 6_000, "sac": 15_000}
 """Gradient steps of a run at the published budget, so that the main job takes minutes."""
@@ -252,7 +252,7 @@ def _check(line: str, path: Path, search: Search, num_seeds: int) -> dict[str, A
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the search; see `--help`."""
     any_terminal()
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tune", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks tune", description=__doc__)
     parser.add_argument(
         "--search", choices=SEARCHES, default="ppo", metavar="NAME",
         help=f"what to choose settings for, one of {', '.join(SEARCHES)} (default: ppo)",

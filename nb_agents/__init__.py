@@ -3,13 +3,12 @@
 import contextlib
 from importlib.metadata import version
 
-from nb_agents.battery import Battery, FingerprintError
-from nb_agents.callbacks import KGateCallback
-from nb_agents.export import DeterministicPolicy, export_onnx
-from nb_agents.folding import fold_gates
-from nb_agents.gates import KGate
-from nb_agents.k_target import KTarget
-from nb_agents.policies import (
+from nb_agents.battery.battery import Battery, FingerprintError
+from nb_agents.export.onnx import DeterministicPolicy, export_onnx
+from nb_agents.gates.gate import KGate
+from nb_agents.gates.k_target import KTarget
+from nb_agents.gates.presets import PAPER
+from nb_agents.policies.sb3 import (
     ActorAndCriticsGates,
     ActorCriticGates,
     KGatedCnnPolicy,
@@ -27,13 +26,14 @@ from nb_agents.policies import (
     KGatedTD3Policy,
     QNetworkGates,
 )
-from nb_agents.presets import PAPER
-from nb_agents.recipe import NeuralBatteryPolicy, NeuralBatteryTrainer
-from nb_agents.retrofit import retrofit
-from nb_agents.surgery import insert_gates
+from nb_agents.recipe.trainer import NeuralBatteryPolicy, NeuralBatteryTrainer
+from nb_agents.surgery.fold import fold_gates
+from nb_agents.surgery.insert import insert_gates
+from nb_agents.surgery.retrofit import retrofit
+from nb_agents.surgery.weights import FoldError
+from nb_agents.tracking.callback import KGateCallback
 from nb_agents.transfer import Transfer, transfer
-from nb_agents.vec_env import VectorEnvAdapter
-from nb_agents.weights import FoldError
+from nb_agents.vec_env.adapter import VectorEnvAdapter
 
 with contextlib.suppress(ImportError):  # sb3-contrib is an extra; its algorithms know our policies by name from here on
     from nb_agents import contrib as contrib

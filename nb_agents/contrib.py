@@ -36,8 +36,8 @@ except ImportError as error:
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
-from nb_agents.parts import make_part
-from nb_agents.policies import (
+from nb_agents.policies.parts import make_part
+from nb_agents.policies.sb3 import (
     ActorAndCriticsGates,
     ActorCriticGates,
     KGatedCnnPolicy,
@@ -45,7 +45,7 @@ from nb_agents.policies import (
     KGatedMultiInputPolicy,
     KGatedPolicy,
 )
-from nb_agents.usage import offer
+from nb_agents.policies.usage import offer
 
 
 class KGatedTQCPolicy(ActorAndCriticsGates, TQCPolicy):

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.records import Run
 from benchmarks.report import results_table
-from nb_agents.adaptation import acting_parameters
+from benchmarks.runs.records import Run
+from nb_agents.policies.adaptation import acting_parameters
 
 COLUMNS = (
     "method",

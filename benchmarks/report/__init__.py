@@ -1,11 +1,10 @@
-"""The report: tables and one HTML page, made from run files alone; `python -m benchmarks.report FOLDER` writes them.
+"""The report: tables and one HTML page, made from run files alone; `python -m benchmarks report FOLDER` writes them.
 
 `tables.py` and `wording.py` are what the questions' own scripts write with; `questions.py` says what the page shows of
 each question.
 """
 
-from benchmarks.report.tables import Table, markdown_page
-from benchmarks.report.transfer_tables import COLUMNS, MAIN_COLUMNS, comparison_table, gains_table, results_table
+from benchmarks.questions.transfer.tables import COLUMNS, MAIN_COLUMNS, comparison_table, gains_table, results_table
 from benchmarks.report.wording import (
     FEWEST_SEEDS,
     caption,
@@ -16,6 +15,7 @@ from benchmarks.report.wording import (
     interval,
     number,
 )
+from nb_evaluation.report.tables import Table, markdown_page
 
 __all__ = [
     "COLUMNS",

@@ -1,4 +1,4 @@
-"""Writes the report of a folder of run files: `python -m benchmarks.report FOLDER`."""
+"""Writes the report of a folder of run files: `python -m benchmarks report FOLDER`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 from benchmarks.report.folders import Job, read_folder
 from benchmarks.report.page import html_page, make_section
-from benchmarks.report.speed import read_speed
-from benchmarks.screen import any_terminal
-from nb_agents.files import write_atomically
+from benchmarks.speed.report import read_speed
+from nb_evaluation.files import write_atomically
+from nb_evaluation.report.screen import any_terminal
 
 DEFAULT = Path("benchmarks/results")
 
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     any_terminal()
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.report",
+        prog="python -m benchmarks report",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.records import JOB_FILE, compared
+from benchmarks.protocol.spec import FIRST_REPORTING_SEED
 from benchmarks.report.questions import ELSEWHERE, QUESTIONS, Question
-from benchmarks.report.tables import Table, markdown_page
-from benchmarks.spec import FIRST_REPORTING_SEED
+from benchmarks.runs.records import JOB_FILE, compared
+from nb_evaluation.report.tables import Table, markdown_page
 
 NAMED_DIFFERENCES = 3
 """So many differences between a run and the majority are named."""

@@ -8,11 +8,11 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from benchmarks.figures.style import Picture, svg
 from benchmarks.report.folders import Job, Skipped
 from benchmarks.report.questions import ELSEWHERE
-from benchmarks.report.tables import Table, inline_html
+from benchmarks.report.style import Picture, svg
 from benchmarks.report.wording import INTERVALS
+from nb_evaluation.report.tables import Table, inline_html
 
 TITLE = "Neural Battery: what was measured"
 

@@ -9,16 +9,19 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.figures.ablation import ablation_pictures
-from benchmarks.figures.few_shot import few_shot_pictures
-from benchmarks.figures.sequence import sequence_pictures
-from benchmarks.figures.style import Picture
-from benchmarks.methods import METHODS
-from benchmarks.records import FinishedRun, Run
-from benchmarks.report import ablation_page, few_shot_page, sequence_page, transfer_page
-from benchmarks.report.tables import Table
+from benchmarks.methods.registry import METHODS
+from benchmarks.questions.ablation import tables as ablation_page
+from benchmarks.questions.ablation.figures import ablation_pictures
+from benchmarks.questions.few_shot import tables as few_shot_page
+from benchmarks.questions.few_shot.figures import few_shot_pictures
+from benchmarks.questions.sequence import tables as sequence_page
+from benchmarks.questions.sequence.figures import sequence_pictures
+from benchmarks.questions.sequence.runs import STRATEGIES, SequenceRun
+from benchmarks.questions.transfer import page as transfer_page
+from benchmarks.report.style import Picture
 from benchmarks.report.wording import INTERVALS, caption
-from benchmarks.sequence_runs import STRATEGIES, SequenceRun
+from benchmarks.runs.records import FinishedRun, Run
+from nb_evaluation.report.tables import Table
 
 
 @dataclass(frozen=True)

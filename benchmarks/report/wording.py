@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from benchmarks.methods import METHODS
-from benchmarks.records import FinishedRun, Run
-from benchmarks.spec import RunSpec, Source
-from benchmarks.statistics import Estimate
+from benchmarks.methods.registry import METHODS
+from benchmarks.protocol.spec import RunSpec, Source
+from benchmarks.runs.records import FinishedRun, Run
+from nb_evaluation.stats.estimates import Estimate
 
 FEWEST_SEEDS = 5
 """With fewer no interval is shown: a bootstrap interval cannot be wider than the scores are apart."""

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.environments import CLIP_OBSERVATION
+from benchmarks.protocol.environments import CLIP_OBSERVATION
 
 
 class ScaledObservation(gym.ObservationWrapper[NDArray[np.float32], Any, NDArray[np.float32]]):

@@ -1,4 +1,4 @@
-"""Write the zoo's hyperparameter files from the benchmark's settings: `python -m benchmarks.rl_zoo.write`."""
+"""Write the zoo's hyperparameter files from the benchmark's settings: `python -m benchmarks rl-zoo`."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 
 import yaml
 
-from benchmarks.gradient import GATED, GradientMethod
-from benchmarks.methods import find_method
+from benchmarks.methods.gradient import GATED, GradientMethod
+from benchmarks.methods.registry import find_method
+from benchmarks.protocol.settings import ALGORITHMS, AlgorithmSettings
+from benchmarks.protocol.spec import EPISODE_STEPS, RunSpec
 from benchmarks.rl_zoo import ScaledObservation
-from benchmarks.settings import ALGORITHMS, AlgorithmSettings
-from benchmarks.spec import EPISODE_STEPS, RunSpec
 from nb_agents import PAPER, KGateCallback
-from nb_agents.files import write_atomically
+from nb_evaluation.files import write_atomically
 
 FOLDER = Path(__file__).parent
 
 METHOD = "nb-pro"
 
 HEADER = """\
-# Made by `python -m benchmarks.rl_zoo.write` from benchmarks/settings.py: change those, not this file.
+# Made by `python -m benchmarks rl-zoo` from benchmarks/settings.py: change those, not this file.
 # n_timesteps are decisions of frame_skip physics steps: the published pretraining budget.
 """
 
@@ -32,7 +32,7 @@ def hyperparameters(algo: str, settings: AlgorithmSettings) -> dict[str, Any]:
     """What the zoo needs to train a k-gated policy on the source task with the benchmark's settings.
 
     Args:
-        algo: key of `benchmarks.settings.ALGORITHMS`, and the zoo's name of the algorithm.
+        algo: key of `benchmarks.protocol.settings.ALGORITHMS`, and the zoo's name of the algorithm.
         settings: the algorithm's.
 
     Returns:
@@ -74,7 +74,7 @@ def _path(cls: type) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the files."""
     description = (__doc__ or "").partition("\n")[0]
-    argparse.ArgumentParser(prog="python -m benchmarks.rl_zoo.write", description=description).parse_args(arguments)
+    argparse.ArgumentParser(prog="python -m benchmarks rl-zoo", description=description).parse_args(arguments)
     for algo in ALGORITHMS:
         write_atomically(FOLDER / f"{algo}.yml", render(algo).encode())
 

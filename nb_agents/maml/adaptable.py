@@ -17,14 +17,14 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv
 
-from nb_agents.files import write_atomically
+from nb_agents._checks import check_count, check_positive
 from nb_agents.maml.actor import StackedActor
 from nb_agents.maml.critic import fit_critic
 from nb_agents.maml.inner import Adaptation, Batch
-from nb_agents.maml.outer import MetaParameters
 from nb_agents.maml.rollout import Rollout, collect
 from nb_agents.maml.tasks import EnvFactory, Task, check_tasks, make_env, make_task_envs
-from nb_agents.validation import check_count, check_positive
+from nb_agents.maml.updates.base import MetaParameters
+from nb_evaluation.files import write_atomically
 
 
 class Adaptable(BaseAlgorithm):

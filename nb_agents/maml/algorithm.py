@@ -13,19 +13,19 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 
+from nb_agents._checks import check_count, check_positive
 from nb_agents.maml.actor import StackedActor
 from nb_agents.maml.adaptable import Adaptable
 from nb_agents.maml.inner import Adaptation, Batch
-from nb_agents.maml.outer import MetaData, MetaParameters, OuterUpdate
-from nb_agents.maml.ppo_clip import PPOClip
 from nb_agents.maml.rates import inner_rates
-from nb_agents.maml.reptile import ReptileStep
 from nb_agents.maml.rollout import Rollout, Stopped, collect
 from nb_agents.maml.scaling import ScaledExtractor
 from nb_agents.maml.tasks import EnvFactory, Task, TaskSampler, TaskSource, make_task_envs
-from nb_agents.maml.trpo import TRPO
-from nb_agents.validation import check_count, check_positive
-from nb_agents.vec_env import VectorEnvAdapter
+from nb_agents.maml.updates.base import MetaData, MetaParameters, OuterUpdate
+from nb_agents.maml.updates.ppo_clip import PPOClip
+from nb_agents.maml.updates.reptile import ReptileStep
+from nb_agents.maml.updates.trpo import TRPO
+from nb_agents.vec_env.adapter import VectorEnvAdapter
 
 OUTER_UPDATES: dict[str, type[TRPO | PPOClip | ReptileStep]] = {"trpo": TRPO, "ppo": PPOClip, "reptile": ReptileStep}
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from nb_agents.gates import named_gates
-from nb_agents.k_target import KTarget
+from nb_agents.gates.gate import named_gates
+from nb_agents.gates.k_target import KTarget
 
 
 class KTargetTerm:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from nb_agents.gates import named_gates
+from nb_agents.gates.gate import named_gates
 from nb_agents.maml.actor import StackedActor
 
 ADAPT = ("all", "head", "gates")

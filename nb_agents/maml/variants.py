@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from nb_agents.maml.algorithm import MAML
-from nb_agents.maml.ppo_clip import PPOClip
+from nb_agents.maml.updates.ppo_clip import PPOClip
 
 
 class FOMAML(MAML):

@@ -2,14 +2,14 @@
 
 import pytest
 
-from benchmarks.experiment import RunResult
-from benchmarks.landscape import DRIVES, GRID_DRIVES, GRID_GAINS, Landscape
-from benchmarks.meta import MetaMethod
-from benchmarks.methods import METHODS, specify
-from benchmarks.recorder import Curve
-from benchmarks.records import Run, versions
-from benchmarks.sequence_runs import SequenceResult, SequenceRun, specify_sequence
-from benchmarks.settings import MetaSettings, PPOSettings
+from benchmarks.methods.meta import MetaMethod
+from benchmarks.methods.registry import METHODS, specify
+from benchmarks.protocol.experiment import RunResult
+from benchmarks.protocol.landscape import DRIVES, GRID_DRIVES, GRID_GAINS, Landscape
+from benchmarks.protocol.recorder import Curve
+from benchmarks.protocol.settings import MetaSettings, PPOSettings
+from benchmarks.questions.sequence.runs import SequenceResult, SequenceRun, specify_sequence
+from benchmarks.runs.records import Run, versions
 
 QUICK = PPOSettings(frame_skip=20, num_envs=2, n_steps=50, batch_size=50, n_epochs=1, net_arch=(16, 16))
 QUICK_META = MetaSettings(inner_steps=1, adapt_episodes=2)

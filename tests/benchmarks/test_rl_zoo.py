@@ -12,12 +12,12 @@ import yaml
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
-from benchmarks.environments import make_training_env, make_vector_env
-from benchmarks.methods import find_method
+from benchmarks.methods.registry import find_method
+from benchmarks.protocol.environments import make_training_env, make_vector_env
+from benchmarks.protocol.settings import ALGORITHMS
+from benchmarks.protocol.spec import RunSpec
 from benchmarks.rl_zoo import ScaledObservation
 from benchmarks.rl_zoo.write import FOLDER, METHOD, render
-from benchmarks.settings import ALGORITHMS
-from benchmarks.spec import RunSpec
 from nb_agents import KGateCallback
 
 pytestmark = pytest.mark.parametrize("algo", list(ALGORITHMS))
@@ -41,7 +41,7 @@ def parts(algo: str) -> dict[str, Any]:
 
 
 def test_file_is_up_to_date(algo: str) -> None:
-    message = "the settings have changed: run python -m benchmarks.rl_zoo.write"
+    message = "the settings have changed: run python -m benchmarks rl-zoo.write"
     assert (FOLDER / f"{algo}.yml").read_text(encoding="utf-8") == render(algo), message
 
 

@@ -3,10 +3,10 @@ import json
 import pytest
 
 from benchmarks import tune
-from benchmarks.experiment import RunResult
-from benchmarks.methods import specify
-from benchmarks.recorder import Curve
-from benchmarks.spec import EPISODE_STEPS
+from benchmarks.methods.registry import specify
+from benchmarks.protocol.experiment import RunResult
+from benchmarks.protocol.recorder import Curve
+from benchmarks.protocol.spec import EPISODE_STEPS
 
 
 def pretended(spec):

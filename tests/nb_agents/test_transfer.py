@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNorm
 
 import nb_gym  # noqa: F401
 from nb_agents import KGatedDQNMultiInputPolicy, KGatedPolicy, KGatedSACPolicy, VectorEnvAdapter, transfer
-from nb_agents.adaptation import acting_parameters
+from nb_agents.policies.adaptation import acting_parameters
 
 PENDULUM = "NBPendulumControl-v0"
 

@@ -12,7 +12,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from nb_agents.maml.actor import StackedActor
 from nb_agents.maml.inner import Batch
-from nb_agents.maml.outer import MetaData, MetaParameters
+from nb_agents.maml.updates.base import MetaData, MetaParameters
 
 TASKS, SAMPLES = 3, 7
 

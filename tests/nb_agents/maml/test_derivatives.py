@@ -14,10 +14,10 @@ from torch.distributions import Normal
 from nb_agents import KGatedPolicy
 from nb_agents.maml import actor, inner
 from nb_agents.maml.inner import Batch, InnerStep, surrogate
-from nb_agents.maml.outer import MetaData, join, loss_gradient
-from nb_agents.maml.ppo_clip import PPOClip
-from nb_agents.maml.reptile import ReptileStep
-from nb_agents.maml.trpo import MetaFisher
+from nb_agents.maml.updates.base import MetaData, join, loss_gradient
+from nb_agents.maml.updates.ppo_clip import PPOClip
+from nb_agents.maml.updates.reptile import ReptileStep
+from nb_agents.maml.updates.trpo import MetaFisher
 from tests.nb_agents.maml.problems import Problem, make_actor, make_problem
 
 SPACES = {

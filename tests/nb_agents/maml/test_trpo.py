@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from nb_agents.maml.inner import Adaptation
-from nb_agents.maml.outer import MetaData, MetaParameters
-from nb_agents.maml.trpo import TRPO, conjugate_gradient
+from nb_agents.maml.updates.base import MetaData, MetaParameters
+from nb_agents.maml.updates.trpo import TRPO, conjugate_gradient
 from tests.nb_agents.maml.problems import make_problem
 
 

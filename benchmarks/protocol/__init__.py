@@ -1,0 +1,1 @@
+"""One run of the pendulum protocol: specified, executed, measured."""

@@ -1,0 +1,143 @@
+"""The environments of a run: those it trains in, and the one that measures its policy."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.wrappers.vector import TransformAction, TransformObservation
+from numpy.typing import NDArray
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
+
+from benchmarks.protocol.settings import AlgorithmSettings
+from benchmarks.protocol.spec import EPISODE_STEPS, Context, RunSpec, Source
+from nb_agents import VectorEnvAdapter
+from nb_gym import Context as PendulumContext
+from nb_gym import NBPendulumVectorEnv, controllers
+from nb_gym.controllers import Controller
+
+CLIP_OBSERVATION = 10.0
+"""Scaled observations are clipped here: a pendulum that has fallen far needs no resolution."""
+
+NUM_STARTS, STARTS_SEED = 64, 0
+"""The fixed starts (θ, θ̇) from which every policy and every controller is measured."""
+
+
+def fixed_starts() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The starts of every evaluation: θ (rad) and θ̇ (rad/s), each of shape `(NUM_STARTS,)`."""
+    env = NBPendulumVectorEnv(NUM_STARTS)
+    env.reset(seed=STARTS_SEED)
+    theta, theta_dot = env.state
+    return np.asarray(theta), np.asarray(theta_dot)
+
+
+def reference_return(controller: Controller, context: Context) -> float:
+    """Mean return of a controller over the fixed starts; it decides at every physics step."""
+    return controllers.reference_return(
+        controller, NUM_STARTS, STARTS_SEED, episode_steps=EPISODE_STEPS, **dict(context)
+    )
+
+
+def make_vector_env(settings: AlgorithmSettings, num_envs: int, **context: Any) -> VectorEnv[Any, Any, Any]:
+    """Pendulums that show the settings' channels at the settings' scale; who steps them resets them."""
+    env = gym.make_vec(
+        "nb_gym:NBPendulum-v0",
+        num_envs=num_envs,
+        frame_skip=settings.frame_skip,
+        episode_steps=EPISODE_STEPS,
+        observe=tuple(settings.observe),
+        autoreset_mode=AutoresetMode.DISABLED,
+        **context,
+    )
+    scale = np.array(list(settings.observe.values()), dtype=np.float32)
+
+    def shown(observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        clipped: NDArray[np.float32] = np.clip(observation / scale, -CLIP_OBSERVATION, CLIP_OBSERVATION)
+        return clipped
+
+    space = gym.spaces.Box(-CLIP_OBSERVATION, CLIP_OBSERVATION, shape=scale.shape, dtype=np.float32)
+    return TransformObservation(env, shown, single_observation_space=space)
+
+
+def make_training_env(settings: AlgorithmSettings, context: Source, actions_of: Source | None = None) -> VecNormalize:
+    """What SB3 trains on: episode statistics count the true rewards, the algorithm sees them normalised.
+
+    Args:
+        settings: the algorithm's.
+        context: of the pendulums.
+        actions_of: where the action space comes from, if not from the context. A policy that was trained with one
+            `max_torque` keeps its action space where another holds; the pendulum clips what is too much for it.
+    """
+    env = make_vector_env(settings, settings.num_envs, **context)
+    if actions_of is not None:
+        env = TransformAction(env, lambda actions: actions, single_action_space=action_space(actions_of))
+    return VecNormalize(VecMonitor(VectorEnvAdapter(env)), norm_obs=False, gamma=settings.gamma)
+
+
+def action_space(context: Source) -> gym.spaces.Box:
+    """The actions of one pendulum of a context."""
+    limit = np.float32(np.max(context.get("max_torque", PendulumContext().max_torque)))
+    return gym.spaces.Box(-limit, limit, (1,), np.float32)
+
+
+class Evaluation(NamedTuple):
+    """What the deterministic policy is worth.
+
+    Attributes:
+        source: mean return over the fixed starts in the source context.
+        target: the same in the target context.
+        torques: what it did from the first start in the target context, one per decision; enough to see it again.
+    """
+
+    source: float
+    target: float
+    torques: list[float]
+
+
+class Evaluator:
+    """Measures policies over the fixed starts, in both contexts of a specification in one batch."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        both = zip(PendulumContext(**spec.middle), PendulumContext(**spec.target), strict=True)
+        context = {
+            name: source if source == target else np.repeat([source, target], NUM_STARTS)
+            for name, (source, target) in zip(PendulumContext._fields, both, strict=True)
+        }
+        self.env = make_vector_env(spec.settings, 2 * NUM_STARTS, **context)
+        theta, theta_dot = fixed_starts()
+        self.options = {"theta": np.tile(theta, 2), "theta_dot": np.tile(theta_dot, 2)}
+
+    def __call__(self, policy: BasePolicy) -> Evaluation:
+        """Run one episode from each start."""
+        (source, target), actions = mean_returns(self.env, policy, self.options, NUM_STARTS)
+        return Evaluation(float(source), float(target), actions[:, NUM_STARTS, 0].tolist())
+
+
+def mean_returns(
+    env: VectorEnv[Any, Any, Any], policy: BasePolicy, options: dict[str, Any], num_starts: int
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Run the deterministic policy for one episode of every environment.
+
+    Args:
+        env: environments whose episodes all end in the same step; `num_starts` that follow each other share a context.
+        policy: acts.
+        options: of the reset.
+        num_starts: environments per context.
+
+    Returns:
+        Mean return of each context, shape `(num_contexts,)`, and all actions, shape `(decisions, num_envs, 1)`.
+    """
+    observation, _ = env.reset(options=options)
+    returns = np.zeros(env.num_envs)
+    actions = []
+    over = False
+    while not over:
+        action, _ = policy.predict(observation, deterministic=True)
+        observation, rewards, _, truncations, _ = env.step(action)
+        returns += rewards
+        actions.append(action)
+        over = bool(truncations.all())
+    return returns.reshape(-1, num_starts).mean(axis=1), np.array(actions)

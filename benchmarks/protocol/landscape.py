@@ -1,0 +1,51 @@
+"""How far a policy carries: its return in contexts that it was not trained for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.policies import BasePolicy
+
+from benchmarks.protocol.environments import fixed_starts, make_vector_env, mean_returns
+from benchmarks.protocol.spec import RunSpec
+
+DRIVES: tuple[float, ...] = tuple(np.linspace(0.0, 3.0, 31).round(3).tolist())
+"""Amplitudes A of the line, with the target's other parameters."""
+
+GRID_DRIVES: tuple[float, ...] = tuple(np.linspace(0.0, 3.0, 13).round(3).tolist())
+GRID_GAINS: tuple[float, ...] = tuple(np.linspace(-1.5, 1.5, 13).round(3).tolist())
+"""Amplitudes A and torque gains c of the map, with the target's other parameters."""
+
+NUM_STARTS = 16
+"""Of the fixed starts, so many from the first on: there are many contexts."""
+
+
+@dataclass
+class Landscape:
+    """Mean deterministic returns of one policy, rounded to a tenth.
+
+    Attributes:
+        over_drive: for each of `DRIVES`.
+        over_drive_and_gain: for each of `GRID_DRIVES` a row with each of `GRID_GAINS`.
+    """
+
+    over_drive: list[float]
+    over_drive_and_gain: list[list[float]]
+
+
+def survey(spec: RunSpec, policy: BasePolicy) -> Landscape:
+    """Measure a policy in all these contexts in one batch."""
+    grid = np.array([(A, gain) for A in GRID_DRIVES for gain in GRID_GAINS])  # (num_points, 2)
+    target_gain = spec.target.get("torque_gain", 1.0)
+    line = np.array([(A, target_gain) for A in DRIVES])
+    contexts = np.repeat(np.concatenate([line, grid]), NUM_STARTS, axis=0)
+    settings = dict[str, float | NDArray[np.float64]](spec.target)
+    settings |= {"A": contexts[:, 0], "torque_gain": contexts[:, 1]}
+    env = make_vector_env(spec.settings, len(contexts), **settings)
+    theta, theta_dot = (np.resize(starts[:NUM_STARTS], len(contexts)) for starts in fixed_starts())
+    returns, _ = mean_returns(env, policy, {"theta": theta, "theta_dot": theta_dot}, NUM_STARTS)
+    rounded = np.round(returns, 1)
+    shape = len(GRID_DRIVES), len(GRID_GAINS)
+    return Landscape(rounded[: len(DRIVES)].tolist(), rounded[len(DRIVES) :].reshape(shape).tolist())

@@ -1,0 +1,178 @@
+"""What a run is: the specification that decides every number in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from benchmarks.protocol.settings import ALGORITHMS, AlgorithmSettings, MetaSettings, PPOSettings
+from nb_gym import Context as PendulumContext
+from nb_gym.settings import parse_context
+
+EPISODE_STEPS = 1000
+"""Physics steps of an episode, the unit of every budget."""
+
+PROTOCOL = 2
+"""Counted up whenever a change of the code changes what a specification gives; older run files are then refused."""
+
+FIRST_REPORTING_SEED = 100
+"""Seeds below are for tuning, seeds from here on for reporting."""
+
+Context = Mapping[str, float]
+"""Parameters of the environment by name; those not named keep their defaults."""
+
+Source = Mapping[str, float | tuple[float, float]]
+"""The same, where a `(low, high)` range is drawn from afresh for every episode or task."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """Everything that decides a run: two runs of one specification give the same numbers to the last bit.
+
+    Attributes:
+        method: key of `benchmarks.methods.registry.METHODS`.
+        seed: seeds the networks, the exploration and the training environments.
+        algo: key of `benchmarks.protocol.settings.ALGORITHMS`.
+        source: what the pretraining trains on, a context or ranges of them.
+        target: context of the transfer.
+        pretrain_episodes: budget of the pretraining, episodes of 1,000 physics steps.
+        transfer_episodes: budget of the transfer, likewise.
+        eval_every: episodes of training from one evaluation to the next.
+        settings: the algorithm's, shared by all methods.
+        meta: a meta-learner's own settings; None for other methods.
+        transfer_envs: environments that collect side by side in the transfer; None for as many as in the pretraining.
+        detail: whether to evaluate during the pretraining, and over a range of contexts before and after the transfer.
+        protocol: see `PROTOCOL`.
+
+    Raises:
+        TypeError: a context names something that the pendulum does not have.
+        ValueError: a budget or the seed is out of range, or a context holds what the pendulum does not accept.
+    """
+
+    method: str
+    seed: int
+    algo: str = "ppo"
+    source: Source = field(default_factory=lambda: {"A": 1.0})
+    target: Context = field(default_factory=lambda: {"A": 1.8})
+    pretrain_episodes: int = 50
+    transfer_episodes: int = 100
+    eval_every: int = 5
+    settings: AlgorithmSettings = field(default_factory=PPOSettings)
+    meta: MetaSettings | None = None
+    transfer_envs: int | None = None
+    detail: bool = True
+    protocol: int = PROTOCOL
+
+    def __post_init__(self) -> None:
+        for name in ("pretrain_episodes", "transfer_episodes", "eval_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0, got {self.seed}")
+        if self.algo not in ALGORITHMS or not isinstance(self.settings, ALGORITHMS[self.algo]):
+            raise ValueError(f"algo must be one of {', '.join(ALGORITHMS)}, with its own settings; got {self.algo!r}")
+        for name in ("source", "target"):
+            parsed = parse_context(getattr(self, name))
+            # 1 and 1.0 are one context, and must have one digest; so are the tuples that JSON turns into lists.
+            object.__setattr__(self, name, {key: parsed[key] for key in getattr(self, name)})
+        if not all(isinstance(value, float) for value in self.target.values()):
+            raise ValueError(f"target must hold numbers, not ranges or arrays; got {self.target}")
+        if EPISODE_STEPS % self.settings.frame_skip:
+            raise ValueError(f"frame_skip must divide {EPISODE_STEPS}, got {self.settings.frame_skip}")
+        for name, settings in (("pretrain_episodes", self.settings), ("transfer_episodes", self.transfer_settings)):
+            episodes, num_envs = getattr(self, name), settings.num_envs
+            settings.check_budget(name, episodes * EPISODE_STEPS)
+            if episodes % num_envs:  # or else some, or all, would never come to an end
+                raise ValueError(f"{name} is {episodes}, of {num_envs} side by side: choose a multiple of {num_envs}")
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def to_json(self) -> dict[str, Any]:
+        """The specification as JSON's types, see `from_json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
+        """Rebuild a specification from `to_json`'s answer.
+
+        Raises:
+            TypeError: a field is missing or unknown.
+            ValueError: a field is out of range.
+        """
+        settings = ALGORITHMS[data["algo"]](**data["settings"])
+        meta = data["meta"] and MetaSettings(**data["meta"])
+        return cls(**{**data, "settings": settings, "meta": meta})
+
+    @property
+    def transfer_settings(self) -> AlgorithmSettings:
+        """The algorithm's settings in the transfer."""
+        return self.settings if self.transfer_envs is None else replace(self.settings, num_envs=self.transfer_envs)
+
+    @property
+    def middle(self) -> Context:
+        """The source's context, or the middle of its ranges: where the source task is measured."""
+        return {name: float(np.mean(value)) for name, value in self.source.items()}
+
+    @property
+    def between(self) -> Source:
+        """What lies between source and target: a range for each parameter that differs."""
+        names = dict.fromkeys([*self.source, *self.target])
+        defaults = PendulumContext()._asdict()
+        ends = {name: (self.middle.get(name, defaults[name]), self.target.get(name, defaults[name])) for name in names}
+        return {name: low if low == high else (min(low, high), max(low, high)) for name, (low, high) in ends.items()}
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that name the specification, the same on every machine."""
+        return _digest(self.to_json())
+
+    @property
+    def name(self) -> str:
+        """Name of the run's file, without its ending."""
+        return f"{self.method}-{self.algo}-seed{self.seed}-{self.digest}"
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """What all runs of one job have in common, flattened to `name.key`: all but method, seed and `meta`."""
+        flat: dict[str, Any] = {}
+        for name, value in self.to_json().items():
+            if name in ("method", "seed", "meta"):
+                continue
+            flat |= {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
+        return flat
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, float | tuple[float, float]]:
+    """Read `["A=1.8", "torque_gain=-1", "b=0.1:0.3"]`, as given on a command line.
+
+    Raises:
+        ValueError: an entry is neither NAME=NUMBER nor NAME=LOW:HIGH, or a name comes twice.
+    """
+    context: dict[str, float | tuple[float, float]] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        try:
+            numbers = [float(part) for part in text.split(":")]
+        except ValueError:
+            numbers = []
+        if not (name and equals and len(numbers) in (1, 2) and all(map(math.isfinite, numbers))):
+            raise ValueError(
+                f"a context is written NAME=NUMBER, as in A=1.8, or NAME=LOW:HIGH for a range; got {assignment!r}"
+            )
+        value = numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+        if name in context:
+            raise ValueError(f"{name} is given twice: {context[name]} and {value}")
+        context[name] = value
+    return context
+
+
+def _digest(data: Any) -> str:
+    canonical = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]

@@ -1,0 +1,1 @@
+"""What a few episodes of adaptation are worth."""

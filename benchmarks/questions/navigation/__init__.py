@@ -1,0 +1,1 @@
+"""The point navigation of the MAML paper."""

@@ -1,0 +1,1 @@
+"""The paper's own recipe over its published protocol."""

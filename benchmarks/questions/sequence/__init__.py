@@ -1,0 +1,1 @@
+"""Several tasks one after another and back again."""

@@ -1,0 +1,125 @@
+"""What the report shows of a sequence job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from benchmarks.questions.sequence.runs import SequenceRun
+from benchmarks.questions.sequence.scores import averages, by_strategy, forgetting, on_return
+from benchmarks.report import wording
+from benchmarks.report.wording import FEWEST_SEEDS, describe_context, interval, meta_tasks, number, told_apart
+from benchmarks.runs.groups import paired
+from nb_evaluation.report.tables import Table
+from nb_evaluation.stats.estimates import interquartile_mean, iqm, paired_difference
+
+BASELINE = "fine-tune"
+"""The method that the others are compared with, seed by seed."""
+
+Measures = dict[str, Callable[[SequenceRun], float]]
+
+SCORES_NOTE = (
+    "Normalised score of the deterministic policy, of each task: 0 is no torque, 1 the drive cancelled + PD. Average:"
+    " mean over the tasks seen so far, each with what is kept for it put in place, or with the policy that the last"
+    " stage left where nothing is kept. Forgetting: best score after an earlier stage less the present one, mean over"
+    " the tasks seen before the stage's own. On return: as a task comes back, before any of its episodes; of `maml` its"
+    " initialisation. Way out: after the last new task; end: after the last stage."
+)
+STORED_NOTE = (
+    "Numbers: those that are put back when a task returns. Bytes: of a safetensors file with what is kept for all"
+    " tasks, divided by their number. The network that k-sets are put into is stored once, and is not counted."
+)
+
+
+def tables(runs: Sequence[SequenceRun]) -> list[Table]:
+    """Measures of the whole sequence, what is stored, averages stage by stage, and the differences to fine-tuning."""
+    measures = _measures(runs[0])
+    parts = [_measured(runs, measures), _stored(runs), _followed(runs), _compared(runs, measures)]
+    return [table for table in parts if table.rows]
+
+
+def _measures(run: SequenceRun) -> Measures:
+    out, end = len(run.spec.tasks) - 1, len(run.spec.stages) - 1
+    return {
+        "average, way out": lambda run: float(averages(run)[out]),
+        "forgetting, way out": lambda run: forgetting(run, out),
+        "on return": on_return,
+        "average, end": lambda run: float(averages(run)[end]),
+        "forgetting, end": lambda run: forgetting(run, end),
+    }
+
+
+def answer(runs: Sequence[SequenceRun]) -> str:
+    """Which methods end above or below `BASELINE`, on average over the tasks; empty where too few seeds are shared."""
+    gains = {}
+    for name, pairs in _pairs(runs).items():
+        if len(pairs) >= FEWEST_SEEDS:
+            ours, theirs = ([float(averages(run)[-1]) for run in side] for side in zip(*pairs, strict=True))
+            gains[name] = paired_difference(ours, theirs, np.random.default_rng(0))
+    told = told_apart(gains, BASELINE)
+    what = f"Average normalised score over {len(runs[0].spec.tasks)} tasks, at the end of the sequence"
+    return f"{what}: {told}." if told else ""
+
+
+def _pairs(runs: Sequence[SequenceRun]) -> dict[str, list[tuple[SequenceRun, SequenceRun]]]:
+    return paired(by_strategy(runs), BASELINE)
+
+
+def _measured(runs: Sequence[SequenceRun], measures: Measures) -> Table:
+    rows = []
+    for name, group in by_strategy(runs).items():
+        estimates = [iqm(list(map(figure, group)), np.random.default_rng(0)) for figure in measures.values()]
+        rows.append([f"`{name}`", *(interval(each, len(group), digits=3) for each in estimates), str(len(group))])
+    note = f"{SCORES_NOTE} {meta_tasks(runs)}".strip()
+    return Table("Scores along the sequence", ["method", *_heads(measures), "seeds"], rows, note)
+
+
+def _stored(runs: Sequence[SequenceRun]) -> Table:
+    rows = []
+    for name, group in by_strategy(runs).items():
+        kept = np.mean([run.result.bytes_kept for run in group]) / len(group[0].spec.tasks)
+        raw = iqm([float(np.mean(run.result.returns[-1])) for run in group], np.random.default_rng(0))
+        rows.append([f"`{name}`", f"{group[0].result.numbers_kept:,}", f"{kept:,.0f}", interval(raw, len(group))])
+    columns = ["method", "numbers per task", "bytes per task", "mean return over all tasks, end [95 % CI]"]
+    return Table("What is stored", columns, rows, STORED_NOTE)
+
+
+def _followed(runs: Sequence[SequenceRun]) -> Table:
+    rows = []
+    for name, group in by_strategy(runs).items():
+        curve = interquartile_mean(np.array(list(map(averages, group))), axis=0)
+        rows.append([f"`{name}`", *(number(float(each), digits=3) for each in curve)])
+    heads = [f"{i}: task {task + 1}" for i, task in enumerate(runs[0].spec.stages)]
+    return Table("Average score over the tasks seen, after each stage", ["method", *heads], rows)
+
+
+def _compared(runs: Sequence[SequenceRun], measures: Measures) -> Table:
+    rows = []
+    for name, pairs in _pairs(runs).items():
+        ours, theirs = zip(*pairs, strict=True)
+        estimates = [
+            paired_difference(list(map(figure, ours)), list(map(figure, theirs)), np.random.default_rng(0))
+            for figure in measures.values()
+        ]
+        cells = [interval(each, len(pairs), signed=True, digits=3) for each in estimates]
+        rows.append([f"`{name}`", *cells, str(len(pairs))])
+    title = f"Differences to `{BASELINE}`, seed by seed"
+    return Table(title, ["method", *_heads(measures), "seeds"], rows, "Less forgetting is a negative difference.")
+
+
+def _heads(measures: Measures) -> list[str]:
+    return [f"{name} [95 % CI]" for name in measures]
+
+
+def caption(runs: Sequence[SequenceRun], command: str) -> str:
+    """Seeds, budget, tasks and command."""
+    spec = runs[0].spec
+    tasks = "; ".join(f"task {i}: {describe_context(task)}" for i, task in enumerate(spec.tasks, start=1))
+    further = len(spec.stages) - 1
+    return wording.caption(
+        runs,
+        command,
+        budget=f"{spec.pretrain_episodes} + {further} × {spec.transfer_episodes} episodes of 1,000 physics steps",
+        route=f"{tasks}; in this order and back again",
+    )

@@ -1,0 +1,1 @@
+"""A reversed actuator, with MAML."""

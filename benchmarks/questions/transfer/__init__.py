@@ -1,0 +1,1 @@
+"""Pretrain on one pendulum, move to another."""

@@ -1,0 +1,93 @@
+"""How far policies carry: return against A, and a map over A and torque gain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+from numpy.typing import NDArray
+
+from benchmarks.protocol.anchors import BEST, CONTROLLERS, WORST
+from benchmarks.protocol.environments import reference_return
+from benchmarks.protocol.landscape import DRIVES, GRID_DRIVES, GRID_GAINS
+from benchmarks.protocol.spec import RunSpec
+from benchmarks.questions.transfer.curves import Line, draw_lines
+from benchmarks.report.style import GREY, panel_grid, scale_returns
+from nb_evaluation.stats.estimates import interquartile_mean
+from nb_gym import Context as PendulumContext
+
+REFERENCE_DRIVES = DRIVES[::3]
+MAP_COLUMNS = 5
+WORTH = 1.0, 20_000.0
+"""Ends of the colour scale, in -return."""
+
+
+def draw_over_drive(surveys: Mapping[str, NDArray[np.float64]], spec: RunSpec) -> Figure:
+    """Return against A.
+
+    Args:
+        surveys: by method, the returns of its runs, shape `(num_runs, len(DRIVES))`.
+        spec: of one of the runs.
+    """
+    figure, grid = draw_lines({name: Line(DRIVES, scores) for name, scores in surveys.items()})
+    low, high = drive_range(spec)
+    others = tuple(sorted((name, value) for name, value in spec.target.items() if name != "A"))
+    for axes in grid:
+        axes.axvspan(low, high, color="0.9", linewidth=0, zorder=0)
+        for name, line in ((WORST, ":"), (BEST, (0, (1, 3)))):
+            axes.plot(REFERENCE_DRIVES, references(name, others), linestyle=line, color="0.35", linewidth=1.1)
+        axes.set_xlim(DRIVES[0], DRIVES[-1])
+    for axes in grid:
+        scale_returns(axes)
+    figure.supxlabel("drive amplitude A", fontsize=10)
+    figure.supylabel("deterministic return", fontsize=10)
+    return figure
+
+
+@lru_cache
+def references(name: str, others: tuple[tuple[str, float], ...]) -> tuple[float, ...]:
+    """Returns of a reference controller for each of `REFERENCE_DRIVES`, with other parameters as given."""
+    return tuple(reference_return(CONTROLLERS[name], dict(others) | {"A": A}) for A in REFERENCE_DRIVES)
+
+
+def draw_maps(maps: Mapping[str, NDArray[np.float64]], spec: RunSpec) -> Figure:
+    """A heat map over A and torque gain for each method.
+
+    Args:
+        maps: by method, the returns of its runs, shape `(num_runs, len(GRID_DRIVES), len(GRID_GAINS))`.
+        spec: of one of the runs.
+    """
+    columns = min(MAP_COLUMNS, len(maps))
+    rows = -(-len(maps) // columns)
+    figure = Figure(figsize=(1.0 + 2.0 * columns, 0.8 + 2.1 * rows), layout="constrained")
+    grid = panel_grid(figure, len(maps), columns)
+    half = GRID_DRIVES[1] / 2, (GRID_GAINS[1] - GRID_GAINS[0]) / 2
+    extent = (GRID_DRIVES[0] - half[0], GRID_DRIVES[-1] + half[0], GRID_GAINS[0] - half[1], GRID_GAINS[-1] + half[1])
+    for axes, (name, scores) in zip(grid, maps.items(), strict=True):
+        worth = -interquartile_mean(scores, axis=0).T  # (len(GRID_GAINS), len(GRID_DRIVES))
+        image = axes.imshow(worth, norm=LogNorm(*WORTH), cmap="cividis_r", origin="lower", aspect="auto", extent=extent)
+        if worth.min() < 100 < worth.max():
+            axes.contour(GRID_DRIVES, GRID_GAINS, worth, levels=[100.0], colors="black", linewidths=1.3)
+        for context, marker in ((spec.middle, "o"), (spec.target, "*")):
+            drive, gain = (context.get(each, getattr(PendulumContext(), each)) for each in ("A", "torque_gain"))
+            axes.plot(drive, gain, marker, color="white", markeredgecolor="black", markersize=8)
+        axes.set_title(name, loc="left", fontsize=9)
+    bar = figure.colorbar(image, ax=grid, shrink=0.8, pad=0.01)
+    bar.ax.invert_yaxis()
+    bar.set_ticks([1, 10, 100, 1000, 10_000], labels=["−1", "−10", "−100", "−1,000", "−10,000"])
+    bar.ax.yaxis.set_minor_formatter(NullFormatter())
+    bar.set_label("deterministic return", fontsize=9, color=GREY)
+    figure.supxlabel("drive amplitude A", fontsize=10)
+    figure.supylabel("torque gain", fontsize=10)
+    return figure
+
+
+def drive_range(spec: RunSpec) -> tuple[float, float]:
+    """From the source's A to the target's, in rising order."""
+    between = spec.between.get("A", PendulumContext().A)
+    low, high = between if isinstance(between, tuple) else (between, between)
+    return float(low), float(high)

@@ -1,0 +1,35 @@
+"""What the report shows of a transfer job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.questions.transfer.curves import picture_of_curves
+from benchmarks.questions.transfer.gates import pictures_of_k
+from benchmarks.questions.transfer.generalization import generalization_pictures, generalization_table
+from benchmarks.questions.transfer.published import claim, published_table
+from benchmarks.questions.transfer.scores import score_pictures
+from benchmarks.questions.transfer.tables import transfer_tables
+from benchmarks.report.style import Picture
+from benchmarks.runs.records import Run
+from nb_evaluation.report.tables import Table
+
+
+def tables(runs: Sequence[Run]) -> list[Table]:
+    """All tables."""
+    return [*transfer_tables(runs), *filter(None, (published_table(runs), generalization_table(runs)))]
+
+
+def figures(runs: Sequence[Run]) -> list[Picture]:
+    """All figures."""
+    return [
+        picture_of_curves(runs),
+        *score_pictures(runs),
+        *pictures_of_k(runs),
+        *generalization_pictures(runs),
+    ]
+
+
+def answer(runs: Sequence[Run]) -> str:
+    """The paper's claim, and what became of it; empty where the runs do not bear on it."""
+    return claim(runs)

@@ -1,0 +1,300 @@
+"""A battery: named k-sets of one network, to capture, swap, interpolate and keep in a file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from torch import nn
+
+from nb_agents._checks import check_flag, check_number
+from nb_agents._compiled import uncompiled
+from nb_agents.battery import file as k_set_file
+from nb_agents.battery.fingerprint import Fingerprint, WeightsWatch, fingerprint
+from nb_agents.battery.per_row import distinct, gates_per_row
+from nb_agents.gates.gate import KGate
+from nb_agents.policies.adaptation import acting_modules
+
+
+class FingerprintError(ValueError):
+    """The k-sets belong to another network, or to this one with other weights."""
+
+
+@dataclass(frozen=True)
+class KSet:
+    """One k-set.
+
+    Attributes:
+        k: The k's of all gates in order, shape ``(n_k,)``.
+        parts: Views of ``k``, one per gate, shape ``(1 + n_blocks,)`` each.
+        metadata: Whatever JSON can hold, as ``{"A": 1.8}``.
+    """
+
+    k: torch.Tensor
+    parts: tuple[torch.Tensor, ...]
+    metadata: dict[str, Any]
+
+
+class Battery:
+    """Named k-sets of one network.
+
+    A k-set means something only beside the weights that it was learned with, so the battery takes the network's
+    fingerprint with the first k-set and refuses to go on with any other network or weights. Iteration, ``len`` and
+    ``in`` are those of the names, in the order in which they came; ``battery[name]`` is a copy of the k's.
+
+    Args:
+        network: A k-gated policy, an SB3 model with one, or any module with gates. Of a policy it is the actor: the
+            critic and its gates are no part of a k-set and may change, and so may what sets only the spread of actions.
+
+    Raises:
+        TypeError: If ``network`` is none of these.
+        ValueError: If it has no gates.
+    """
+
+    def __init__(self, network: nn.Module | BaseAlgorithm) -> None:
+        module = uncompiled(network.policy if isinstance(network, BaseAlgorithm) else network)
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"network must be a torch.nn.Module or an SB3 model, got {type(network).__name__}")
+        self.network: nn.Module = module
+        self.gates = {path: m for path, m in acting_modules(module) if isinstance(m, KGate)}
+        if not self.gates:
+            raise ValueError(f"network has no k-gates: {type(module).__name__}")
+        self._sets: dict[str, KSet] = {}
+        self._fingerprint: Fingerprint | None = None
+        self._watch: WeightsWatch | None = None
+
+    def __len__(self) -> int:
+        return len(self._sets)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sets)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._sets
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self._find(name).k.clone()
+
+    def __repr__(self) -> str:
+        return f"Battery({type(self.network).__name__}, n_k={self.n_k}, names={list(self)})"
+
+    @property
+    def n_k(self) -> int:
+        """Numbers in a k-set."""
+        return sum(gate.k.numel() for gate in self.gates.values())
+
+    def metadata(self, name: str) -> dict[str, Any]:
+        """A copy of what was noted beside a k-set."""
+        return dict(self._find(name).metadata)
+
+    def capture(self, name: str, metadata: Mapping[str, Any] | None = None, *, overwrite: bool = False) -> None:
+        """Keep the network's present k's under ``name``; arguments and errors are those of `add`."""
+        device = next(iter(self.gates.values())).k.device
+        k = torch.cat([gate.k.detach().to(device) for gate in self.gates.values()])
+        self.add(name, k, metadata, overwrite=overwrite)
+
+    def add(
+        self, name: str, k: torch.Tensor, metadata: Mapping[str, Any] | None = None, *, overwrite: bool = False
+    ) -> None:
+        """Keep k's that come from elsewhere, as from a prediction.
+
+        Args:
+            name: Any text but the empty one and ``"__metadata__"``.
+            k: The k's of all gates in order, shape ``(n_k,)``, finite in the gates' dtypes.
+            metadata: To keep beside it, for instance the task; anything that JSON can hold.
+            overwrite: Whether a k-set of this name may be replaced.
+
+        Raises:
+            TypeError: If an argument is not of its kind.
+            ValueError: If ``name`` is taken or not allowed, ``k`` has another shape or is not finite.
+            FingerprintError: If the network's weights are not those that the other k-sets belong to.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"name must be a string, got {name!r}")
+        if name in ("", "__metadata__"):
+            raise ValueError(f"name must be neither empty nor '__metadata__', got {name!r}")
+        if any("\ud800" <= character <= "\udfff" for character in name):
+            raise ValueError(f"name must be text that UTF-8 can hold, got {name!r}")
+        if name in self._sets and not check_flag("overwrite", overwrite):
+            raise ValueError(f"name {name!r} is taken; pass overwrite=True to replace its k-set")
+        k = self._checked(name, k)
+        noted = _plain(metadata)
+        self._check_weights()
+        sizes = [gate.k.numel() for gate in self.gates.values()]
+        self._sets[name] = KSet(k, torch.split(k, sizes), noted)
+
+    def apply(self, name: str) -> None:
+        """Give the network the k's of ``name``, in place: optimizers and hooks stay with their parameters.
+
+        Raises:
+            KeyError: If there is no such k-set.
+            FingerprintError: If the weights have changed since the k-sets were taken. The k's are as before then.
+        """
+        parts = self._find(name).parts
+        self._check_weights()
+        with torch.no_grad():
+            for gate, part in zip(self.gates.values(), parts, strict=True):
+                gate.k.copy_(part)
+
+    def remove(self, name: str) -> None:
+        """Forget a k-set.
+
+        Raises:
+            KeyError: If there is no such k-set.
+        """
+        self._find(name)
+        del self._sets[name]
+
+    def interpolate(self, first: str, second: str, t: float, name: str, *, overwrite: bool = False) -> None:
+        """Keep ``(1 - t) k_first + t k_second`` under ``name``.
+
+        The straight line is in k, so the gates σ(k) follow a sigmoid's course between the two.
+
+        Args:
+            first: The k-set at t = 0.
+            second: The k-set at t = 1.
+            t: Any finite number; outside [0, 1] it extrapolates.
+            name: The new k-set's.
+            overwrite: Whether a k-set of this name may be replaced.
+
+        Raises:
+            KeyError: If ``first`` or ``second`` does not exist.
+            TypeError: If ``t`` is not a number.
+            ValueError: If ``t`` is not finite or ``name`` is taken.
+            FingerprintError: As `add`.
+        """
+        ends, t = (self._find(first).k, self._find(second).k), check_number("t", t)
+        if abs(t) > torch.finfo(ends[0].dtype).max:
+            raise ValueError(f"t must be finite in {ends[0].dtype}, the dtype of the k's, got {t}")
+        self.add(name, torch.lerp(*ends, t), {"first": first, "second": second, "t": t}, overwrite=overwrite)
+
+    @contextmanager
+    def per_row(self, rows: Sequence[str] | Sequence[int] | torch.Tensor) -> Iterator[None]:
+        """Within the context, each row of a batch passes through the gates of its own k-set.
+
+        For acting: the gates are computed once, at the start, and no gradient reaches the k's. The network's own k's
+        are untouched.
+
+        Args:
+            rows: For each row of the batches to come the name of a k-set, or its index in the order of the names;
+                length ``batch``.
+
+        Raises:
+            KeyError: If there is no k-set of a name.
+            TypeError: If ``rows`` holds something else than names or integers.
+            ValueError: If ``rows`` is empty or not one-dimensional, an index is out of range, or, in the forward pass,
+                the batch has another length.
+            FingerprintError: As `apply`.
+        """
+        names, index = distinct(rows, list(self))
+        k_sets = [self._find(name).parts for name in names]
+        self._check_weights()
+        with gates_per_row(list(self.gates.values()), k_sets, index):
+            yield
+
+    def verify(self) -> Fingerprint:
+        """Compute the network's fingerprint anew and compare.
+
+        Returns:
+            The fingerprint.
+
+        Raises:
+            FingerprintError: If the k-sets belong to another.
+        """
+        found = fingerprint(self.network)
+        if self._sets and self._fingerprint is not None:
+            _compare(self._fingerprint, found, "these k-sets were taken")
+        self._fingerprint, self._watch = found, WeightsWatch(self.network)
+        return found
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all k-sets and the network's fingerprint to a safetensors file, at once or not at all.
+
+        Raises:
+            ImportError: If safetensors is not installed.
+            ValueError: If there is no k-set.
+            FingerprintError: As `apply`.
+        """
+        if not self._sets:
+            raise ValueError("there is no k-set to save: capture one first")
+        notes = {name: k_set.metadata for name, k_set in self._sets.items()}
+        k_set_file.write(path, self.verify(), {name: k_set.k for name, k_set in self._sets.items()}, notes)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], network: nn.Module | BaseAlgorithm) -> Battery:
+        """The battery of a file, for the network that it was written for; no code from the file is run.
+
+        Args:
+            path: A file that `save` wrote.
+            network: As in the constructor. It is not changed: `apply` a k-set to change it.
+
+        Raises:
+            ImportError: If safetensors is not installed.
+            OSError: If the file cannot be read.
+            TypeError: As the constructor.
+            ValueError: If the file is truncated, damaged or of another kind, or holds what `add` refuses.
+            FingerprintError: If it was written for another network, or for this one with other weights.
+        """
+        battery = cls(network)
+        written, k_sets = k_set_file.read(path)
+        _compare(written, battery.verify(), f"{os.fspath(path)!r} was written")
+        try:
+            for name, (k, metadata) in k_sets.items():
+                battery.add(name, k, metadata)
+        except (TypeError, ValueError) as error:
+            raise k_set_file.not_whole(path, error) from None
+        return battery
+
+    def _find(self, name: str) -> KSet:
+        try:
+            return self._sets[name]
+        except KeyError:
+            raise KeyError(f"no k-set named {name!r}; there are {list(self)}") from None
+
+    def _checked(self, name: str, k: Any) -> torch.Tensor:
+        """A copy of ``k`` of the gates' kind."""
+        if not isinstance(k, torch.Tensor) or not k.is_floating_point():
+            raise TypeError(f"k of {name!r} must be a floating-point tensor, got {k!r}")
+        if k.shape != (self.n_k,):
+            raise ValueError(f"k of {name!r} must have shape ({self.n_k},), got {tuple(k.shape)}")
+        kept = k.detach().to(next(iter(self.gates.values())).k.device, self._dtype()).clone()
+        parts = torch.split(kept, [gate.k.numel() for gate in self.gates.values()])
+        for gate, part in zip(self.gates.values(), parts, strict=True):
+            if not part.to(gate.k.dtype).isfinite().all():  # also what is finite in a wider dtype only
+                raise ValueError(f"k of {name!r} must be finite in {gate.k.dtype}, the gates' dtype, got {k.tolist()}")
+        return kept
+
+    def _dtype(self) -> torch.dtype:
+        """The one that holds the k's of every gate exactly."""
+        return reduce(torch.promote_types, (gate.k.dtype for gate in self.gates.values()))
+
+    def _check_weights(self) -> None:
+        if self._watch is None or not self._watch.unchanged():
+            self.verify()
+
+
+def _compare(expected: Fingerprint, found: Fingerprint, when: str) -> None:
+    if found.architecture != expected.architecture:
+        raise FingerprintError(f"{when} for a network of another architecture; nothing was changed")
+    if found.weights != expected.weights:
+        raise FingerprintError(
+            f"{when} for other weights: k's mean nothing beside weights that they were not learned with. To keep the "
+            "weights, train after policy.adapt('gates'). Nothing was changed"
+        )
+
+
+def _plain(metadata: Any) -> dict[str, Any]:
+    """``metadata`` as a file gives it back."""
+    if not isinstance(metadata, Mapping | None):
+        raise TypeError(f"metadata must be a mapping or None, got {metadata!r}")
+    try:
+        return json.loads(json.dumps(dict(metadata or {}), allow_nan=False))  # type: ignore[no-any-return]
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"metadata must be what JSON can hold ({error}), got {metadata!r}") from None

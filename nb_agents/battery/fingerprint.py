@@ -1,0 +1,97 @@
+"""Which network a k-set belongs to: its architecture, and its weights without the k's."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from nb_agents.gates.gate import KGate
+from nb_agents.policies.adaptation import acting_modules, acting_parameters
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a network's deterministic output depends on besides the k's.
+
+    Attributes:
+        architecture: SHA-256 of the modules' paths, classes and arguments, shapes and dtypes, and the gates' blocks.
+        weights: SHA-256 of all parameters but the k's and of all persistent buffers, both hexadecimal.
+    """
+
+    architecture: str
+    weights: str
+
+
+def fingerprint(network: nn.Module) -> Fingerprint:
+    """The fingerprint of a module or policy; of a policy's actor alone, see `acting_modules`."""
+    architecture, weights = hashlib.sha256(), hashlib.sha256()
+    for path, module in acting_modules(network):
+        architecture.update(f"{path}: {type(module).__qualname__}({module.extra_repr()})\n".encode())
+        if isinstance(module, KGate):
+            architecture.update(_bytes(module.membership))
+    for path, owner, name in _frozen(network):
+        architecture.update(f"{path}: {owner[name].dtype} {tuple(owner[name].shape)}\n".encode())
+        weights.update(_bytes(owner[name]))
+    return Fingerprint(architecture.hexdigest(), weights.hexdigest())
+
+
+class WeightsWatch:
+    """Notices in microseconds that what `fingerprint` covers may have changed; takes its picture when made.
+
+    PyTorch counts in-place changes of a tensor, but not those by fused optimizers and by normalisation layers, so
+    whatever these could reach is compared value by value. What neither sees is a frozen parameter written to through
+    its ``data``.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        # The alias keeps the memory in use, so that an equal address means that nothing was put in its place.
+        tensors = [(owner, name, owner[name]) for _, owner, name in _frozen(network)]
+        aliases = [tensor.detach() for _, _, tensor in tensors]
+        self._pictures = [
+            (*entry, alias, _comparison(alias, alias.clone()), alias._version)
+            for entry, alias in zip(tensors, aliases, strict=True)
+        ]
+
+    def unchanged(self) -> bool:
+        """Whether all is as it was; False may be a false alarm."""
+        for owner, name, tensor, alias, is_as_before, version in self._pictures:
+            now = owner.get(name)
+            if now is not tensor or now._version != version or now.data_ptr() != alias.data_ptr():
+                return False
+            is_frozen = isinstance(now, nn.Parameter) and not now.requires_grad
+            if not is_frozen and not is_as_before():
+                return False
+        return True
+
+
+def _comparison(now: torch.Tensor, before: torch.Tensor) -> Callable[[], bool]:
+    """Whether the values are equal when it is called."""
+    # torch.equal goes element by element: quick for few, and for many several times slower than NumPy.
+    if now.numel() > 8192 and now.device.type == "cpu" and now.dtype in (torch.float32, torch.float64):
+        return partial(np.array_equal, now.numpy(), before.numpy())
+    return partial(torch.equal, now, before)
+
+
+def _frozen(network: nn.Module) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Parameters but the k's, and persistent buffers, of what acts: path, and the module's table and key."""
+    parameters = {path for path, _ in acting_parameters(network)}
+    for path, module in acting_modules(network):
+        prefix = f"{path}." if path else ""
+        for name, parameter in module._parameters.items():
+            is_k = isinstance(module, KGate) and name == "k"
+            if parameter is not None and not is_k and prefix + name in parameters:
+                yield prefix + name, module._parameters, name
+        for name, buffer in module._buffers.items():
+            if buffer is not None and name not in module._non_persistent_buffers_set:
+                yield prefix + name, module._buffers, name
+
+
+def _bytes(tensor: torch.Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()

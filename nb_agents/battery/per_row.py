@@ -1,0 +1,88 @@
+"""A k-set of its own for each row of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from nb_agents.gates.gate import KGate
+
+
+def distinct(rows: Any, known: Sequence[str]) -> tuple[list[str], torch.Tensor]:
+    """What occurs in ``rows``, so that each gate is computed once.
+
+    Args:
+        rows: Names, or indices into ``known``, one per row of a batch.
+        known: The names that there are.
+
+    Returns:
+        The names that occur, and for each row which of them, shape ``(batch,)``.
+
+    Raises:
+        TypeError: If ``rows`` holds something else than names and integers.
+        ValueError: If it is empty or not one-dimensional, or an index is out of range.
+    """
+    if isinstance(rows, (torch.Tensor, np.ndarray)):
+        if rows.ndim != 1:
+            raise ValueError(f"rows must have shape (batch,), got {tuple(rows.shape)}")
+        rows = rows.tolist()
+    elif isinstance(rows, str) or not isinstance(rows, Sequence):
+        raise TypeError(f"rows must be a sequence of names or indices, one per row of the batch, got {rows!r}")
+    names = []
+    for row in rows:
+        if isinstance(row, str):
+            names.append(row)
+        elif not isinstance(row, (int, np.integer)) or isinstance(row, bool):
+            raise TypeError(f"rows must hold names or integers, got {row!r}")
+        elif not 0 <= row < len(known):
+            raise ValueError(f"rows must hold indices in [0, {len(known)}), got {row}")
+        else:
+            names.append(known[int(row)])
+    if not names:
+        raise ValueError("rows must have one entry per row of the batch, got none")
+    position = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return list(position), torch.tensor([position[name] for name in names])
+
+
+@contextmanager
+def gates_per_row(
+    gates: Sequence[KGate], k_sets: Sequence[Sequence[torch.Tensor]], index: torch.Tensor
+) -> Iterator[None]:
+    """Within the context, row i of a batch passes through the gates of ``k_sets[index[i]]``.
+
+    Args:
+        gates: The network's gates.
+        k_sets: For each k-set the k's of each gate, shape ``(1 + n_blocks,)``.
+        index: Shape ``(batch,)``.
+    """
+    with torch.no_grad():
+        per_row = [
+            torch.stack([gate.gate(k_set[i].to(gate.k)) for k_set in k_sets])[index.to(gate.k.device)]
+            for i, gate in enumerate(gates)
+        ]
+    before = [gate.__dict__.get("forward") for gate in gates]
+    try:
+        for gate, g in zip(gates, per_row, strict=True):
+            # In the instance's own table, which Python consults before the class: other forward passes pay nothing.
+            gate.__dict__["forward"] = partial(_forward, gate.activation, g)
+        yield
+    finally:
+        for gate, forward in zip(gates, before, strict=True):
+            del gate.__dict__["forward"]
+            if forward is not None:
+                gate.__dict__["forward"] = forward
+
+
+def _forward(activation: nn.Module, g: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """`KGate.forward` with ``g`` of shape ``(batch, n_units or 1)`` followed by the spatial dimensions."""
+    if x.dim() < g.dim() or len(x) != len(g):
+        raise ValueError(f"per_row was given {len(g)} rows, but the batch has shape {tuple(x.shape)}")
+    if x.dim() > g.dim():  # as in a sequence
+        g = g[(slice(None), *(None,) * (x.dim() - g.dim()))]
+    return activation(x) * g  # type: ignore[no-any-return]

@@ -1,0 +1,189 @@
+"""A trained policy as an ONNX file: observation in, action out, no Python needed to run it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.vec_env import VecEnv
+from torch import nn
+from torch.distributions import Distribution
+
+from nb_agents._compiled import uncompiled
+from nb_agents.export.observation_steps import OBS, observation_steps
+from nb_agents.gates.gate import named_gates
+from nb_agents.surgery.copies import copy_of
+from nb_agents.surgery.fold import fold_gates
+from nb_agents.surgery.weights import FoldError
+from nb_evaluation.files import write_atomically
+
+
+class DeterministicPolicy(nn.Module):
+    """What ``model.predict(obs, deterministic=True)`` computes, from the environment's own observations, as a module.
+
+    It takes a batch of observations, one tensor of shape ``(batch, *observation_shape)`` or, for a dictionary space,
+    one for each key in the space's order, and returns actions of shape ``(batch, *action_shape)`` in the action space's
+    dtype: mode of the distribution, clipped or unscaled into the space. Gates are folded (where a gate cannot be, all
+    of them stay in the module). For `torch.export.export` as for `export_onnx`.
+
+    Attributes:
+        inputs: Name and space of every input: ``obs``, or the keys of the dictionary.
+        output: Name of the output: ``action``, followed by an underscore where an input is called so.
+
+    Args:
+        model: An SB3 model; it is left as it is.
+        normalize: See `export_onnx`.
+
+    Raises:
+        TypeError: If ``model`` is no SB3 model or ``normalize`` is of the wrong kind.
+        ValueError: If the policy is recurrent, or a gate's k are not finite.
+    """
+
+    low: torch.Tensor
+    high: torch.Tensor
+
+    def __init__(self, model: BaseAlgorithm, normalize: VecEnv | bool = True) -> None:
+        super().__init__()
+        if not isinstance(model, BaseAlgorithm):
+            raise TypeError(f"model must be a Stable-Baselines3 model, got {type(model).__name__}")
+        if not isinstance(normalize, (bool, VecEnv)):
+            raise TypeError(f"normalize must be a VecNormalize, True or False, got {type(normalize).__name__}")
+        if hasattr(model.policy, "lstm_actor"):
+            raise ValueError("a recurrent policy has a state besides the observation and cannot be exported")
+        self.policy: Any = _ungated(uncompiled(model.policy)).to("cpu")
+        space, steps = observation_steps(model, normalize)
+        self._is_dict = isinstance(space, spaces.Dict)
+        self.inputs: dict[str, spaces.Space[Any]] = (
+            dict(space.spaces) if isinstance(space, spaces.Dict) else {OBS: space}
+        )
+        self.output = _free_name("action", self.inputs)
+        self._keys = [key for key, _ in steps]
+        self._steps = nn.ModuleList(step for _, step in steps)
+        action_space = model.action_space
+        self._dtype = torch.as_tensor(np.zeros(0, action_space.dtype)).dtype
+        if isinstance(action_space, spaces.Box):
+            self.register_buffer("low", torch.as_tensor(action_space.low))
+            self.register_buffer("high", torch.as_tensor(action_space.high))
+        self.eval()
+
+    def example(self, batch: int = 2) -> tuple[torch.Tensor, ...]:
+        """Inputs of zeros for ``batch`` observations, in the order of `inputs`."""
+        return tuple(torch.as_tensor(np.zeros((batch, *(s.shape or ())), s.dtype)) for s in self.inputs.values())
+
+    def forward(self, *observations: torch.Tensor) -> torch.Tensor:
+        """Actions, shape ``(batch, *action_shape)``."""
+        obs = dict(zip(self.inputs, observations, strict=True))
+        for key, step in zip(self._keys, self._steps, strict=True):
+            obs[key] = step(obs[key])
+        with _unvalidated_distributions():
+            actions: torch.Tensor = self.policy._predict(obs if self._is_dict else obs[OBS], deterministic=True)
+        actions = actions.reshape(-1, *self.policy.action_space.shape)
+        if isinstance(self.policy.action_space, spaces.Box):
+            if self.policy.squash_output:
+                actions = self.low + 0.5 * (actions + 1.0) * (self.high - self.low)
+            else:
+                actions = torch.clamp(actions, self.low, self.high)
+        return actions.to(self._dtype)
+
+
+def export_onnx(model: BaseAlgorithm, path: str | os.PathLike[str], normalize: VecEnv | bool = True) -> None:
+    """Write the deterministic policy as an ONNX file, with gates folded and a dynamic batch axis.
+
+    Inputs are the environment's own observations as batches: ``obs``, or one input for each key of a dictionary space;
+    the output is ``action``, or ``action_`` where a key is called so. Contained are the transposition of images that
+    SB3 added, their scaling to [0, 1], one-hot encodings, the statistics of `VecNormalize`, and the clipping or
+    unscaling of actions. So for an environment with `VecNormalize` the file answers raw observations, where
+    ``model.predict`` wants normalized ones.
+
+    Observations are taken as they are before all `VecNormalize` and `VecTransposeImage` wrappers; other wrappers that
+    change them, such as `VecFrameStack`, stay outside. With a frame stack around `VecNormalize` the file takes stacks
+    of raw frames and normalizes each frame. Such a stack is filled up with zeros after normalization at the start of an
+    episode: put the running mean of the observations, ``vec_normalize.obs_rms.mean``, where a frame is missing.
+
+    Args:
+        model: An SB3 model, k-gated or not; it is left as it is.
+        path: The file; it is written at once and whole.
+        normalize: True for the statistics of the model's own environment, if it has a `VecNormalize`; another
+            `VecNormalize`, or a frame stack around one (a model loaded without environment has none); False for none.
+
+    Raises:
+        ImportError: If the packages of the extra ``onnx`` are missing.
+        TypeError: If ``model`` or ``normalize`` is of the wrong kind.
+        ValueError: If the policy is recurrent, a gate's k are not finite, or a wrapper around `VecNormalize` does
+            something unknown to observations.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ImportError('export_onnx needs onnx and onnxscript: pip install "neural-battery[onnx]"') from error
+    module = DeterministicPolicy(model, normalize)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own code, and inputs that share their batch axis
+        program = torch.onnx.export(
+            module,
+            module.example(),
+            input_names=list(module.inputs),
+            output_names=[module.output],
+            dynamic_shapes=(tuple({0: torch.export.Dim("batch")} for _ in module.inputs),),
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    _keep_names_apart(program.model.graph, {*module.inputs, module.output})
+    write_atomically(path, program.model_proto.SerializeToString())
+
+
+def _keep_names_apart(graph: Any, taken: set[str]) -> None:
+    """Rename values inside an ONNX graph that are called as one of its inputs or as its output.
+
+    The exporter names them after operations (``linear``, ``val_0``) and does not look at the names that it was given.
+    """
+    inner = {id(value): value for node in graph for value in node.outputs}
+    inner |= {id(value): value for value in graph.initializers.values()}
+    for value in (*graph.inputs, *graph.outputs):
+        inner.pop(id(value), None)
+    names = taken | {value.name for value in inner.values()}
+    for value in inner.values():
+        if value.name in taken:
+            initializer = graph.initializers.pop(value.name, None)
+            value.name = _free_name(value.name, names)
+            if initializer is not None:
+                graph.initializers[value.name] = value
+
+
+def _free_name(name: str, names: Iterable[str]) -> str:
+    """``name`` with as few underscores behind it as it takes."""
+    while name in names:
+        name += "_"
+    return name
+
+
+@contextlib.contextmanager
+def _unvalidated_distributions() -> Iterator[None]:
+    """PyTorch's distributions look into their parameters, which no exported graph can do."""
+    before = Distribution._validate_args
+    Distribution.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(before)
+
+
+def _ungated(policy: BasePolicy) -> BasePolicy:
+    """A copy of the policy, its gates folded if all of them can be."""
+    for name, gate in named_gates(policy):
+        if not gate.k.isfinite().all():
+            raise ValueError(f"the k of gate {name!r} must be finite numbers, got {gate.k.flatten().tolist()[:4]} ...")
+    with contextlib.suppress(FoldError):
+        if any(named_gates(policy)):
+            return fold_gates(policy)
+    return copy_of(policy)

@@ -1,0 +1,1 @@
+"""The meta-updates: what an outer step does with the adapted tasks."""

@@ -1,0 +1,62 @@
+"""Networks inside a policy, as its actor, that can be saved and loaded by themselves with their gates."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from stable_baselines3.common.policies import BaseModel
+
+from nb_agents.gates.gate import KGate, named_gates
+
+
+class GatedPart:
+    """Makes an SB3 network build itself gated, so that ``type(model.actor).load(path)`` reads what ``save`` wrote.
+
+    SB3 names the classes of actors and Q-networks where it builds them, and a policy gates the instance. The instance
+    then becomes one of a class that extends its class by this one, see `make_part`.
+
+    Args:
+        *args: The SB3 network's own.
+        k_gates: Gates by path; each replaces the module there. Copies are taken.
+        **kwargs: The SB3 network's own.
+    """
+
+    plain_class: type[BaseModel]
+
+    def __init__(self, *args: Any, k_gates: Mapping[str, KGate], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        network: Any = self
+        for path, gate in copy.deepcopy(dict(k_gates)).items():
+            # A features extractor is handed over as it is, with its gates in it.
+            if not isinstance(network.get_submodule(path), KGate):
+                network.set_submodule(path, gate)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        data: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]
+        return data | {"k_gates": dict(named_gates(self))}  # type: ignore[arg-type]
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        # The class is made at run time and has no importable name; pickle and deepcopy need a way to make it again.
+        return _blank, (self.plain_class,), self.__dict__
+
+
+def make_part(network: BaseModel) -> None:
+    """Let ``network``, if there are gates in it, rebuild itself with them; in place, and once."""
+    if any(named_gates(network)) and not isinstance(network, GatedPart):
+        base: Any = type(network)
+        network.__class__ = _gated(base)
+
+
+@cache
+def _gated(base: Any) -> Any:
+    # Under the qualified name a battery's fingerprint knows the network: it is the one that SB3 built.
+    own = {"__module__": __name__, "__qualname__": base.__qualname__, "plain_class": base}
+    return type(f"KGated{base.__name__}", (GatedPart, base), own)
+
+
+def _blank(base: Any) -> Any:
+    cls = _gated(base)
+    return cls.__new__(cls)

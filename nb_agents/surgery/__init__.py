@@ -1,0 +1,1 @@
+"""Gates in and out of trained networks: insert, fold, retrofit, and the analysis that they rest on."""

@@ -1,0 +1,70 @@
+"""Gates into the numbers of other layers: of the one before where that is possible, else of those that read behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import fx, nn
+
+from nb_agents.gates.gate import KGate
+from nb_agents.surgery.flow import Flow
+from nb_agents.surgery.local_folding import layers_before, scale_outputs
+from nb_agents.surgery.ranks import Ranks
+from nb_agents.surgery.weights import FoldError
+
+
+@torch.no_grad()
+def absorb(
+    root: nn.Module,
+    graphs: Sequence[fx.Graph],
+    gates: Mapping[str, KGate],
+    *,
+    inverse: bool = False,
+    all_entries: bool = True,
+) -> None:
+    """Multiply every gate into weights of ``root``, in place.
+
+    Args:
+        root: The network that was traced.
+        graphs: All that it may do, see `nb_agents.surgery.paths.trace_all`.
+        gates: All its gates, by the names that they were traced under.
+        inverse: Divide instead: the network with these gates then computes what it did without them.
+        all_entries: Whether a layer that no graph calls may still read what a gate scales.
+
+    Raises:
+        FoldError: If a gate cannot be absorbed; it names all of those, and no weight has changed.
+        ValueError: If ``inverse`` and a gate is so small that dividing by it overflows; likewise.
+    """
+    values = {name: gate.gate().detach().flatten().expand(gate.n_units).clone() for name, gate in gates.items()}
+    broken = [name for name, g in values.items() if not g.isfinite().all()]
+    if broken:
+        raise FoldError(f"the gates {broken} are not finite numbers")
+    closed = [name for name, g in values.items() if g.min() < torch.finfo(g.dtype).tiny]
+    if inverse and closed:
+        raise ValueError(f"k_init must leave the gates open: the weights behind {closed} cannot be divided by 0")
+    ranks = Ranks(root, graphs)
+    before = layers_before(root, graphs, gates, ranks)
+    flow = Flow(root, graphs, ranks, ungated=before)
+    blocked = dict(flow.blocked)
+    called = {str(node.target) for graph in graphs for node in graph.nodes if node.op == "call_module"}
+    for name in gates:
+        if name not in called:
+            blocked.setdefault(name, "forward does not call it (or calls it by another path)")
+    if all_entries and (silent := _uncalled(root, called)):
+        for name in gates.keys() - before.keys():
+            blocked.setdefault(name, f"{silent[0]!r} may read its values in another method; forward does not call it")
+    if blocked:
+        raise FoldError("; ".join(f"gate {name!r}: {reason}" for name, reason in sorted(blocked.items())))
+    if inverse:
+        values = {name: 1 / g for name, g in values.items()}
+    for name, layer in before.items():
+        scale_outputs(layer, values[name])
+    flow.absorb(values)
+
+
+def _uncalled(root: nn.Module, called: set[str]) -> list[str]:
+    """Layers with weights that no graph calls."""
+    inside = {id(part) for name in called for part in root.get_submodule(name).modules()}
+    owners = ((name, module) for name, module in root.named_modules() if not any(True for _ in module.children()))
+    return [name for name, module in owners if id(module) not in inside and any(True for _ in module.parameters())]

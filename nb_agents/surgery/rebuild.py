@@ -1,0 +1,116 @@
+"""An SB3 model with another policy class: what folding and retrofitting have in common."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.save_util import recursive_getattr
+from torch import nn
+
+from nb_agents.gates.gate import named_gates
+from nb_agents.policies.optim import carry_groups, optimized_parts
+
+
+def rebuild(
+    model: Any,
+    policy_class: type[BasePolicy],
+    policy_kwargs: Mapping[str, Any],
+    fill: Callable[[Any], object],
+) -> Any:
+    """A model of the same algorithm in the same state of training, with another policy; as `BaseAlgorithm.load` does.
+
+    Settings, schedules, counters, entropy coefficient and its optimizer are copied. Environment (with its
+    `VecNormalize`), replay buffer and a logger set by the user are shared with ``model``: they may be large, and belong
+    to the task. The optimizers of the policy keep their parameter groups and the options that these have by now, those
+    added or changed since the policy was made included; their moments start afresh. No random number generator is moved
+    or seeded.
+
+    Args:
+        model: Any SB3 model; it is not changed.
+        policy_class: Class of the new policy.
+        policy_kwargs: Its arguments, kept for `save` and `load`.
+        fill: Called with the new policy to give it its parameters.
+
+    Raises:
+        TypeError: If the policy's optimizer is of another class than its arguments say.
+        ValueError: If it holds parameters that are not the policy's.
+    """
+    state_dicts, variables = model._get_torch_save_params()
+    excluded = {*model._excluded_save_params(), *(name.split(".")[0] for name in (*state_dicts, *variables))}
+    data = {name: value for name, value in model.__dict__.items() if name not in excluded}
+    kept = {"observation_space", "action_space", "tensorboard_log"}
+    shared = {name: data.pop(name) for name in kept & data.keys()}
+    with torch.random.fork_rng(devices=_cuda_devices(model)):
+        new = type(model)(policy=policy_class, env=model.env, device=model.device, _init_setup_model=False)
+        new.__dict__.update(copy.deepcopy(data) | shared)
+        new.policy_class, new.policy_kwargs = policy_class, dict(copy.deepcopy(dict(policy_kwargs)))
+        if hasattr(model, "replay_buffer"):
+            new.replay_buffer = model.replay_buffer
+        if model._custom_logger:
+            new.set_logger(model.logger)
+        new.seed = None  # the seed has been used: setting the model up must not start anything over
+        new._setup_model()
+        new.seed = model.seed
+        fill(new.policy)
+        if model.use_sde:
+            new.policy.reset_noise()
+    _keep_groups(new.policy, model.policy)
+    for name in state_dicts:
+        owner = name.split(".")[0]
+        if owner not in ("policy", "actor", "critic"):
+            recursive_getattr(new, name).load_state_dict(copy.deepcopy(recursive_getattr(model, name).state_dict()))
+    for name in variables:
+        # The data alone: the optimizer of the entropy coefficient holds the tensor itself.
+        recursive_getattr(new, name).data.copy_(recursive_getattr(model, name).data)
+    new.policy.set_training_mode(model.policy.training)
+    return new
+
+
+def _cuda_devices(model: Any) -> list[Any]:
+    return [model.device] if model.device.type == "cuda" else []
+
+
+def plain_name(name: str, gates: Iterable[str]) -> str:
+    """What a parameter of a gated network is called in the one without gates."""
+    for gate in gates:
+        if name.startswith(f"{gate}.activation."):
+            return f"{gate}.{name.removeprefix(f'{gate}.activation.')}"
+    return name
+
+
+def _counterparts(new: nn.Module, old: nn.Module) -> dict[nn.Parameter, nn.Parameter]:
+    """The parameters of the old network by those of the new one that have the same name without gates."""
+    before, after = ([name for name, _ in named_gates(network)] for network in (old, new))
+    named = {plain_name(name, before): p for name, p in old.named_parameters(remove_duplicate=False)}
+    pairs = ((p, named.get(plain_name(name, after))) for name, p in new.named_parameters(remove_duplicate=False))
+    return {p: source for p, source in pairs if source is not None}
+
+
+def _keep_groups(new: Any, old: Any) -> None:
+    """Give the optimizers of a policy the groups and options of the one that it comes from."""
+    source, theirs = _counterparts(new, old), {id(parameter) for parameter in old.parameters()}
+    parts = optimized_parts(new)
+    for name, part in optimized_parts(old).items():
+        foreign = [p for group in part.optimizer.param_groups for p in group["params"] if id(p) not in theirs]
+        if foreign:
+            shapes = ", ".join(str(tuple(p.shape)) for p in foreign)
+            raise ValueError(
+                f"{name}.optimizer must hold parameters of the policy alone, but holds others, of shape {shapes}: add "
+                "them to the new model's optimizer instead"
+            )
+        if name in parts:
+            carry_groups(parts[name].optimizer, part.optimizer, source)
+
+
+def keep_frozen(new: nn.Module, old: Any) -> None:
+    """Freeze the parameters that the user has frozen in the network that ``new`` comes from, and thaw all others.
+
+    What `AdaptationMixin.adapt` holds is not frozen by the user.
+    """
+    by_adapt = {id(parameter) for parameter in getattr(old, "_frozen", ())}
+    for parameter, source in _counterparts(new, old).items():
+        parameter.requires_grad_(source.requires_grad or id(source) in by_adapt)

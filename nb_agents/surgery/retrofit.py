@@ -1,0 +1,115 @@
+"""k-gates for a model that was trained without them."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, TypeVar
+
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import (
+    ActorCriticCnnPolicy,
+    ActorCriticPolicy,
+    BasePolicy,
+    MultiInputActorCriticPolicy,
+)
+from stable_baselines3.dqn import policies as dqn
+from stable_baselines3.sac import policies as sac
+from stable_baselines3.td3 import policies as td3
+
+from nb_agents import policies as gated
+from nb_agents.gates.gate import named_gates
+from nb_agents.surgery.networks import absorb_in_policy
+from nb_agents.surgery.rebuild import keep_frozen, plain_name, rebuild
+from nb_agents.surgery.sameness import policy_difference
+from nb_agents.surgery.weights import FoldError
+
+Model = TypeVar("Model", bound=BaseAlgorithm)
+
+GATED_CLASSES: dict[type[BasePolicy], type[BasePolicy]] = {
+    ActorCriticPolicy: gated.KGatedPolicy,
+    ActorCriticCnnPolicy: gated.KGatedCnnPolicy,
+    MultiInputActorCriticPolicy: gated.KGatedMultiInputPolicy,
+    sac.SACPolicy: gated.KGatedSACPolicy,
+    sac.CnnPolicy: gated.KGatedSACCnnPolicy,
+    sac.MultiInputPolicy: gated.KGatedSACMultiInputPolicy,
+    td3.TD3Policy: gated.KGatedTD3Policy,
+    td3.CnnPolicy: gated.KGatedTD3CnnPolicy,
+    td3.MultiInputPolicy: gated.KGatedTD3MultiInputPolicy,
+    dqn.DQNPolicy: gated.KGatedDQNPolicy,
+    dqn.CnnPolicy: gated.KGatedDQNCnnPolicy,
+    dqn.MultiInputPolicy: gated.KGatedDQNMultiInputPolicy,
+}
+"""SB3's policy classes and their k-gated twins."""
+
+
+def retrofit(
+    model: Model,
+    block_size: int | None = 16,
+    *,
+    policy_class: type[BasePolicy] | None = None,
+    **gate_kwargs: Any,
+) -> Model:
+    """A k-gated model that acts as ``model`` does, ready to be adapted or to go on learning.
+
+    The gates start at exactly 1 and every weight is the model's, so all networks compute the same to the last bit.
+    Where ``k_init`` or ``gate_max`` put the gates elsewhere, weights are divided by them: equal up to rounding. Either
+    is checked on samples of the observation space. Settings, counters, schedules, log-std and entropy coefficient are
+    those of ``model``, and what is frozen there stays frozen; environment and replay buffer are shared with it. The
+    policy's optimizers keep their parameter groups and options, and start with no moments; the k's get groups beside.
+
+    Args:
+        model: A PPO, A2C, SAC, TD3, DDPG or DQN model of SB3, trained or loaded from a file (RL zoo's as well).
+        block_size: Units per block gate; None for layer gates alone.
+        policy_class: The k-gated class, for models with a policy class of your own.
+        **gate_kwargs: Further arguments of `KGatedMixin`.
+
+    Raises:
+        TypeError: If ``model`` is no SB3 model, or an argument is unknown or of the wrong kind.
+        ValueError: If its policy is gated already, of an unknown class or without hidden layers, or an argument is out
+            of its range.
+        FoldError: If the gates are not to start at 1 and the weights cannot be divided (it names the gates), or if the
+            result does not compute the same.
+    """
+    if not isinstance(model, BaseAlgorithm):
+        raise TypeError(f"model must be a Stable-Baselines3 model, got {type(model).__name__}")
+    if isinstance(model.policy, gated.KGatedMixin):
+        raise ValueError(f"model must be without k-gates, but its policy is a {type(model.policy).__name__}")
+    target = policy_class or GATED_CLASSES.get(type(model.policy))
+    if target is None:
+        known = ", ".join(sorted({f"{c.__module__}.{c.__name__}" for c in GATED_CLASSES}))
+        raise ValueError(
+            f"no k-gated class for {type(model.policy).__name__}: pass policy_class, a class of yours with KGatedMixin "
+            f"(known: {known})"
+        )
+    if not (isinstance(target, type) and issubclass(target, gated.KGatedMixin)):
+        raise TypeError(f"policy_class must be a class that extends KGatedMixin, got {target!r}")
+    arguments = {"block_size": block_size, **gate_kwargs}
+
+    def fill(policy: BasePolicy) -> None:
+        gates = dict(named_gates(policy))
+        if not gates:
+            raise ValueError("model's policy has no hidden layer that could be gated")
+        policy.load_state_dict(_gated_state(model.policy, policy, list(gates)))
+        keep_frozen(policy, model.policy)
+        if not all(gate.gate().eq(1).all() for gate in gates.values()):
+            absorb_in_policy(policy, inverse=True)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "net_arch has no hidden layer")  # here it is an error, see above
+        gated_model = rebuild(model, target, {**model.policy_kwargs, **arguments}, fill)
+    if differs := policy_difference(model.policy, gated_model.policy):
+        raise FoldError(f"{target.__name__} does not compute what the model's policy does: {differs}")
+    return gated_model  # type: ignore[no-any-return]
+
+
+def _gated_state(plain: BasePolicy, new: BasePolicy, gates: list[str]) -> dict[str, torch.Tensor]:
+    """``plain``'s state under the names of the k-gated policy, with the latter's own k's and regulariser."""
+    state = dict(plain.state_dict())
+    result = {}
+    for key, value in new.state_dict().items():
+        own = key.startswith("regularizer.") or key.removesuffix(".k") in gates
+        result[key] = value if own else state.pop(plain_name(key, gates), value)
+    if state:
+        raise ValueError(f"{type(new).__name__} has no place for {sorted(state)} of the model's policy")
+    return result

@@ -1,0 +1,116 @@
+"""Gates in SB3's logger, and k over the course of a training."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+
+from nb_agents._compiled import uncompiled
+from nb_agents.policies.optim import optimized_parts
+from nb_agents.policies.sb3 import KGatedMixin
+from nb_agents.tracking.history import GateHistory
+
+
+class KGateCallback(BaseCallback):
+    """Records gate values, the k-target loss and learning rates after every rollout, and keeps the k's history.
+
+    Names in the logger:
+
+    | Name                                  | Value                                                                   |
+    | ------------------------------------- | ----------------------------------------------------------------------- |
+    | ``gates/layer_0``                     | σ(k_layer) of the first gated layer                                     |
+    | ``gates/layer_0_block_1``             | σ(k) of its second block, without the block's weight                    |
+    | ``train/k_target_loss``               | the k-target loss, unweighted                                           |
+    | ``train/k_learning_rate``             | what the schedule gives the k's                                         |
+    | ``train/learning_rate_actor_gates``   | rate of the k's in the actor's optimizer, as of the last update         |
+    | ``train/learning_rate_actor_weights`` | rate of its weights                                                     |
+
+    Layers are numbered in the order of `KGatedMixin.gates`. An optimizer is named after what it trains: ``policy``
+    (PPO, A2C, DQN and their like), ``actor`` or ``critic``; those that train no gate are left out.
+
+    Attributes:
+        history: The k's over the time steps; it goes on over several calls of ``learn`` on one network, as before and
+            after a transfer with ``reset_num_timesteps=False``. None before the first.
+
+    Args:
+        verbose: SB3's.
+        max_rows: Rows of the history, at least 2.
+
+    Raises:
+        TypeError: When training starts, if the model's policy has no k-gates.
+        ValueError: If `max_rows` is below 2.
+    """
+
+    history: GateHistory | None = None
+
+    def __init__(self, verbose: int = 0, max_rows: int = 1000) -> None:
+        super().__init__(verbose)
+        GateHistory((), max_rows)  # refuses what it does not accept, now and not when training starts
+        self.max_rows = max_rows
+
+    def _init_callback(self) -> None:
+        policy = uncompiled(self.model.policy)
+        if not isinstance(policy, KGatedMixin):
+            raise TypeError(f"KGateCallback needs a k-gated policy, got {type(policy).__name__}")
+        names: list[str] = []
+        for i, gate in enumerate(policy.gates.values()):
+            names += [f"layer_{i}", *(f"layer_{i}_block_{j}" for j in range(len(gate.k) - 1))]
+        if self.history is None or self.history.names != tuple(names):
+            self.history = GateHistory(tuple(names), self.max_rows)
+
+    def _on_training_start(self) -> None:
+        self._remember(self._k())
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        policy = uncompiled(self.model.policy)
+        assert isinstance(policy, KGatedMixin)
+        assert self.history is not None
+        k = self._k()
+        self._remember(k)
+        for name, value in zip(self.history.names, k.sigmoid().tolist(), strict=True):
+            self.logger.record(f"gates/{name}", value)
+        if policy.gates:
+            self.logger.record("train/k_target_loss", policy.regularizer(policy.gates.values()).item())
+        rate = self.model.lr_schedule(self.model._current_progress_remaining)
+        self.logger.record("train/k_learning_rate", rate * policy.k_lr_ratio)
+        for name, rate in _group_rates(policy).items():
+            self.logger.record(f"train/learning_rate_{name}", rate)
+
+    def _on_training_end(self) -> None:
+        self._remember(self._k())  # PPO's last update comes after the last rollout
+
+    def _k(self) -> torch.Tensor:
+        ks = [gate.k.detach() for gate in uncompiled(self.model.policy).gates.values()]
+        return torch.cat([torch.empty(0), *(k.cpu() for k in ks)])  # none where the policy has no hidden layer
+
+    def _remember(self, k: torch.Tensor) -> None:
+        assert self.history is not None
+        self.history.add(self.model.num_timesteps, k.numpy())
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw the history, see `nb_agents.tracking.plot.plot_gates`.
+
+        Raises:
+            ImportError: If matplotlib is not installed.
+            RuntimeError: If nothing was trained with this callback.
+        """
+        if self.history is None:
+            raise RuntimeError("there is no history yet: pass this callback to learn() first")
+        from nb_agents.tracking.plot import plot_gates
+
+        plot_gates(self.history, path)
+
+
+def _group_rates(policy: KGatedMixin) -> dict[str, float]:
+    """Rate of each group in each optimizer that trains gates, by ``<owner>_<group>``."""
+    return {
+        f"{owner}_{group['name']}": group["lr"] * group["lr_ratio"]
+        for owner, part in optimized_parts(policy).items()
+        for group in part.optimizer.param_groups
+        if "lr_ratio" in group
+    }

@@ -1,0 +1,1 @@
+"""Runs: specified, executed in workers, stored, read and checked."""

@@ -1,0 +1,140 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.protocol.experiment import execute
+from benchmarks.questions.transfer import question as transfer
+from benchmarks.questions.transfer.question import main
+
+TINY = ["--seeds", "1", "--pretrain-episodes", "2", "--transfer-episodes", "4", "--workers", "1"]
+
+
+def job(folder, *options):
+    return [*TINY, "--out", str(folder), *options]
+
+
+def test_the_whole_job_and_going_on_with_it(tmp_path, capsys):
+    folder = tmp_path / "out"
+    assert main(job(folder, "--methods", "nb-pro-k", "scratch")) == 0
+    runs = sorted(folder.glob("*-ppo-*.json"))
+    assert [path.name.split("-ppo-")[0] for path in runs] == ["nb-pro-k", "scratch"]
+    assert {path.name for path in folder.iterdir()} - {path.name for path in runs} == {
+        "job.json",
+        "table.md",
+        "curves.png",
+        "transfer.gif",
+    }
+    table = (folder / "table.md").read_text()
+    assert "| `nb-pro-k` |" in table
+    assert "python -m benchmarks transfer --seeds 1" in table
+    assert "Return at A = 1.8" in capsys.readouterr().out
+
+    before = {path: json.loads(path.read_text()) for path in runs}
+    stamp = runs[1].stat().st_mtime_ns
+    runs[0].unlink()
+    assert main(job(folder, "--methods", "nb-pro-k", "scratch")) == 0
+    assert runs[1].stat().st_mtime_ns == stamp  # was finished, stayed as it was
+    again = json.loads(runs[0].read_text())
+    assert again["result"] == before[runs[0]]["result"]  # and the same run gives the same numbers
+    out = capsys.readouterr().out
+    assert "nb-pro-k   seed 100" in out
+    assert "scratch    seed 100" not in out
+
+
+def test_a_killed_job_goes_on_where_it_stopped(tmp_path):
+    options = job(tmp_path, "--methods", "scratch", "fine-tune", "--transfer-episodes", "20")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks", "transfer", *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while not (finished := list(tmp_path.glob("*.json"))):
+            assert process.poll() is None
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (tmp_path / "table.md").exists()
+    stamps = {path: path.stat().st_mtime_ns for path in finished}
+    assert main(options) == 0
+    assert {path: path.stat().st_mtime_ns for path in finished} == stamps
+    assert len(list(tmp_path.glob("*-ppo-*.json"))) == 2
+    assert (tmp_path / "table.md").exists()
+
+
+def test_a_failed_run_is_shown_and_the_others_reported(tmp_path, capsys, monkeypatch):
+    def fail_on_scratch(spec):
+        if spec.method == "scratch":
+            raise ArithmeticError("not today")
+        return execute(spec)
+
+    monkeypatch.setattr(transfer, "QUESTION", replace(transfer.QUESTION, experiment=fail_on_scratch))
+    assert main(job(tmp_path, "--methods", "scratch", "fine-tune")) == 1
+    out = capsys.readouterr().out
+    assert "ArithmeticError: not today" in out
+    assert "Traceback" in out
+    assert "| `fine-tune` |" in (tmp_path / "table.md").read_text()
+
+
+def test_a_folder_with_runs_of_another_specification(tmp_path, capsys, made_up_run):
+    path = made_up_run().write(tmp_path)
+    with pytest.raises(SystemExit):
+        main(job(tmp_path))
+    assert "holds runs of another specification" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--methods", "magic"], "invalid choice: 'magic'"),
+        (["--algo", "dqn"], "invalid choice: 'dqn'"),
+        (["--seeds", "0"], "--seeds: must be a whole number of at least 1, got '0'"),
+        (["--seeds", "-5"], "--seeds: must be a whole number of at least 1, got '-5'"),
+        (["--workers", "two"], "--workers: must be a whole number of at least 1, got 'two'"),
+        (["--transfer-episodes", "0"], "--transfer-episodes: must be a whole number of at least 1"),
+        (["--pretrain-episodes", "11"], "pretrain_episodes is a budget of 11,000 physics steps"),
+        (["--target", "A"], "a context is written NAME=NUMBER, as in A=1.8, or NAME=LOW:HIGH for a range; got 'A'"),
+        (["--target", "gravity=9.81"], "'gravity'"),
+        (["--source", "b=-1"], "b must be at least 0, got -1.0"),
+        (["--target", "A=1.8", "torque_gain=0"], "torque_gain must not be 0"),
+        (["--algo", "sac", "--pretrain-episodes", "1"], "pretrain_episodes is 1, of 2 side by side"),
+    ],
+)
+def test_bad_options_are_named_and_nothing_is_made(tmp_path, capsys, options, message):
+    with pytest.raises(SystemExit) as caught:
+        main(job(tmp_path / "out", *options))
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path, capsys):
+    (tmp_path / "out").write_text("mine")
+    for folder in (tmp_path / "out", tmp_path / "out" / "deeper"):
+        with pytest.raises(SystemExit):
+            main(job(folder))
+        assert "cannot be a folder" in capsys.readouterr().err
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_help_names_every_method_and_default(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    out = capsys.readouterr().out
+    for text in ("nb-pro-k", "only k adapts", "default: 5", "default: 50", "default: 100", "A=1.8", "benchmarks/out"):
+        assert text in out
+
+
+@pytest.mark.parametrize(("algo", "others"), [("ppo", ["maml", "fomaml", "reptile", "anil"]), ("sac", [])])
+def test_all_methods_are_those_that_the_algorithm_has(algo, others):
+    options = transfer._parser().parse_args(["--methods", "all", "scratch", "--seeds", "1", "--algo", algo])
+    methods = [spec.method for spec in transfer._specifications(options)]
+    gates = ["nb", "nb-pro", "nb-k", "nb-pro-k"]
+    assert methods == [*gates, "fine-tune", "fine-tune-folded", "head", "scratch", "randomised", *others]
