@@ -10,8 +10,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from benchmarks.report.__main__ import main
-from benchmarks.report.page import POLICY
+from benchmarks.report.command import main
+from nb_evaluation.report.page import POLICY
 from nb_evaluation.runs.folder import write_job
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
