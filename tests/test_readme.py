@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.report import results_table
 from benchmarks.runs.records import Run
-from nb_agents.policies.adaptation import acting_parameters
+from nb_agents.policies.train_only import acting_parameters
 
 COLUMNS = (
     "method",

@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.methods.base import Method
-from benchmarks.methods.clamped import ClampedKGatedPolicy
 from benchmarks.methods.evolution import EvolutionMethod
 from benchmarks.methods.gradient import GradientMethod, RandomisedMethod
 from benchmarks.methods.meta import MetaMethod
 from benchmarks.protocol.settings import ALGORITHMS, meta_settings
 from benchmarks.protocol.spec import RunSpec
+from nb_agents import ClampedKGate
 from nb_agents.maml import ANIL, FOMAML, MAML, Reptile
 
 ABLATIONS: dict[str, Method] = {
@@ -22,7 +22,7 @@ ABLATIONS: dict[str, Method] = {
         ("ratio-1", "with one learning rate for k and weights", {"gates": {"k_lr_ratio": 1.0}}),
         ("neutral", "whose gates change nothing at the start", {"neutral": True}),
         ("gate-critic", "with gates in the critic as well", {"gates": {"gate_critic": True}}),
-        ("clamped", "with gates of at most 1", {"policies": {"ppo": ClampedKGatedPolicy}, "algos": ("ppo",)}),
+        ("clamped", "with gates of at most 1", {"gates": {"gate_class": ClampedKGate}, "algos": ("ppo",)}),
     )
 }
 """NB Pro with one thing changed; without its blocks it is `nb`."""

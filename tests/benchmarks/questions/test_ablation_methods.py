@@ -9,8 +9,8 @@ import torch
 from benchmarks.methods.registry import ABLATIONS, METHODS, specify
 from benchmarks.protocol.environments import make_training_env
 from benchmarks.protocol.recorder import Recorder
+from nb_agents import ClampedKGate
 from nb_agents.gates.gate import named_gates
-from nb_agents.recipe.policy import ClampedKGate
 
 
 @pytest.fixture
