@@ -5,7 +5,7 @@ import pytest
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from benchmarks.methods import METHODS, specify
-from benchmarks.methods.kinds.evolution import EvolutionMethod, _Search
+from benchmarks.methods.kinds.evolution import _Search
 from benchmarks.protocol.recorder import Recorder
 from benchmarks.runs.experiment import execute
 from nb_agents.gates.gate import named_gates
@@ -62,7 +62,7 @@ def test_the_search_leaves_numpys_global_generator_alone():
     np.random.seed(3)
     expected = np.random.normal()
     np.random.seed(3)
-    search = _Search(np.zeros(2), EvolutionMethod(summary=""), np.random.default_rng(0))
+    search = _Search(np.zeros(2), METHODS["nb-k-cma"], np.random.default_rng(0))
     for _ in range(20):
         search.tell(-float(np.square(search.ask()).sum()))
     assert np.random.normal() == expected
