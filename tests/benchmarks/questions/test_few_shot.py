@@ -17,6 +17,7 @@ from benchmarks.questions.few_shot.tables import answer, tables
 from benchmarks.report.command import main as report
 from benchmarks.runs import experiment
 from nb_evaluation.runs.folder import read_lines
+from tests.benchmarks.tools import parse
 
 TARGET = {"A": 1.0, "torque_gain": -1.0}
 
