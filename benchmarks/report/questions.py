@@ -22,6 +22,7 @@ from benchmarks.report.style import Picture
 from benchmarks.report.wording import INTERVALS, caption
 from benchmarks.runs.records import FinishedRun, Run
 from nb_evaluation.report.tables import Table
+from nb_evaluation.report.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Question:
         title: head of its section on the page.
         tables: all tables of a folder of runs.
         figures: all figures of it.
-        answer: a sentence or two for the top of the page; empty where the runs do not give one.
+        answer: a verdict for the top of the page; None where the runs do not give one.
         caption: seeds, budget and command, below each figure.
         run: the kind of its run files.
         methods: those that a run may be of.
@@ -44,7 +45,7 @@ class Question:
     title: str
     tables: Callable[[Sequence[Any]], Sequence[Table]]
     figures: Callable[[Sequence[Any]], Sequence[Picture]]
-    answer: Callable[[Sequence[Any]], str] = lambda runs: ""
+    answer: Callable[[Sequence[Any]], Verdict | None] = lambda runs: None
     caption: Callable[[Sequence[Any], str], str] = caption
     run: type[FinishedRun[Any, Any]] = Run
     methods: Collection[str] = tuple(METHODS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -217,8 +217,3 @@ def spread(heights: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
     upwards: NDArray[np.float64] = np.maximum.accumulate(heights - offsets) + offsets
     downwards: NDArray[np.float64] = np.minimum.accumulate((heights - offsets)[::-1])[::-1] + offsets
     return 0.5 * (upwards + downwards)
-
-
-def listed(names: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.questions.ablation.scores import WHOLE, final_difference, pairs_by_variant, percent_change, printed
-from benchmarks.report.style import STYLES, Picture, listed, scale_differences, tidy
+from benchmarks.report.style import STYLES, Picture, scale_differences, tidy
 from benchmarks.report.wording import FEWEST_SEEDS
 from benchmarks.runs.records import Run
+from nb_evaluation.report.verdict import listed
 from nb_evaluation.stats.estimates import Estimate
 
 

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from benchmarks.protocol.anchors import BEST, WORST, reference_returns
 from benchmarks.questions.few_shot.scores import by_target, k_shot, over_targets, scores
 from benchmarks.questions.transfer.curves import Line, band, draw_line, draw_lines
-from benchmarks.report.style import STYLES, Picture, listed, panel_grid, scale_returns, scale_scores, tidy
+from benchmarks.report.style import STYLES, Picture, panel_grid, scale_returns, scale_scores, tidy
 from benchmarks.runs.groups import by_method
 from benchmarks.runs.records import Run
+from nb_evaluation.report.verdict import listed
 from nb_evaluation.stats.estimates import interquartile_mean
 
 FAMILIES: dict[str, tuple[str, ...]] = {

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from benchmarks.questions.sequence.runs import STRATEGIES, SequenceRun
 from benchmarks.questions.sequence.scores import averages, by_strategy, scores
 from benchmarks.questions.transfer.curves import Line, band, draw_line
-from benchmarks.report.style import STYLES, Picture, Style, listed, panel_grid, scale_scores, tidy
+from benchmarks.report.style import STYLES, Picture, Style, panel_grid, scale_scores, tidy
 from benchmarks.report.wording import describe_context
+from nb_evaluation.report.verdict import listed
 from nb_evaluation.stats.estimates import FloatArray
 
 LINES: dict[str, Style] = {name: STYLES.get(name, Style("#009E73", "--", "X")) for name in STRATEGIES}

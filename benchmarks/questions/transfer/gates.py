@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.report.style import STYLES, Picture, listed, tidy
+from benchmarks.report.style import STYLES, Picture, tidy
 from benchmarks.runs.groups import by_method
 from benchmarks.runs.records import Run
+from nb_evaluation.report.verdict import listed
 from nb_evaluation.stats.estimates import interquartile_mean
 
 
