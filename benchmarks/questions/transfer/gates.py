@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from benchmarks.methods import METHODS, by_method
 from benchmarks.protocol.run import Run
-from nb_evaluation.report.style import Picture, listed, tidy
+from nb_evaluation.report.style import Picture, tidy
+from nb_evaluation.report.verdict import listed
 from nb_evaluation.stats.estimates import interquartile_mean
 
 

@@ -57,7 +57,10 @@ def test_table_is_paired_by_seed(made_up):
     assert row["difference of the final return [95 % CI]"] == "−3.0 [−3.0, −3.0]"
     (picture,) = ablation_pictures(runs)
     assert "Crosses" in picture.note
-    assert answer(runs) == (
+    verdict = answer(runs)
+    assert verdict.text == "Of the variants that the paper says are worse, `nb-pro-no-k-target` is worse than `nb-pro`."
+    assert verdict.tone == "better"
+    assert verdict.more == (
         "`nb-pro-no-k-target` against `nb-pro` in the paper's metric and budget: −20.0 [−20.0, −20.0] % in the mean of"
         " 5 seeds, of which 0 improve; the paper printed −11.4 %."
     )
@@ -67,7 +70,7 @@ def test_printed_figures_stand_beside_the_published_budget_only(made_up):
     runs = [made_up(method, -100.0, -10.0) for method in ("nb-pro", "nb")]
     (table,) = tables(runs)
     assert dict(zip(table.columns, table.rows[0], strict=True))["as printed, %"] == ""
-    assert answer(runs) == ""
+    assert answer(runs) is None
     assert "rosses" not in ablation_pictures(runs)[0].note + ablation_pictures(runs)[0].alt
 
 

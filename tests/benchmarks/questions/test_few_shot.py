@@ -131,17 +131,20 @@ def test_the_answer_names_what_an_interval_tells(made_up, monkeypatch):
         for method, share in shares.items()
         for seed in range(100, 105 if method != "maml" else 103)  # too few to tell
     ]
-    assert answer(runs) == ""  # five episodes would be one too many
+    assert answer(runs) is None  # five episodes would be one too many
     monkeypatch.setattr("benchmarks.questions.few_shot.tables.ANSWERS", (0, 2))
     rule = "each by whether the 95 % interval of its paired difference excludes zero, uncorrected for their number"
-    assert answer(runs) == (
+    verdict = answer(runs)
+    assert verdict.text == "Score over 1 change of the pendulum after 2 episodes there: `nb-k` is above `fine-tune`."
+    assert verdict.tone == "better"
+    assert verdict.more == (
         "Normalised score after 2 episodes of pretraining and 0 of adaptation, interquartile mean over 1 change of the"
         f" pendulum: `nb-k`, `nb-pro-k`, `scratch` not told from `fine-tune` ({rule})."
         " Normalised score after 2 episodes of pretraining and 2 of adaptation, interquartile mean over 1 change of the"
         " pendulum: `nb-k` above `fine-tune`; `scratch` below `fine-tune`; `nb-pro-k` not told from `fine-tune`"
         f" ({rule})."
     )
-    assert answer([run for run in runs if run.spec.method != "fine-tune"]) == ""
+    assert answer([run for run in runs if run.spec.method != "fine-tune"]) is None
 
 
 def test_the_best_of_each_family_is_in_colour(made_up):

@@ -142,10 +142,10 @@ def test_tables(made_up):
     assert compared.rows[0][3] == "+0.000 [+0.000, +0.000]"
     assert len({len(row) for row in measured.rows} | {len(measured.columns)}) == 1
     assert len(sequence_pictures(runs)) == 2
-    assert answer(runs).startswith(
-        "Average normalised score over 3 tasks, at the end of the sequence: `nb-k` above `fine-tune` ("
-    )
-    assert answer(runs[:4] + runs[5:]) == ""  # four pairs have no interval
+    what = "Average normalised score over 3 tasks, at the end of the sequence"
+    assert answer(runs)[:2] == (f"{what}: `nb-k` is above `fine-tune`.", "better")
+    assert answer(runs).more.startswith(f"{what}: `nb-k` above `fine-tune` (")
+    assert answer(runs[:4] + runs[5:]) is None  # four pairs have no interval
 
 
 def test_the_whole_job_and_going_on_with_it(tmp_path, monkeypatch, capsys):
