@@ -16,6 +16,7 @@ NAMES = (
     "ablation",
     "few_shot",
     "sequence",
+    "learning_parity",
 )
 """Folders of the questions, in the order of the report's page."""
 
