@@ -17,6 +17,8 @@ NAMES = (
     "few_shot",
     "sequence",
     "learning_parity",
+    "navigation",
+    "sign_flip",
 )
 """Folders of the questions, in the order of the report's page."""
 
