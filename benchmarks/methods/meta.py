@@ -23,7 +23,7 @@ from benchmarks.protocol.environments import CLIP_OBSERVATION, action_space, mak
 from benchmarks.protocol.recorder import Recorder
 from benchmarks.protocol.settings import MetaSettings, PPOSettings
 from benchmarks.protocol.spec import EPISODE_STEPS, RunSpec, Source
-from nb_agents.maml import MAML, TRPO, Environments, PPOClip, Reptile
+from nb_agents.maml import MAML, Environments, PPOClipUpdate, Reptile, TRPOUpdate
 from nb_agents.maml.tasks import Task
 from nb_gym import Context as PendulumContext
 
@@ -200,6 +200,6 @@ def _settings(spec: RunSpec) -> tuple[PPOSettings, MetaSettings]:
 def _outer(settings: PPOSettings, meta: MetaSettings) -> dict[str, Any]:
     """The outer update, and what it needs of the algorithm."""
     if meta.outer == "trpo":
-        return {"outer": TRPO(max_kl=meta.max_kl)}
-    update = PPOClip(n_epochs=meta.n_epochs, clip_range=settings.clip_range)
+        return {"outer": TRPOUpdate(max_kl=meta.max_kl)}
+    update = PPOClipUpdate(n_epochs=meta.n_epochs, clip_range=settings.clip_range)
     return {"outer": update, "learning_rate": meta.learning_rate}

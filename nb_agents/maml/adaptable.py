@@ -21,7 +21,7 @@ from nb_agents._checks import check_count, check_positive
 from nb_agents.maml.actor import StackedActor
 from nb_agents.maml.critic import fit_critic
 from nb_agents.maml.inner import Adaptation, Batch
-from nb_agents.maml.rollout import Rollout, collect
+from nb_agents.maml.rollout import Rollout, roll_out
 from nb_agents.maml.tasks import EnvFactory, Task, check_tasks, make_env, make_task_envs
 from nb_agents.maml.updates.base import MetaParameters
 from nb_evaluation.files import write_atomically
@@ -147,7 +147,7 @@ class Adaptable(BaseAlgorithm):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(np.random.SeedSequence(seed).generate_state(1)[0])
                 for k in range(steps + evaluate):
-                    rollouts.append(collect(envs, self._actor, adaptation.params[-1], seed=seed if k == 0 else None))
+                    rollouts.append(roll_out(envs, self._actor, adaptation.params[-1], seed=seed if k == 0 else None))
                     if k < steps:
                         adaptation.step(Batch.from_rollout(self._actor, rollouts[-1], self.gamma, self.gae_lambda))
         finally:

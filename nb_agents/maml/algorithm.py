@@ -18,16 +18,13 @@ from nb_agents.maml.actor import StackedActor
 from nb_agents.maml.adaptable import Adaptable
 from nb_agents.maml.inner import Adaptation, Batch
 from nb_agents.maml.rates import inner_rates
-from nb_agents.maml.rollout import Rollout, Stopped, collect
+from nb_agents.maml.rollout import Rollout, Stopped, roll_out
 from nb_agents.maml.scaling import ScaledExtractor
 from nb_agents.maml.tasks import EnvFactory, Task, TaskSampler, TaskSource, make_task_envs
+from nb_agents.maml.updates import parse_outer
 from nb_agents.maml.updates.base import MetaData, MetaParameters, OuterUpdate
-from nb_agents.maml.updates.ppo_clip import PPOClip
-from nb_agents.maml.updates.reptile import ReptileStep
-from nb_agents.maml.updates.trpo import TRPO
+from nb_agents.maml.updates.reptile import ReptileUpdate
 from nb_agents.vec_env.adapter import VectorEnvAdapter
-
-OUTER_UPDATES: dict[str, type[TRPO | PPOClip | ReptileStep]] = {"trpo": TRPO, "ppo": PPOClip, "reptile": ReptileStep}
 
 SelfMAML = TypeVar("SelfMAML", bound="MAML")
 
@@ -51,7 +48,7 @@ class MAML(Adaptable):
         adapt: What the inner loop changes: "all" of the actor, its "head" (ANIL) or the k's of its "gates".
         first_order: Take each inner step's Jacobian as the identity (FOMAML).
         learn_inner_lr: Learn one step size per parameter, from ``inner_lr`` on (Meta-SGD).
-        outer: "trpo", "ppo", "reptile", or one of `TRPO`, `PPOClip`, `ReptileStep` with settings of its own.
+        outer: "trpo", "ppo", "reptile", or a `TRPOUpdate`, `PPOClipUpdate` or `ReptileUpdate` with its own settings.
         learning_rate: Of the policy's optimizer, which "ppo" uses; "trpo" and "reptile" have their own step sizes.
         gamma: Discount factor.
         gae_lambda: λ of generalised advantage estimation.
@@ -119,10 +116,10 @@ class MAML(Adaptable):
         self.learn_inner_lr = learn_inner_lr
         self.gamma = check_positive("gamma", gamma, high=1.0)
         self.gae_lambda = check_positive("gae_lambda", gae_lambda, high=1.0)
-        self.outer = _parse_outer(outer)
+        self.outer = parse_outer(outer)
         if not callable(learning_rate):
             check_positive("learning_rate", learning_rate)
-        if learn_inner_lr and isinstance(self.outer, ReptileStep):
+        if learn_inner_lr and isinstance(self.outer, ReptileUpdate):
             raise ValueError("learn_inner_lr must be False with outer='reptile', which has no gradient for the rates")
         if not issubclass(self.policy_class, ActorCriticPolicy):
             raise ValueError(f"policy must be an SB3 ActorCriticPolicy, got {self.policy_class.__name__}")
@@ -239,7 +236,7 @@ class MAML(Adaptable):
             if k > 0:
                 adaptation.step(batches[-1])
             params = adaptation.params[-1]
-            rollouts.append(collect(self._task_envs, self._actor, params, seed=self._env_seed, on_step=on_step))
+            rollouts.append(roll_out(self._task_envs, self._actor, params, seed=self._env_seed, on_step=on_step))
             self._env_seed = None
             batches.append(Batch.from_rollout(self._actor, rollouts[-1], self.gamma, self.gae_lambda))
         callback.on_rollout_end()
@@ -289,13 +286,3 @@ class MAML(Adaptable):
             self.inner_rates.grad = rates_gradient.clone()
             self.rates_optimizer.step()
         return self._meta_parameters()
-
-
-def _parse_outer(outer: str | OuterUpdate) -> OuterUpdate:
-    if not isinstance(outer, str):
-        if isinstance(outer, type) or not isinstance(outer, OuterUpdate):
-            raise TypeError(f"outer must be one of {sorted(OUTER_UPDATES)} or an outer update, got {outer!r}")
-        return outer
-    if outer not in OUTER_UPDATES:
-        raise ValueError(f"outer must be one of {sorted(OUTER_UPDATES)} or an outer update, got {outer!r}")
-    return OUTER_UPDATES[outer]()

@@ -49,10 +49,10 @@ class Rollout:
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: a callback asked to end the training
-    """Raised out of `collect` when ``on_step`` returns False."""
+    """Raised out of `roll_out` when ``on_step`` returns False."""
 
 
-def collect(
+def roll_out(
     env: VectorEnv[Any, Any, Any],
     actor: StackedActor,
     params: torch.Tensor,

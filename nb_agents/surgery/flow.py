@@ -125,7 +125,7 @@ class Flow:
         passed: tuple[str, ...] = ()
         if layout is not None and layout.gates:
             runs = layout.pieces[0].runs
-            one_run = len(layout.pieces) == 1 and len(runs) == 1 and layout.pieces[0].spread == "each"
+            one_run = len(layout.pieces) == 1 and len(runs) == 1 and layout.pieces[0].pattern == "each"
             activation = type(gate.activation)
             passes = issubclass(activation, COMMUTING_MODULES) and self._may_pass(activation.__name__, layout)
             if passes and one_run and layout.axis == -1 - gate.spatial_dims:

@@ -108,8 +108,8 @@ class _Networks(nn.Module):
         if not hasattr(actor, "latent_pi"):
             return [actor.mu(features)]
         latent_pi = self.explore(actor.latent_pi(features))
-        spread = [] if isinstance(self.explore, ScaleSink) else [actor.log_std(latent_pi)]
-        return [actor.mu(latent_pi), *spread]
+        log_std = [] if isinstance(self.explore, ScaleSink) else [actor.log_std(latent_pi)]
+        return [actor.mu(latent_pi), *log_std]
 
 
 def _scale_exploration(actor: Any, factor: torch.Tensor) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 
@@ -101,6 +101,13 @@ class MetaData:
         return total, gradient + self.actor.k_target.gradient(params) / tasks
 
 
+Optimize: TypeAlias = Callable[[torch.Tensor], MetaParameters]
+"""Steps the policy's own optimizer on a gradient, of the shape of ``meta.vector``; returns the result."""
+
+Updated: TypeAlias = tuple[MetaParameters, dict[str, float]]
+"""The new meta-parameters, and numbers for the log by their names."""
+
+
 @runtime_checkable
 class OuterUpdate(Protocol):
     """Turns a meta-iteration's data into new meta-parameters.
@@ -116,23 +123,14 @@ class OuterUpdate(Protocol):
     @property
     def uses_optimizer(self) -> bool: ...  # noqa: D102
 
-    def update(
-        self,
-        data: MetaData,
-        meta: MetaParameters,
-        adaptation: Adaptation,
-        optimize: Callable[[torch.Tensor], MetaParameters],
-    ) -> tuple[MetaParameters, dict[str, float]]:
+    def update(self, data: MetaData, meta: MetaParameters, adaptation: Adaptation, optimize: Optimize) -> Updated:
         """One outer update.
 
         Args:
             data: The meta-iteration's data.
             meta: The meta-parameters that collected it.
             adaptation: Their adaptation, as it was rolled out.
-            optimize: Steps the policy's own optimizer on a gradient (shape of ``meta.vector``); returns the result.
-
-        Returns:
-            The new meta-parameters and what to log.
+            optimize: The policy's optimizer, see `Optimize`.
         """
         ...
 

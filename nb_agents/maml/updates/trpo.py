@@ -11,11 +11,11 @@ import torch
 from nb_agents._checks import check_count, check_number, check_positive
 from nb_agents.maml.actor import StackedActor
 from nb_agents.maml.inner import Adaptation, Batch, surrogate
-from nb_agents.maml.updates.base import MetaData, MetaParameters, join
+from nb_agents.maml.updates.base import MetaData, MetaParameters, Optimize, Updated, join
 
 
 @dataclass(frozen=True)
-class TRPO:
+class TRPOUpdate:
     """Natural-gradient step within a trust region over the adapted policies, with a line search.
 
     Attributes:
@@ -47,13 +47,7 @@ class TRPO:
         if not 0.0 < check_number("backtrack", self.backtrack) < 1.0:
             raise ValueError(f"backtrack must be in (0, 1), got {self.backtrack!r}")
 
-    def update(
-        self,
-        data: MetaData,
-        meta: MetaParameters,
-        adaptation: Adaptation,
-        optimize: Callable[[torch.Tensor], MetaParameters],
-    ) -> tuple[MetaParameters, dict[str, float]]:
+    def update(self, data: MetaData, meta: MetaParameters, adaptation: Adaptation, optimize: Optimize) -> Updated:
         """See `OuterUpdate.update`; the policy's optimizer is not used."""
         loss, cotangents = data.outer_gradient(
             adaptation.params[-1], lambda outputs, batch: surrogate(data.actor, outputs, batch)
