@@ -24,6 +24,7 @@ import nb_agents
 from nb_agents.battery.per_row import gates_per_row
 from nb_agents.gates.gate import named_gates
 from nb_agents.policies.sb3 import KGatedMixin
+from nb_agents.policies.usage import plain_class
 from nb_agents.surgery.fold import fold_gates
 from nb_agents.surgery.retrofit import retrofit
 from nb_agents.surgery.weights import FoldError
@@ -88,6 +89,16 @@ CASES = {
     "DQN": Case(DQN, "CartPole-v1", OFF_POLICY, nb_agents.KGatedDQNPolicy),
     "DQN-Dict": Case(DQN, SimpleMultiObsEnv, OFF_POLICY, nb_agents.KGatedDQNMultiInputPolicy, "MultiInputPolicy"),
 }
+
+
+def test_models_of_every_algorithm_are_retrofitted_trained_and_folded(algorithm: Any) -> None:
+    """sb3-contrib's too: it is the registry of `nb_agents.policies.usage` that knows the classes."""
+    plain = algorithm.make(policy=plain_class(algorithm.policy)).learn(32)
+    gated = retrofit(plain)
+    assert type(gated.policy) is algorithm.policy
+    assert np.array_equal(actions(gated), actions(plain))
+    folded = fold_gates(gated.learn(32))
+    assert type(folded.policy) is type(plain.policy)
 
 
 @pytest.fixture(params=list(CASES))
