@@ -144,7 +144,7 @@ class _Surgeon:
         try:
             graph, branches = trace_path(root, self.activations, example_inputs, turns=())
             graphs = [graph, *_other_graphs(root, self.activations)]
-            places = list(self._places(Flow(root, graphs, Ranks(root, graphs), self.activations), prefix))
+            places = list(self._places(Flow(root, graphs, Ranks(root, graphs), activations=self.activations), prefix))
             self.found |= {prefix + place.name for place in places}
             gated, places = self._receiver(root, graph, places, prefix, branches=bool(branches))
         except TraceError as error:
