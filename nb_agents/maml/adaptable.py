@@ -33,9 +33,9 @@ class Adaptable(BaseAlgorithm):
     Attributes:
         policy: The initialisation.
         inner_rates: Step size of each of the actor's parameters, shape ``(n_params,)``.
-        inner_steps: Gradient steps of an adaptation.
-        episodes_per_task: Episodes for each of them.
-        env_factory: Makes a task's environment.
+        inner_steps: Number of gradient steps of an adaptation.
+        episodes_per_task: Number of episodes for each of them.
+        env_factory: Maker of a task's environment.
     """
 
     policy: ActorCriticPolicy
@@ -67,12 +67,12 @@ class Adaptable(BaseAlgorithm):
 
         Args:
             task: Keywords of the environment.
-            steps: Gradient steps, >= 0; those of the training by default. 0 gives the initialisation itself.
-            episodes: Episodes per step; those of the training by default.
+            steps: Number of gradient steps, >= 0; that of the training by default. 0 gives the initialisation itself.
+            episodes: Number of episodes per step; that of the training by default.
             env: The environment to give to the model; one made of the task by default.
             reward_scale: Factor between the tasks' rewards and those of ``env``; the critic, which the inner loop does
                 without, is fitted to the latter on the same episodes (`fit_critic`), so that PPO can go on from here.
-            seed: Of the rollouts and the model; the algorithm's own by default.
+            seed: Seed of the rollouts and the model; the algorithm's own by default.
             **ppo_kwargs: Further arguments of `PPO`, for those who go on training with `PPO.learn`.
 
         Returns:
@@ -119,9 +119,9 @@ class Adaptable(BaseAlgorithm):
 
         Args:
             tasks: The tasks, all adapted to at once.
-            steps: As for `adapt`.
-            episodes: As for `adapt`.
-            seed: As for `adapt`.
+            steps: Number of gradient steps, as for `adapt`.
+            episodes: Number of episodes, as for `adapt`.
+            seed: Seed, as for `adapt`.
 
         Returns:
             Undiscounted returns, shape ``(steps + 1, tasks, episodes)``.

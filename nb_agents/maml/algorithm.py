@@ -41,25 +41,25 @@ class MAML(Adaptable):
         env: An id for `gymnasium.make`, a callable that takes a task's keywords and returns an environment, or
             `Environments`, which can also make many at once.
         tasks: A list of environment keyword dicts, or a sampler ``(rng, n) -> list of n of them``.
-        inner_steps: Gradient steps K of an adaptation, >= 1.
+        inner_steps: Number K of gradient steps of an adaptation, >= 1.
         inner_lr: Their step size α, > 0.
-        episodes_per_task: Episodes collected for each task and gradient step.
-        tasks_per_iteration: Tasks in a meta-iteration; all of a list by default.
-        adapt: What the inner loop changes: "all" of the actor, its "head" (ANIL) or the k's of its "gates".
-        first_order: Take each inner step's Jacobian as the identity (FOMAML).
-        learn_inner_lr: Learn one step size per parameter, from ``inner_lr`` on (Meta-SGD).
+        episodes_per_task: Number of episodes for each task and gradient step.
+        tasks_per_iteration: Number of tasks in a meta-iteration; all of a list by default.
+        adapt: Scope of the inner loop: "all" of the actor, its "head" (ANIL) or the k's of its "gates".
+        first_order: Whether each inner step's Jacobian is taken as the identity (FOMAML).
+        learn_inner_lr: Whether one step size per parameter is learned, from ``inner_lr`` on (Meta-SGD).
         outer: "trpo", "ppo", "reptile", or a `TRPOUpdate`, `PPOClipUpdate` or `ReptileUpdate` with its own settings.
-        learning_rate: Of the policy's optimizer, which "ppo" uses; "trpo" and "reptile" have their own step sizes.
+        learning_rate: Rate of the policy's optimizer, which "ppo" uses; "trpo" and "reptile" have own step sizes.
         gamma: Discount factor.
-        gae_lambda: λ of generalised advantage estimation.
-        normalize_observations: Scale observations by running statistics kept in the policy (`ScaledExtractor`); a
+        gae_lambda: Factor λ of generalised advantage estimation.
+        normalize_observations: Whether running statistics in the policy scale observations (`ScaledExtractor`); a
             ``features_extractor_class`` in ``policy_kwargs`` takes its place.
         policy_kwargs: Further arguments of the policy.
         tensorboard_log: Folder for TensorBoard.
-        verbose: As in SB3.
-        seed: Of initialisation, tasks, environments and actions.
-        device: Of the networks.
-        _init_setup_model: False to build nothing yet, as `load` asks for.
+        verbose: Verbosity, as in SB3.
+        seed: Seed of initialisation, tasks, environments and actions.
+        device: Device of the networks.
+        _init_setup_model: Whether to build the networks; `load` does so later.
 
     Raises:
         TypeError: If an argument is not of its kind.
@@ -180,12 +180,12 @@ class MAML(Adaptable):
         """Meta-train, in whole meta-iterations, until at least ``total_timesteps`` environment steps are done.
 
         Args:
-            total_timesteps: Environment steps, those of the inner loops included, >= 1.
-            callback: As in SB3; ``on_step`` is called after each step of the vector environment.
-            log_interval: Meta-iterations between writes of the log.
+            total_timesteps: Number of environment steps, those of the inner loops included, >= 1.
+            callback: Callback as in SB3; ``on_step`` is called after each step of the vector environment.
+            log_interval: Number of meta-iterations between writes of the log.
             tb_log_name: Name of the run for TensorBoard.
-            reset_num_timesteps: False to go on counting.
-            progress_bar: Show tqdm's.
+            reset_num_timesteps: Whether steps are counted from 0 again.
+            progress_bar: Whether tqdm's bar is shown.
 
         Raises:
             FloatingPointError: If a rollout or an update is not finite; the meta-parameters stay as they were before.

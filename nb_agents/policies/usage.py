@@ -81,9 +81,9 @@ def check_observations(policy: Any, arguments: tuple[Any, ...], keywords: Mappin
     user's takes what it takes, and spaces that SB3 does not know are left to SB3.
 
     Args:
-        policy: It does not stand yet.
-        arguments: The SB3 policy's own, by position.
-        keywords: And by name.
+        policy: The policy, before it is built.
+        arguments: Positional arguments of the SB3 policy.
+        keywords: Keyword arguments of the SB3 policy.
 
     Raises:
         TypeError: If the policy is for other observations.

@@ -25,7 +25,7 @@ class Flow(FunctionFlow):
     """What happens to the units of every layer, and to gates on them, through a traced network.
 
     Attributes:
-        uses: For each weight, by ``id``, everything that reads with it.
+        uses: Everything that reads with each weight, by the weight's ``id``.
 
     Args:
         activations: Classes of activation modules besides torch's own.

@@ -43,7 +43,7 @@ def fold_gates(
         module: A module with gates, a k-gated SB3 policy, or an SB3 model with one. A policy comes back as the plain
             class that the k-gated one extends, with the same constructor parameters and a plain state dict; a model
             as one of the same algorithm with that policy, see `nb_agents.surgery.rebuild.rebuild`.
-        example_inputs: Arguments of ``forward``: a batch of at least two. Needed where sizes do not follow from the
+        example_inputs: Arguments of ``forward``, a batch of at least two. Needed where sizes do not follow from the
             layers alone or ``forward`` cannot be followed as a whole; checked against wherever given.
         methods: Names of the methods besides ``forward`` that have to compute the same; None for all public ones.
 

@@ -30,7 +30,7 @@ class FunctionFlow:
     """Layouts of the values in a traced network, as far as its functions and methods decide.
 
     Attributes:
-        layouts: For each node the layout of its value, None if it is unknown or has no units.
+        layouts: Layout of each node's value, None if it is unknown or has no units.
         blocked: Gates that cannot be multiplied into weights, with the reason.
 
     Args:

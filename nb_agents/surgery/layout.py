@@ -16,8 +16,8 @@ class Piece:
 
     Attributes:
         runs: The units; empty for features that no gate can scale.
-        pattern: How units became features: one each, each ``repeat``-ed over neighbouring places (flattened channels),
-            or the whole row of them ``tile``-d.
+        pattern: Way in which units became features: one each, each ``repeat``-ed over neighbouring places (flattened
+            channels), or the whole row of them ``tile``-d.
         width: Number of features, None if unknown.
     """
 
@@ -46,7 +46,7 @@ class Layout:
 
     Attributes:
         axis: The units' axis, counted from the end.
-        pieces: What lies along it.
+        pieces: Features along it.
         assumed: Whether the pieces lie there only if the number of dimensions is the usual one. The sizes of a layer
             that reads along the axis prove it; a reshape must not build on it.
     """

@@ -120,7 +120,7 @@ def trace_path(
     """The graph of a method of ``root``; torch's own layers, normalizations, gates and ``leaves`` are its nodes.
 
     Args:
-        root: Any module; a copy is traced, it is left as it is.
+        root: Any module, of which a copy is traced.
         leaves: Further classes of modules not to look into.
         example_inputs: Inputs by which the shape of every node's value is noted, see `shape_of`.
         method: Name of the method.

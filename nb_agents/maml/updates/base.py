@@ -14,7 +14,7 @@ from nb_agents.maml.inner import Adaptation, Batch, surrogate
 
 @dataclass(frozen=True)
 class MetaParameters:
-    """What the outer loop learns.
+    """Parameters that the outer loop learns.
 
     Attributes:
         theta: The initialisation, shape ``(n_params,)``.
@@ -44,7 +44,7 @@ class MetaData:
     """One meta-iteration's data: a batch for each inner step, and one of the adapted policies.
 
     Attributes:
-        inner: K batches of all tasks.
+        inner: Batches of the K inner steps, of all tasks.
         outer: The batch that the adapted policies collected.
         second_order: Whether derivatives see through the inner steps.
     """
@@ -102,7 +102,7 @@ class MetaData:
 
 
 Optimize: TypeAlias = Callable[[torch.Tensor], MetaParameters]
-"""Steps the policy's own optimizer on a gradient, of the shape of ``meta.vector``; returns the result."""
+"""A step of the policy's own optimizer: from a gradient, of the shape of ``meta.vector``, to the meta-parameters."""
 
 Updated: TypeAlias = tuple[MetaParameters, dict[str, float]]
 """The new meta-parameters, and numbers for the log by their names."""
@@ -146,10 +146,10 @@ def loss_gradient(
     """Mean over tasks of a loss on a batch, and its gradient in each task's parameters.
 
     Args:
-        actor: Evaluates the parameters.
+        actor: Actor that evaluates the parameters.
         params: Stacked parameters, shape ``(tasks, n_params)``.
         batch: The data.
-        loss: From outputs and batch to one loss per task, shape ``(tasks,)``.
+        loss: Function from outputs and batch to one loss per task, shape ``(tasks,)``.
 
     Returns:
         The loss and its gradient, shape ``(tasks, n_params)``.

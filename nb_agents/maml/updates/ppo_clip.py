@@ -22,7 +22,7 @@ class PPOClipUpdate:
     the algorithm's ``learning_rate``.
 
     Attributes:
-        n_epochs: Gradient steps per meta-iteration, each on all data.
+        n_epochs: Number of gradient steps per meta-iteration, each on all data.
         clip_range: Bound of the ratio's distance from 1, > 0.
         inner_kl_weight: Weight η of the mean over inner steps of KL(old ‖ new).
     """

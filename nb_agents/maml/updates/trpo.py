@@ -20,13 +20,13 @@ class TRPOUpdate:
 
     Attributes:
         max_kl: Bound δ on the mean KL(old ‖ new) of the adapted policies, > 0.
-        cg_steps: Steps of the conjugate gradient.
-        cg_damping: Added to the Fisher matrix's diagonal, >= 0.
-        line_search_steps: Tries of the backtracking line search.
+        cg_steps: Number of steps of the conjugate gradient.
+        cg_damping: Number added to the Fisher matrix's diagonal, >= 0.
+        line_search_steps: Number of tries of the backtracking line search.
         backtrack: Factor between tries, in (0, 1).
-        sub_sampling_factor: The Fisher matrix, which only shapes the step, is estimated on one in so many samples
-            (TRPO paper, appendix C); the gradient, and loss and KL of the line search, always use all of them.
-        min_samples: But on no fewer than so many of a rollout, all tasks together, or on all if there are fewer.
+        sub_sampling_factor: Number of samples of which one serves to estimate the Fisher matrix, which only shapes the
+            step (TRPO paper, appendix C); the gradient, and loss and KL of the line search, use all.
+        min_samples: Least number of samples of a rollout for that estimate, all tasks together, or all of fewer.
     """
 
     max_kl: float = 0.01
@@ -81,7 +81,7 @@ class MetaFisher:
     Args:
         data: The data to use.
         meta: The old meta-parameters.
-        damping: Added to the diagonal.
+        damping: Number added to the diagonal.
         adaptation: Their adaptation, where ``data`` are samples of what it was made on; made on ``data`` by default.
     """
 
@@ -131,10 +131,10 @@ def conjugate_gradient(
     """Solve ``A x = b`` approximately for a symmetric positive definite A.
 
     Args:
-        product: x ↦ A x.
-        right_side: b, shape ``(n,)``; not changed.
-        steps: At most so many products.
-        tolerance: Stop when the squared residual is at most this fraction of ``|b|²``.
+        product: Function x ↦ A x.
+        right_side: Vector b, shape ``(n,)``, which is not changed.
+        steps: Largest number of products.
+        tolerance: Fraction of ``|b|²`` that the squared residual has to reach.
 
     Returns:
         x and the residual ``b − A x``.
