@@ -51,7 +51,7 @@ class KGate(nn.Module):
     docs/contributing/gate_kind.py. It is passed as ``gate_class`` wherever gates are made.
 
     Attributes:
-        k_start: Value of every k of a new gate; ``phi(k_start) = 1 / 2`` in a kind that starts neutral (``gate_max=2``).
+        k_start: Value of every k of a new gate; ``phi(k_start) = 1 / 2`` in a kind that starts neutral.
         k: Parameter of shape ``(1 + n_blocks,)``.
         membership: The matrix M, shape ``(n_units, 1 + n_blocks)``, which moves with the module and is not saved.
         regularizers: Terms added to the gradient of k, as the policy's k-target; none of them is a part of the gate.
