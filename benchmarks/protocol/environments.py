@@ -17,7 +17,7 @@ from benchmarks.protocol.spec import EPISODE_STEPS, Context, RunSpec, Source
 from nb_agents import VectorEnvAdapter
 from nb_gym import Context as PendulumContext
 from nb_gym import NBPendulumVectorEnv, controllers
-from nb_gym.controllers import Controller
+from nb_gym.pendulum.controllers import Controller
 
 CLIP_OBSERVATION = 10.0
 """Scaled observations are clipped here: a pendulum that has fallen far needs no resolution."""

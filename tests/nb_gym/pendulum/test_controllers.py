@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nb_gym import controllers
-from nb_gym.controllers import Controller, reference_return, reference_returns
+from nb_gym.pendulum.controllers import Controller, reference_return, reference_returns
 
 ANCHORS: list[tuple[Controller, tuple[float, float, float]]] = [
     (controllers.zero, (-2372, -3829, -7451)),

@@ -13,9 +13,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nb_gym.dynamics import Context, FloatArray
-from nb_gym.settings import parse_count
-from nb_gym.vector import NBPendulumVectorEnv
+from nb_gym.context.arguments import parse_count
+from nb_gym.context.settings import FloatArray
+from nb_gym.pendulum.dynamics import Context
+from nb_gym.pendulum.vector import NBPendulumVectorEnv
 
 Controller: TypeAlias = Callable[[FloatArray, FloatArray, FloatArray, Context, np.random.Generator], FloatArray]
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray: TypeAlias = NDArray[np.floating[Any]]
-Value: TypeAlias = float | FloatArray
+from nb_gym.context.settings import FloatArray, Value
+
 Steps: TypeAlias = int | NDArray[np.int64]
 
 START_STD = 0.1

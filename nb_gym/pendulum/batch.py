@@ -1,17 +1,16 @@
-"""The state of many pendulums and how it moves on: what `NBPendulumVectorEnv` wraps in Gymnasium's interface."""
+"""The state of many pendulums and how it moves on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nb_gym import dynamics
-from nb_gym.dynamics import Context, DriveSchedule, FloatArray, Steps, Value
-
-BoolArray: TypeAlias = NDArray[np.bool_]
+from nb_gym.context.settings import FloatArray, Value
+from nb_gym.pendulum import dynamics
+from nb_gym.pendulum.dynamics import Context, DriveSchedule, Steps
 
 
 class PendulumBatch:
@@ -20,9 +19,7 @@ class PendulumBatch:
     Attributes:
         theta: Angles, rad, shape `(num_envs,)`.
         theta_dot: Angular velocities, rad/s, shape `(num_envs,)`.
-        steps: Physics steps since the start of each episode: one number while all pendulums are at the same step,
-            which is the usual case and the fast one, else of shape `(num_envs,)`.
-        context: The parameters in force, each a number where all pendulums share it, else of shape `(num_envs,)`.
+        context: Parameters in force, each a number where all pendulums share it, else of shape `(num_envs,)`.
 
     Args:
         num_envs: Number of pendulums.
@@ -36,32 +33,23 @@ class PendulumBatch:
         self.episode_steps = episode_steps
         self.theta: FloatArray
         self.theta_dot: FloatArray
-        self.steps: Steps
         self.context: Context
         self._drive: DriveSchedule | None = None
         _keep_freed_memory(num_envs)
-
-    @property
-    def empty(self) -> bool:
-        """Whether no episode was ever begun."""
-        return self._drive is None
 
     def begin(self, index: NDArray[np.int64], theta: Value, theta_dot: Value, context: Context) -> None:
         """Begin new episodes.
 
         Args:
-            index: Which pendulums; the first time, all.
+            index: Pendulums whose episodes begin; the first time, all.
             theta: Their angles, a number or shape `(len(index),)`, as all that follows.
             theta_dot: Their angular velocities.
             context: Their parameters.
         """
         if len(index) == self.num_envs:
-            self.theta, self.theta_dot, self.steps = np.full(self.num_envs, theta), np.full(self.num_envs, theta_dot), 0
+            self.theta, self.theta_dot = np.full(self.num_envs, theta), np.full(self.num_envs, theta_dot)
         else:
             self.theta[index], self.theta_dot[index] = theta, theta_dot
-            steps = np.full(self.num_envs, self.steps)
-            steps[index] = 0
-            self.steps = int(steps[0]) if (steps == steps[0]).all() else steps
             context = Context(*(self._merge(*values, index) for values in zip(self.context, context, strict=True)))
         self.context = context
         if self._drive is None or not self._drive.holds_for(context):
@@ -78,31 +66,19 @@ class PendulumBatch:
         moved = dynamics.simulate(self.theta, self.theta_dot, torque, drives, self.context)
         return cast("tuple[FloatArray, FloatArray, FloatArray]", moved)
 
-    def over(self) -> BoolArray | None:
-        """Which episodes are over, shape `(num_envs,)`, or None if none is."""
-        if isinstance(self.steps, int):
-            return np.ones(self.num_envs, dtype=np.bool_) if self.steps >= self.episode_steps else None
-        over: BoolArray = self.steps >= self.episode_steps
-        return over if over.any() else None
-
-    def drive(self) -> Value:
-        """Acceleration by the drive, A·sin(ω·t + φ) in rad/s², now."""
-        return self.context.A * dynamics.drive(self.steps, self.context)
-
-    def advance(self, torque: FloatArray) -> FloatArray:
+    def advance(self, torque: FloatArray, steps: Steps) -> FloatArray:
         """Move on by one decision: `frame_skip` physics steps, or what is left of an episode.
 
         Args:
             torque: Torques within their limits, shape `(num_envs,)`.
+            steps: Physics steps since the start of each episode.
 
         Returns:
             Sums of the rewards, shape `(num_envs,)`; 0 where the episode was over already and nothing moves.
         """
         assert self._drive is not None
-        steps = self.steps
         if isinstance(steps, int):
             drives = self._drive(steps, min(self.frame_skip, self.episode_steps - steps))
-            self.steps = steps + len(drives)
             if not drives:
                 return np.zeros(self.num_envs)
             self.theta, self.theta_dot, rewards = self._simulate(torque, drives)
@@ -117,7 +93,6 @@ class PendulumBatch:
             self.theta_dot = np.where(running, theta_dot, self.theta_dot)
             total += np.where(running, rewards, 0.0)
             steps = steps + running
-        self.steps = steps
         return total
 
 

@@ -18,7 +18,7 @@ from gymnasium.utils.env_checker import check_env
 from numpy.testing import assert_array_equal
 
 from nb_gym import Context, NBPendulumEnv, NBPendulumVectorEnv
-from nb_gym.dynamics import CHANNELS
+from nb_gym.pendulum.dynamics import CHANNELS
 
 PUSH = np.array([0.5], dtype=np.float32)
 
@@ -290,6 +290,6 @@ def test_bad_actions_change_nothing(action: Any) -> None:
     env = NBPendulumEnv()
     env.reset(seed=0)
     before = env.state, env.time
-    with pytest.raises(ValueError, match=r"action must be one finite torque, an array of shape \(1,\), got"):
+    with pytest.raises(ValueError, match=r"action must be finite numbers, an array of shape \(1,\), got"):
         env.step(action)
     assert (env.state, env.time) == before

@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-import gymnasium as gym
 import numpy as np
-from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
-from nb_gym import dynamics
-from nb_gym.dynamics import CHANNELS, Context, DriveSchedule
-from nb_gym.interface import ScalarInterface
-from nb_gym.pictures import PendulumScene
+from nb_gym.context.arguments import parse_count, parse_scale
+from nb_gym.context.settings import Setting
+from nb_gym.pendulum import dynamics
+from nb_gym.pendulum.dynamics import CHANNELS, Context, DriveSchedule
+from nb_gym.pendulum.pictures import PendulumScene
+from nb_gym.pendulum.settings import PARAMETERS, draw_episode, make_spaces, parse_observe, parse_options, real_time_fps
 from nb_gym.rendering import FRAME_SIZE
-from nb_gym.settings import (
-    NoEpisodeError,
-    Setting,
-    draw_episode,
-    make_spaces,
-    parse_context,
-    parse_count,
-    parse_frame_size,
-    parse_observe,
-    parse_options,
-    parse_render_mode,
-    parse_scale,
-    parse_seed,
-    real_array,
-    real_time_fps,
-)
+from nb_gym.scalar_base import ScalarBase
 
 
-class NBPendulumEnv(ScalarInterface, gym.Env[NDArray[np.float32], NDArray[np.float32]]):
+class NBPendulumEnv(ScalarBase):
     """A damped pendulum shaken by a sinusoidal drive, to be held at rest by a torque.
 
     ## Description
@@ -147,103 +131,51 @@ class NBPendulumEnv(ScalarInterface, gym.Env[NDArray[np.float32], NDArray[np.flo
     ) -> None:
         self._frame_skip = parse_count("frame_skip", frame_skip)
         self._episode_steps = parse_count("episode_steps", episode_steps)
+        # The last decision is shorter where `frame_skip` does not divide `episode_steps`.
+        super().__init__(-(-self._episode_steps // self._frame_skip), render_mode, frame_size)
         self.observe = parse_observe(observe)
         self.reward_scale = parse_scale("reward_scale", reward_scale)
-        self.render_mode = parse_render_mode(render_mode, self.metadata["render_modes"])
-        self._frame_size = parse_frame_size(frame_size)
-        self._settings = parse_context(context)
+        self._settings = PARAMETERS.parse(context)
         self.metadata = self.metadata | {"render_fps": real_time_fps(self._settings, self._frame_skip)}
-        self.observation_space, self.action_space = make_spaces(self._settings, self.observe)
+        self._set_spaces(*make_spaces(self._settings, self.observe))
         self._drive: DriveSchedule | None = None
-        self._steps = self._episode_steps  # as after an episode: a step needs a reset first
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Begin an episode.
+    def _parse_options(self, options: Any) -> dict[str, Setting]:
+        return parse_options(options, self._settings)
 
-        Args:
-            seed: Seed of `np_random`; None goes on with the generator as it is.
-            options: Context parameters, `theta` (rad) and `theta_dot` (rad/s) for this episode only.
-
-        Returns:
-            Observation of shape `(len(observe),)` and the info.
-
-        Raises:
-            ValueError: If the seed or an option is not accepted; the episode before goes on unchanged.
-        """
-        seed = parse_seed(seed)
-        settings = parse_options(options, self._settings)
-        super().reset(seed=seed)
-        self._begin(settings)
-        if self.render_mode == "human":
-            self.render()
-        return self._observation(), self._info()
-
-    def _begin(self, settings: dict[str, Setting]) -> None:
-        theta, theta_dot, self._context = draw_episode(settings, self.np_random)
-        self._theta, self._theta_dot = float(theta), float(theta_dot)
-        self._steps = 0
-        self._torque = 0.0
-        self._return = 0.0
-        if self._drive is None or not self._drive.holds_for(self._context):
-            self._drive = DriveSchedule(self._context, self._episode_steps)
+    def _begin(self, settings: Mapping[str, Any]) -> None:
+        drawn = draw_episode(settings, self.np_random)
+        self._theta, self._theta_dot = float(drawn.pop("theta")), float(drawn.pop("theta_dot"))
+        self._context = Context(**drawn)
         self._context_info = self._context._asdict()
         self._max_torque = float(self._context.max_torque)
+        if self._drive is None or not self._drive.holds_for(self._context):
+            self._drive = DriveSchedule(self._context, self._episode_steps)
+        self._steps = 0
+        self._torque = 0.0
 
-    def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """Hold a torque for `frame_skip` physics steps, or for what is left of the episode.
-
-        Args:
-            action: Torque, shape `(1,)`, clipped to ±`max_torque`.
-
-        Returns:
-            Observation of shape `(len(observe),)`, sum of the rewards, False (never terminated), whether the episode is
-            over, and the info.
-
-        Raises:
-            ResetNeeded: If no episode is running.
-            ValueError: If the action has another shape or is not finite; the state stays as it was.
-        """
-        if self._drive is None or self._steps >= self._episode_steps:
-            raise ResetNeeded("no episode is running: call reset() before step()")
-        torque = self._torque = self._parse_action(action)
-        drives = self._drive(self._steps, min(self._frame_skip, self._episode_steps - self._steps))
+    def _advance(self, action: NDArray[Any]) -> tuple[float, bool]:
+        assert self._drive is not None
+        torque, limit, steps = float(action[0]), self._max_torque, self._steps
+        torque = self._torque = limit if torque > limit else -limit if torque < -limit else torque
+        drives = self._drive(steps, min(self._frame_skip, self._episode_steps - steps))
         theta, theta_dot, reward = dynamics.simulate(self._theta, self._theta_dot, torque, drives, self._context)
-        self._theta, self._theta_dot, reward = float(theta), float(theta_dot), float(reward)
-        self._steps += len(drives)
-        self._return += reward
-        if self.render_mode == "human":
-            self.render()
-        return self._observation(), reward * self.reward_scale, False, self._steps >= self._episode_steps, self._info()
-
-    def _parse_action(self, action: Any) -> float:
-        array = real_array(action)
-        torque = float(array[0]) if array.shape == (1,) else math.nan
-        if not math.isfinite(torque):
-            raise ValueError(f"action must be one finite torque, an array of shape (1,), got {action!r}")
-        limit = self._max_torque
-        return limit if torque > limit else -limit if torque < -limit else torque
+        self._theta, self._theta_dot = float(theta), float(theta_dot)
+        self._steps = steps + len(drives)
+        return float(reward) * self.reward_scale, False
 
     def _observation(self) -> NDArray[np.float32]:
         state = (self._theta, self._theta_dot, self._steps, self._context)
         return np.array([CHANNELS[name](*state) for name in self.observe], dtype=np.float32)
 
-    def _info(self) -> dict[str, Any]:
+    def _facts(self) -> dict[str, Any]:
         return {"context": self._context_info.copy()}
 
     def _scene(self) -> PendulumScene:
-        if self._drive is None:
-            raise ResetNeeded("there is nothing to draw: call reset() before render()")
         context = self._context
-        drive = context.A * dynamics.drive(self._steps, context)
-        push = context.torque_gain * self._torque
-        return PendulumScene(self._theta, float(drive), float(push), float(context.A), self._steps, self._return)
-
-    @property
-    def decisions(self) -> int:
-        """Decisions per episode, the last of them shorter if `frame_skip` does not divide `episode_steps`."""
-        return -(-self._episode_steps // self._frame_skip)
+        drive, push = context.A * dynamics.drive(self._steps, context), context.torque_gain * self._torque
+        earned = self._return / self.reward_scale
+        return PendulumScene(self._theta, float(drive), float(push), float(context.A), self._steps, earned)
 
     @property
     def frame_skip(self) -> int:
@@ -272,7 +204,3 @@ class NBPendulumEnv(ScalarInterface, gym.Env[NDArray[np.float32], NDArray[np.flo
         """The context parameters in force; `ResetNeeded` before the first reset."""
         self._check_begun("context")
         return self._context
-
-    def _check_begun(self, name: str) -> None:
-        if self._drive is None:
-            raise NoEpisodeError(f"there is no {name} before the first episode: call reset() first")

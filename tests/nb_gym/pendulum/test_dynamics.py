@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from nb_gym import difficulty, dynamics
-from nb_gym.dynamics import Context, DriveSchedule
+from nb_gym import difficulty
+from nb_gym.pendulum import dynamics
+from nb_gym.pendulum.dynamics import Context, DriveSchedule
 
 
 def test_defaults_are_the_published_ones() -> None:

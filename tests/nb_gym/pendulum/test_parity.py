@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from nb_gym import NBPendulumEnv, NBPendulumVectorEnv
-from nb_gym.dynamics import CHANNELS
+from nb_gym.pendulum.dynamics import CHANNELS
 
 EVERYTHING = tuple(CHANNELS)
 

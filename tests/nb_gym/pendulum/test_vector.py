@@ -65,7 +65,7 @@ def test_each_instance_has_its_own_autoreset_mode() -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_autoreset_and_reset_mask_are_gymnasiums(mode: AutoresetMode, monkeypatch: pytest.MonkeyPatch) -> None:
     # SyncVectorEnv draws from one generator per environment; without noise at the start nothing is left to differ.
-    monkeypatch.setattr("nb_gym.settings.START_STD", 0.0)
+    monkeypatch.setattr("nb_gym.pendulum.settings.START_STD", 0.0)
     kwargs: dict[str, Any] = {"A": 1.8, "frame_skip": 5, "episode_steps": 12}
     ours = NBPendulumVectorEnv(3, autoreset_mode=mode, **kwargs)
     theirs = SyncVectorEnv([lambda: NBPendulumEnv(**kwargs)] * 3, autoreset_mode=mode)
@@ -285,7 +285,7 @@ def test_bad_actions_change_nothing(bad: Any) -> None:
     envs = NBPendulumVectorEnv(3)
     envs.reset(seed=0)
     before = envs.state
-    with pytest.raises(ValueError, match=r"actions must be finite torques, an array of shape \(3, 1\), got"):
+    with pytest.raises(ValueError, match=r"actions must be finite numbers, an array of shape \(3, 1\), got"):
         envs.step(bad)
     assert_array_equal(envs.state, before)
     assert_array_equal(envs.time, 0.0)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from nb_gym.settings import parse_mapping, real_array
+from nb_gym.context.arguments import parse_mapping, real_array
+from nb_gym.context.settings import BoolArray
 
 FloatArray: TypeAlias = NDArray[np.float64]
-BoolArray: TypeAlias = NDArray[np.bool_]
 
 STEP_LIMIT = 0.1
 """Largest move along an axis in one step."""
@@ -25,7 +26,7 @@ _FAR = 1e150  # squares of larger coordinates are no finite numbers
 
 
 def navigate(
-    position: FloatArray, move: FloatArray, goal: FloatArray, far: bool = False
+    position: FloatArray, move: NDArray[Any], goal: FloatArray, far: bool = False
 ) -> tuple[FloatArray, FloatArray, BoolArray]:
     """One step of any number of points.
 
@@ -38,7 +39,7 @@ def navigate(
     Returns:
         The new positions, shape `(..., 2)`; the rewards, minus the distance to the goal; and whether it is reached.
     """
-    position = position + np.minimum(np.maximum(move, -STEP_LIMIT), STEP_LIMIT)
+    position = position + np.minimum(np.maximum(move.astype(np.float64), -STEP_LIMIT), STEP_LIMIT)
     offset = position - goal
     x, y = offset[..., 0], offset[..., 1]
     reached = (np.abs(x) < GOAL_SIZE) & (np.abs(y) < GOAL_SIZE)
@@ -81,18 +82,13 @@ def parse_goal(goal: Any, num_envs: int | None = None) -> FloatArray | None:
     return array
 
 
-def parse_options(options: dict[str, Any] | None, num_envs: int | None = None) -> FloatArray | None:
-    """Check the options of a reset; the goal in them, or None."""
+def parse_options(
+    options: Any, settings: Mapping[str, FloatArray | None], num_envs: int | None = None
+) -> dict[str, FloatArray | None]:
+    """Check the options of a reset; the goal in them, or where there is none that of the environment."""
     options = parse_mapping(options)
     for name in options:
         if name != "goal":
             raise ValueError(f"unknown reset option {name!r}; accepted is 'goal'")
-    return parse_goal(options.get("goal"), num_envs)
-
-
-def parse_moves(actions: Any, shape: tuple[int, ...]) -> FloatArray:
-    """Check actions: finite, of the shape given."""
-    moves = real_array(actions)
-    if moves.shape != shape or not np.isfinite(moves).all():
-        raise ValueError(f"action must be finite moves, an array of shape {shape}, got {actions!r}")
-    return moves.astype(np.float64, copy=False)
+    goal = parse_goal(options.get("goal"), num_envs)
+    return {"goal": settings["goal"] if goal is None else goal}
