@@ -24,10 +24,6 @@ LIMIT = 1e6
 """Largest absolute value of a setting, and the observation space's bound where nothing physical gives one."""
 
 
-def _go_together(settings: Mapping[str, Setting]) -> None:
-    """Accept all settings."""
-
-
 @dataclass(frozen=True)
 class Parameters:
     """What may be set of a family of environments.
@@ -44,7 +40,7 @@ class Parameters:
     positive: frozenset[str] = frozenset()
     not_negative: frozenset[str] = frozenset()
     start: tuple[str, ...] = ()
-    check: Callable[[Mapping[str, Setting]], None] = _go_together
+    check: Callable[[Mapping[str, Setting]], None] = lambda settings: None
 
     def parse(self, given: Mapping[str, Any], num_envs: int | None = None) -> dict[str, Setting]:
         """Check the context parameters given by name and add the defaults of the others, in the order of `defaults`.

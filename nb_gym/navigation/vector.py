@@ -38,10 +38,10 @@ class Navigation2DVectorEnv(VectorBase):
         num_envs: Number of environments, at least 1.
         goal: Goal of all, an array of shape `(num_envs, 2)`, or None to draw goals afresh for each episode.
         episode_steps: Steps per episode, at least 1.
-        render_mode: None or "rgb_array".
-        frame_size: Width and height of a rendered frame, pixels.
         max_episode_steps: Lower limit than `episode_steps`, as Gymnasium passes it.
         autoreset_mode: Member of `AutoresetMode`, or its value.
+        render_mode: None or "rgb_array".
+        frame_size: Width and height of a rendered frame, pixels.
 
     Raises:
         ValueError: If an argument is not accepted; the message names it, its value and what is.
@@ -60,10 +60,10 @@ class Navigation2DVectorEnv(VectorBase):
         *,
         goal: Any = None,
         episode_steps: int = 100,
-        render_mode: str | None = None,
-        frame_size: int = FRAME_SIZE,
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
+        frame_size: int = FRAME_SIZE,
     ) -> None:
         super().__init__(
             num_envs,

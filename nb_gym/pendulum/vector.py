@@ -34,12 +34,12 @@ class NBPendulumVectorEnv(VectorBase):
         num_envs: Number of environments, at least 1.
         frame_skip: Physics steps per decision, at least 1.
         episode_steps: Physics steps per episode, at least 1.
+        max_episode_steps: Decisions per episode at most, what `gymnasium.make` would give to a `TimeLimit`.
         observe: Names of the observed channels.
         reward_scale: Factor of every reward, greater than 0.
+        autoreset_mode: Member of `AutoresetMode`, or its value.
         render_mode: None or "rgb_array".
         frame_size: Width and height of a rendered frame, pixels.
-        max_episode_steps: Decisions per episode at most, what `gymnasium.make` would give to a `TimeLimit`.
-        autoreset_mode: Member of `AutoresetMode`, or its value.
         **context: Context parameters, see `NBPendulumEnv`.
 
     Raises:
@@ -60,12 +60,12 @@ class NBPendulumVectorEnv(VectorBase):
         *,
         frame_skip: int = 1,
         episode_steps: int = 1000,
+        max_episode_steps: int | None = None,
         observe: Iterable[str] = ("theta", "theta_dot"),
         reward_scale: float = 1.0,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
         frame_size: int = FRAME_SIZE,
-        max_episode_steps: int | None = None,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         **context: Any,
     ) -> None:
         frame_skip = parse_count("frame_skip", frame_skip)
