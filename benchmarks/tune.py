@@ -18,15 +18,16 @@ from typing import Any, TypeAlias
 import joblib
 import numpy as np
 
-from benchmarks.arguments import count
-from benchmarks.methods.registry import specify
+from benchmarks.methods import specify
 from benchmarks.protocol.environments import NUM_STARTS
-from benchmarks.protocol.experiment import execute
 from benchmarks.protocol.settings import AlgorithmSettings, MetaSettings, PPOSettings, SACSettings
-from benchmarks.protocol.spec import EPISODE_STEPS, FIRST_REPORTING_SEED, PROTOCOL, RunSpec
+from benchmarks.protocol.spec import EPISODE_STEPS, PROTOCOL, RunSpec
 from benchmarks.protocol.summary import summarise
+from benchmarks.runs.experiment import execute
+from nb_evaluation.arguments import count
 from nb_evaluation.files import check_writable, write_atomically
 from nb_evaluation.report.screen import any_terminal, make_console
+from nb_evaluation.runs.specification import FIRST_REPORTING_SEED
 from nb_evaluation.runs.workers import local_workers
 from nb_evaluation.seal import seal, unseal
 from nb_evaluation.stats.estimates import interquartile_mean

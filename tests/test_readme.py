@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.report import results_table
-from benchmarks.runs.records import Run
+from benchmarks.questions.transfer.tables import results_table
+from benchmarks.protocol.run import Run
 from nb_agents.policies.adaptation import acting_parameters
 
 COLUMNS = (

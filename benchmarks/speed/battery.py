@@ -17,10 +17,11 @@ from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 import nb_gym  # noqa: F401  # registers the environment
-from benchmarks.arguments import count, output_file
-from benchmarks.runs.records import write_measurement
+from benchmarks.arguments import output_file
 from nb_agents import Battery, KGatedPolicy, KGatedSACPolicy
+from nb_evaluation.arguments import count
 from nb_evaluation.report.screen import any_terminal, make_console
+from nb_evaluation.runs.provenance import write_measurement
 
 N_SETS = 4
 

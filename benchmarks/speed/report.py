@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.report.folders import Job, Skipped
 from benchmarks.report.questions import Question
 from benchmarks.speed.tables import Measurement, battery_tables, environment_tables, gate_tables, maml_tables
+from nb_evaluation.report.jobs import Job, Skipped
 from nb_evaluation.report.tables import Table
 from nb_evaluation.seal import unseal
 

@@ -3,7 +3,8 @@ import socket
 
 import pytest
 
-from benchmarks.arguments import add_budget, add_methods, add_seeds, add_workers, reporting_seeds
+from benchmarks.protocol.options import add_budget
+from nb_evaluation.arguments import add_methods, add_seeds, add_workers, reporting_seeds
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import benchmarks
-from benchmarks.runs.records import JOB_FILE
+from nb_evaluation.runs.folder import JOB_FILE
 from benchmarks.runs.reseal import main
 from nb_evaluation.seal import SEAL, add_seal, seal, unseal
 

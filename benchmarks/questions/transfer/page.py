@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmarks.protocol.run import Run
 from benchmarks.questions.transfer.curves import picture_of_curves
 from benchmarks.questions.transfer.gates import pictures_of_k
 from benchmarks.questions.transfer.generalization import generalization_pictures, generalization_table
 from benchmarks.questions.transfer.published import claim, published_table
 from benchmarks.questions.transfer.scores import score_pictures
 from benchmarks.questions.transfer.tables import transfer_tables
-from benchmarks.report.style import Picture
-from benchmarks.runs.records import Run
+from nb_evaluation.report.style import Picture
 from nb_evaluation.report.tables import Table
 
 

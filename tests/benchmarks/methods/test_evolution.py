@@ -5,9 +5,10 @@ import pytest
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from benchmarks.methods import evolution
-from benchmarks.methods.evolution import EvolutionMethod, _Search
-from benchmarks.methods.registry import METHODS, specify
-from benchmarks.protocol.experiment import execute
+from benchmarks.methods.kinds.evolution import EvolutionMethod
+from benchmarks.methods.evolution import _Search
+from benchmarks.methods import METHODS, specify
+from benchmarks.runs.experiment import execute
 from benchmarks.protocol.recorder import Recorder
 from nb_agents.gates.gate import named_gates
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.methods.registry import METHODS
+from benchmarks.methods import METHODS
 from benchmarks.protocol import experiment
-from benchmarks.protocol.experiment import execute
-from benchmarks.protocol.landscape import DRIVES, GRID_DRIVES, GRID_GAINS
+from benchmarks.runs.experiment import execute
+from benchmarks.protocol.results import DRIVES, GRID_DRIVES, GRID_GAINS
 from benchmarks.protocol.summary import summarise
 
 

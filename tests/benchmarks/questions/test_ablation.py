@@ -4,14 +4,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.methods.registry import METHODS
+from benchmarks.methods import METHODS
 from benchmarks.questions.ablation import question as ablation
 from benchmarks.questions.ablation.figures import ablation_pictures, draw_ablation
 from benchmarks.questions.ablation.question import VARIANTS, main
 from benchmarks.questions.ablation.scores import PUBLISHED
 from benchmarks.questions.ablation.tables import answer, tables
 from benchmarks.report.__main__ import main as report
-from benchmarks.runs.records import Run
+from benchmarks.protocol.run import Run
 
 JOB = ["--seeds", "1", "--workers", "1", "--pretrain-episodes", "2", "--transfer-episodes", "4"]
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.methods.registry import ABLATIONS, METHODS, specify
+from benchmarks.methods.registry import ABLATIONS
+from benchmarks.methods import METHODS, specify
 from benchmarks.protocol.environments import make_training_env
 from benchmarks.protocol.recorder import Recorder
 from nb_agents.gates.gate import named_gates

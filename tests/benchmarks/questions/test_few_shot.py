@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from benchmarks.methods.registry import METHODS
+from benchmarks.methods import METHODS
 from benchmarks.protocol import experiment
 from benchmarks.protocol.anchors import reference_returns
 from benchmarks.questions.few_shot import question as few_shot
@@ -15,7 +15,7 @@ from benchmarks.questions.few_shot.question import CHOICES, _parser, _specificat
 from benchmarks.questions.few_shot.scores import TARGETS, k_shot
 from benchmarks.questions.few_shot.tables import answer, tables
 from benchmarks.report.__main__ import main as report
-from benchmarks.runs.records import Run
+from benchmarks.protocol.run import Run
 
 TARGET = {"A": 1.0, "torque_gain": -1.0}
 

@@ -8,11 +8,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from benchmarks.figures import STYLES, panels, save_before_and_after, save_curves, svg
-from benchmarks.methods.registry import METHODS
+from benchmarks.methods import METHODS
 from benchmarks.questions.sequence.figures import LINES
 from benchmarks.questions.sequence.runs import STRATEGIES
 from benchmarks.questions.transfer.page import figures
-from benchmarks.report.style import GROUPS, REFERENCE, scale_differences, scale_returns, scale_scores, spread
+from benchmarks.methods import GROUPS, REFERENCE
+from nb_evaluation.report.style import scale_differences, scale_returns, scale_scores, spread
 
 
 def test_every_method_has_a_style_of_its_own():

@@ -20,7 +20,7 @@ from benchmarks.questions.sequence.runs import (
 from benchmarks.questions.sequence.scores import averages, forgetting, on_return
 from benchmarks.questions.sequence.tables import answer, tables
 from benchmarks.report.__main__ import main as report
-from benchmarks.runs.records import versions
+from nb_evaluation.runs.provenance import versions
 
 TASKS = ({"A": 1.0}, {"A": 1.8}, {"A": 1.0, "torque_gain": -1.0})
 QUICK = PPOSettings(n_epochs=1, net_arch=(16, 16))

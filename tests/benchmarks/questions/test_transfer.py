@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.protocol.experiment import execute
+from benchmarks.runs.experiment import execute
 from benchmarks.questions.transfer import question as transfer
 from benchmarks.questions.transfer.question import main
 

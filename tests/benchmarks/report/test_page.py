@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.report.__main__ import main
 from benchmarks.report.page import POLICY
-from benchmarks.runs.records import write_job
+from nb_evaluation.runs.folder import write_job
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)

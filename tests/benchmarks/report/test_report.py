@@ -6,20 +6,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.protocol.anchors import CONTROLLERS, normalise, reference_returns
-from benchmarks.report import (
-    COLUMNS,
-    MAIN_COLUMNS,
-    Table,
-    caption,
-    comparison_table,
-    describe_context,
-    describe_seeds,
-    gains_table,
-    interval,
-    number,
-    results_table,
-)
-from benchmarks.report.folders import Job
+from benchmarks.questions.transfer.tables import COLUMNS, MAIN_COLUMNS, comparison_table, gains_table, results_table
+from nb_evaluation.report.tables import Table
+from benchmarks.report.wording import caption, describe_context
+from nb_evaluation.report.wording import describe_seeds, interval, number
+from nb_evaluation.report.jobs import Job
 from benchmarks.report.questions import QUESTIONS
 from benchmarks.report.wording import meta_tasks
 from nb_evaluation.stats.estimates import Estimate

@@ -19,7 +19,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.runs.records import JOB_FILE, Run
+from nb_evaluation.runs.folder import JOB_FILE
+from benchmarks.protocol.run import Run
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 10.0

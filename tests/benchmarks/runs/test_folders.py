@@ -8,11 +8,13 @@ import pytest
 from rich.console import Console
 
 from benchmarks.report.__main__ import DEFAULT, main
-from benchmarks.report.folders import Job, read_folder
+from nb_evaluation.report.jobs import Job, read_folder
 from benchmarks.report.page import Section
 from benchmarks.report.questions import QUESTIONS
 from benchmarks.runs.job import Question, add_job_options, publish, run_job, write_tables
-from benchmarks.runs.records import JOB_FILE, Run, versions, write_job
+from nb_evaluation.runs.folder import JOB_FILE, write_job
+from benchmarks.protocol.run import Run
+from nb_evaluation.runs.provenance import versions
 
 COMMAND = "python -m benchmarks transfer"
 

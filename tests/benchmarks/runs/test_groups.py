@@ -1,6 +1,7 @@
 import pytest
 
-from benchmarks.runs.groups import by_method, paired
+from benchmarks.methods import by_method
+from nb_evaluation.runs.groups import paired
 
 
 def seeds_of(runs):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.runs.runner import run_all
+from nb_evaluation.runs.runner import run_all
 from nb_evaluation.runs import cluster
 from nb_evaluation.runs.cluster import check_address, reach
 

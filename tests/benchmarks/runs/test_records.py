@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.runs import records
-from benchmarks.runs.records import JOB_FILE, Run, commit, read_runs, versions, write_job, write_measurement
+from nb_evaluation.runs.folder import JOB_FILE, read_runs, write_job
+from benchmarks.protocol.run import Run
+from nb_evaluation.runs.provenance import commit, versions, write_measurement
 from nb_evaluation.files import write_atomically
 from nb_evaluation.seal import unseal
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.runs.records import Run, versions
-from benchmarks.runs.runner import run_all
+from benchmarks.protocol.run import Run
+from nb_evaluation.runs.provenance import versions
+from nb_evaluation.runs.runner import run_all
 from tests.benchmarks.runs.kills import seconds_until_alone, session
 
 ROOT = Path(__file__).parents[3]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.report.__main__ import DEFAULT, main
-from benchmarks.report.folders import Job, Skipped
+from nb_evaluation.report.jobs import Job, Skipped
 from benchmarks.speed import report as speed
 from benchmarks.speed.tables import Target, spread
 
