@@ -13,10 +13,11 @@ COMMANDS = {name.replace("_", "-"): name for name in NAMES}
 """Commands that answer a question, and the folders of `questions`."""
 
 OTHERS = {
-    "speed": ("benchmarks.speed", "time environments, learning, k-sets and MAML beside their peers"),
+    "speed": ("benchmarks.speed.command", "time environments, learning, k-sets and MAML beside their peers"),
     "tune": ("benchmarks.tune", "choose settings on seeds that no report uses"),
     "report": ("benchmarks.report.command", "write tables and one page from the runs of a folder"),
     "show": ("benchmarks.report.show", "list the runs of a folder, or show some of them"),
+    "peers-maml": ("benchmarks.speed.peers_maml", "set up or serve the peers of the part maml of speed"),
     "rl-zoo": ("benchmarks.rl_zoo.write", "write the RL zoo's hyperparameter files"),
 }
 """Other commands: the module with their `main`, and what they do."""
