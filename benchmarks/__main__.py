@@ -22,6 +22,14 @@ OTHERS = {
 }
 """Other commands: the module with their `main`, and what they do."""
 
+OLD = {
+    "throughput": "speed environments",
+    "learning-speed": "speed learning",
+    "battery-speed": "speed battery",
+    "maml-speed": "speed maml",
+}
+"""Commands of an older form, and what has taken their place."""
+
 PROGRAM = "python -m benchmarks"
 
 
@@ -47,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command in OTHERS:
         status: int = importlib.import_module(OTHERS[command][0]).main(arguments[1:])
         return status
+    if command in OLD:
+        print(f"{PROGRAM} {command} is not known any more: write {PROGRAM} {OLD[command]}", file=sys.stderr)
+        return 2
     print(f"{PROGRAM}: no command is called {command!r}; see {PROGRAM} --help", file=sys.stderr)
     return 2
 

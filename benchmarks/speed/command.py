@@ -1,13 +1,10 @@
-"""Times environments, learning, k-sets and MAML beside their peers: `python -m benchmarks speed`.
-
-Contenders take turns, and what counts is the ratio within a round.
-"""
+"""Times environments, learning, k-sets and MAML beside their peers: `python -m benchmarks speed`."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,15 +25,9 @@ its samples in FOLDER/PART.json, and all that are there become FOLDER/table.md.
 
 
 class Part(NamedTuple):
-    """A part of the measurements.
+    """A part of the measurements, and the packages without which it is left out unless it is asked for."""
 
-    Attributes:
-        comparisons: Comparisons by name, each a function of the number of rounds.
-        rounds: Rounds of each comparison, unless another number is asked for.
-        needs: Packages without which it is left out, unless it is asked for.
-    """
-
-    comparisons: dict[str, Callable[..., list[Row]]]
+    comparisons: Mapping[str, Callable[..., list[Row]]]
     rounds: int
     needs: tuple[str, ...] = ()
 
@@ -56,37 +47,18 @@ def main(arguments: Sequence[str]) -> int:
         The exit status, 0.
     """
     any_terminal()
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks speed", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    help_text = f"parts to measure, of {', '.join(PARTS)} (default: those whose packages are installed)"
-    parser.add_argument("parts", nargs="*", type=_one_of(PARTS), metavar="PART", help=help_text)
-    names = [name for part in PARTS.values() for name in part.comparisons]
-    help_text = f"comparisons to make, of: {', '.join(map(shlex.quote, names))} (default: all)"
-    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME", help=help_text)
-    help_text = (
-        f"samples of each time (default: {', '.join(f'{part.rounds} of {name}' for name, part in PARTS.items())})"
-    )
-    parser.add_argument("--rounds", type=count, metavar="N", help=help_text)
-    help_text = "folder that `python -m benchmarks peers-maml install` set up (default: quote the peers of MAML)"
-    parser.add_argument("--peers", type=maml.peers_folder, metavar="DIR", help=help_text)
-    add_out(parser, Path("benchmarks/out/speed"))
-    refuse(parser, {"--pairs": "--rounds N", "--algorithms": "--only NAME"})
-    options = parser.parse_args(arguments)
-    console, folder = make_console(), options.out
-    chosen = options.parts
+    options = _parse(arguments)
+    console, folder, chosen = make_console(), options.out, options.parts
     if not chosen:
         chosen = [name for name, part in PARTS.items() if all(map(find_spec, part.needs))]
         for name in PARTS.keys() - set(chosen):
             console.print(f'left out: {name}, whose peers come with pip install "neural-battery[peers]"')
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        check_writable(folder)
-    except OSError as error:
-        parser.error(f"argument --out: must be a folder that takes files, got {folder} ({error})")
     command = shlex.join(["python", "-m", "benchmarks", "speed", *arguments])
     for name in chosen:
-        rows = _measure(name, options)
+        part = PARTS[name]
+        extra: dict[str, Any] = {"folder": options.peers} if name == "maml" else {}
+        wanted = [make for each, make in part.comparisons.items() if each in options.only]
+        rows = [row for make in wanted for row in make(options.rounds or part.rounds, **extra)]
         if rows:
             write_rows(folder / f"{name}.json", name, command, rows)
             for table in make_tables([Measurement.read(folder / f"{name}.json")]):
@@ -98,19 +70,31 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _measure(name: str, options: argparse.Namespace) -> list[Row]:
-    part = PARTS[name]
-    extra: dict[str, Any] = {"folder": options.peers} if name == "maml" else {}
-    wanted = [make for each, make in part.comparisons.items() if each in options.only]
-    return [row for make in wanted for row in make(options.rounds or part.rounds, **extra)]
-
-
-def _one_of(parts: Sequence[str] | dict[str, Part]) -> Callable[[str], str]:
-    """A type of arguments; `choices` would refuse that there are none."""
-
-    def part(text: str) -> str:
-        if text not in parts:
-            raise argparse.ArgumentTypeError(f"must be one of {', '.join(parts)}, got {text!r}")
-        return text
-
-    return part
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks speed", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    help_text = f"parts to measure, of {', '.join(PARTS)} (default: those whose packages are installed)"
+    parser.add_argument("parts", nargs="*", metavar="PART", help=help_text)
+    names = [name for part in PARTS.values() for name in part.comparisons]
+    help_text = f"comparisons to make, of: {', '.join(map(shlex.quote, names))} (default: all)"
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME", help=help_text)
+    defaults = ", ".join(f"{part.rounds} of {name}" for name, part in PARTS.items())
+    help_text = f"samples of each time, and five times as many of predict (default: {defaults})"
+    parser.add_argument("--rounds", type=count, metavar="N", help=help_text)
+    help_text = "folder that `python -m benchmarks peers-maml install` set up (default: quote the peers of MAML)"
+    parser.add_argument("--peers", type=maml.peers_folder, metavar="DIR", help=help_text)
+    add_out(parser, Path("benchmarks/out/speed"))
+    refuse(parser, {"--pairs": "--rounds N", "--algorithms": "--only NAME"})
+    if "--quick" in arguments:
+        parser.error("argument --quick: is not known any more: write --rounds 3")
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.parts if name not in PARTS]
+    if unknown:
+        parser.error(f"argument PART: must be one of {', '.join(PARTS)}, got {unknown[0]!r}")
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        check_writable(options.out)
+    except OSError as error:
+        parser.error(f"argument --out: must be a folder that takes files, got {options.out} ({error})")
+    return options

@@ -29,34 +29,23 @@ def speed(run: Callable[[], object], steps: int) -> Sample:
     return lambda: steps / seconds(run)
 
 
-def batch(envs: Any, num_envs: int, steps: int) -> Sample:
-    """A batch of environments behind `reset()` and `step(actions)`, with autoreset."""
-    actions = torques(num_envs)
-    envs.reset()
+def stepping(env: Any, num_envs: int, steps: int, *, resets: bool = False) -> Sample:
+    """A sample of environments that begin episodes by themselves, or of one that `resets` after an episode."""
+    actions = torques(num_envs)[0] if resets else torques(num_envs)
+    env.reset()
 
     def run() -> None:
         for _ in range(steps):
-            envs.step(actions)
+            truncated = env.step(actions)[3]
+            if resets and truncated:
+                env.reset()
 
     return speed(run, steps * num_envs)
 
 
-def single(env: gym.Env[Any, Any], steps: int) -> Sample:
-    """One environment, reset by the loop at the end of an episode."""
-    action = torques(1)[0]
-    env.reset(seed=0)
-
-    def run() -> None:
-        for _ in range(steps):
-            if env.step(action)[3]:
-                env.reset()
-
-    return speed(run, steps)
-
-
 def native(num_envs: int, steps: int) -> Sample:
     """Our vector class."""
-    return batch(gym.make_vec("NBPendulum-v0", num_envs=num_envs), num_envs, steps)
+    return stepping(gym.make_vec("NBPendulum-v0", num_envs=num_envs), num_envs, steps)
 
 
 def compare(what: str, contenders: dict[str, Sample], rounds: int, target: float | None) -> list[Row]:
@@ -74,37 +63,16 @@ def envpool(rounds: int, num_envs: int = 1024) -> list[Row]:
         for threads in (None, 1, os.cpu_count() or 1):
             options = {} if threads is None else {"num_threads": threads}
             name = f"EnvPool, {'its own number of' if threads is None else threads} threads"
-            contenders[name] = batch(pool.make_gymnasium("Pendulum-v1", num_envs=num_envs, **options), num_envs, 200)
+            contenders[name] = stepping(pool.make_gymnasium("Pendulum-v1", num_envs=num_envs, **options), num_envs, 200)
     return compare(f"EnvPool's Pendulum-v1, {num_envs:,} environments", contenders, rounds, target=20.0)
 
 
-def gymnax(rounds: int, num_envs: int = 16384, steps: int = 200) -> list[Row]:
-    """Pendulum-v1 of gymnax, its step jitted: what a training loop outside of JAX can call."""
-    advance, start = _gymnax_step(num_envs)
-    jitted = required("jax").jit(advance)
+def gymnax(rounds: int, num_envs: int = 16384, steps: int = 200, *, scan: bool = False) -> list[Row]:
+    """Pendulum-v1 of gymnax.
 
-    def run() -> None:
-        carry = start
-        for _ in range(steps):
-            carry, outputs = jitted(carry)
-        required("jax").block_until_ready(outputs)
-
-    contenders = {OURS: native(num_envs, 1000), "gymnax, jitted step": speed(run, num_envs * steps)}
-    return compare(f"gymnax's Pendulum-v1, {num_envs:,} environments", contenders, rounds, target=3.0)
-
-
-def gymnax_scan(rounds: int, num_envs: int = 16384, steps: int = 200) -> list[Row]:
-    """The same compiled into one `lax.scan` that returns no observations, for a policy compiled along with it."""
-    jax = required("jax")
-    advance, start = _gymnax_step(num_envs)
-    scanned = jax.jit(lambda carry: jax.lax.scan(lambda each, _: (advance(each)[0], None), carry, None, steps))
-    peer = speed(lambda: jax.block_until_ready(scanned(start)), num_envs * steps)
-    title = f"gymnax's Pendulum-v1, {num_envs:,} environments, rollout in one call"
-    return compare(title, {OURS: native(num_envs, 1000), "gymnax, compiled rollout": peer}, rounds, target=None)
-
-
-def _gymnax_step(num_envs: int) -> tuple[Callable[[Any], Any], Any]:
-    """A step of all environments, from and to (key, state), and where it starts."""
+    Its step is jitted, which is what a training loop outside of JAX can call, or compiled into one `lax.scan` that
+    returns no observations, for a policy compiled along with it.
+    """
     jax = required("jax")
     env, params = required("gymnax").make("Pendulum-v1")
     actions = jax.numpy.asarray(torques(num_envs))
@@ -118,12 +86,29 @@ def _gymnax_step(num_envs: int) -> tuple[Callable[[Any], Any], Any]:
         return (key, state), (observations, rewards)
 
     key = jax.random.PRNGKey(0)
-    return advance, (key, jax.jit(reset)(jax.random.split(key, num_envs), params)[1])
+    start = key, jax.jit(reset)(jax.random.split(key, num_envs), params)[1]
+    jitted = jax.jit(advance)
+    scanned = jax.jit(lambda carry: jax.lax.scan(lambda each, _: (advance(each)[0], None), carry, None, steps))
+
+    def run() -> None:
+        carry = start
+        for _ in range(steps):
+            carry, outputs = jitted(carry)
+        jax.block_until_ready(outputs)
+
+    name, peer = "gymnax, jitted step", speed(run, num_envs * steps)
+    what = f"gymnax's Pendulum-v1, {num_envs:,} environments"
+    if scan:
+        what, name = f"{what}, rollout in one call", "gymnax, compiled rollout"
+        peer = speed(lambda: jax.block_until_ready(scanned(start)), num_envs * steps)
+    return compare(what, {OURS: native(num_envs, 1000), name: peer}, rounds, target=None if scan else 3.0)
 
 
 def gymnasium(rounds: int, **make: Any) -> list[Row]:
     """Pendulum-v1 of Gymnasium, one environment through `gymnasium.make`."""
-    contenders = {name: single(gym.make(name, **make), 20_000) for name in ("NBPendulum-v0", "Pendulum-v1")}
+    contenders = {
+        name: stepping(gym.make(name, **make), 1, 20_000, resets=True) for name in ("NBPendulum-v0", "Pendulum-v1")
+    }
     title = "Gymnasium's Pendulum-v1, one environment" + (", unchecked" if make else "")
     return compare(title, contenders, rounds, target=2.0)
 
@@ -139,7 +124,7 @@ def required(module: str) -> Any:
 COMPARISONS: dict[str, Callable[[int], list[Row]]] = {
     "envpool": envpool,
     "gymnax": gymnax,
-    "gymnax-scan": gymnax_scan,
+    "gymnax-scan": lambda rounds: gymnax(rounds, scan=True),
     "gymnasium": gymnasium,
     "gymnasium-unchecked": lambda rounds: gymnasium(rounds, disable_env_checker=True),
 }

@@ -83,6 +83,7 @@ def test_the_names_of_comparisons_choose_among_the_parts(tmp_path: Path, monkeyp
         (["--only", "everything"], "--only"),
         (["--peers", "nowhere"], "must be a folder set up by `python -m benchmarks peers-maml install`, got 'nowhere'"),
         (["--json", "x.json"], "--json: is not known any more: write --out FOLDER"),
+        (["--quick"], "--quick: is not known any more: write --rounds 3"),
         (["--pairs", "3"], "--pairs: is not known any more: write --rounds N"),
         (["--algorithms", "PPO"], "--algorithms: is not known any more: write --only NAME"),
         (["--out", __file__], "--out: must be a folder that takes files, got"),
@@ -91,7 +92,22 @@ def test_the_names_of_comparisons_choose_among_the_parts(tmp_path: Path, monkeyp
 def test_bad_arguments_are_refused_before_measuring(
     arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "_measure", None)
+    for name, part in command.PARTS.items():
+        monkeypatch.setitem(command.PARTS, name, part._replace(comparisons=dict.fromkeys(part.comparisons)))
     with pytest.raises(SystemExit, match="2"):
         main(["speed", *arguments])
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("throughput", "speed environments"),
+        ("learning-speed", "speed learning"),
+        ("battery-speed", "speed battery"),
+        ("maml-speed", "speed maml"),
+    ],
+)
+def test_commands_of_the_older_form_name_the_new_one(old: str, new: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([old, "--json", "x.json"]) == 2
+    assert f"write python -m benchmarks {new}" in capsys.readouterr().err
