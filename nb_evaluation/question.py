@@ -10,6 +10,7 @@ from nb_evaluation.method import Described
 from nb_evaluation.report import wording
 from nb_evaluation.report.style import Picture
 from nb_evaluation.report.tables import Table
+from nb_evaluation.report.verdict import Verdict
 from nb_evaluation.runs.records import FinishedRun
 from nb_evaluation.runs.specification import Specification
 
@@ -83,9 +84,9 @@ class Question(Generic[Spec, Run]):
         """All figures of a folder of runs, the most telling one first."""
         return ()
 
-    def answer(self, runs: Sequence[Run]) -> str:
-        """The verdict, a sentence or two; empty where the runs do not give one."""
-        return ""
+    def answer(self, runs: Sequence[Run]) -> Verdict | None:
+        """The verdict, for the top of the page; None where the runs do not give one."""
+        return None
 
     def caption(self, runs: Sequence[Run], command: str) -> str:
         """What a reader has to know to make tables and figures again: seeds, budget, command, code."""

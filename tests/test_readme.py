@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.questions import all_questions
 from benchmarks.questions.transfer.tables import results_table
-from benchmarks.protocol.run import Run
-from nb_agents.policies.adaptation import acting_parameters
+from nb_agents.policies.train_only import acting_parameters
+from nb_evaluation.report.jobs import read_folder
 
 COLUMNS = (
     "method",
@@ -54,7 +55,8 @@ def test_every_linked_file_exists() -> None:
 
 def test_the_table_is_what_the_committed_runs_give() -> None:
     folder = README.parent / "benchmarks" / "results" / "transfer-ppo"
-    runs = [Run.read(path) for path in sorted(folder.glob("*-seed*.json"))]
+    (job,), _ = read_folder(folder, all_questions())
+    runs = job.runs
     assert len({run.spec.seed for run in runs}) >= 10
     assert min(run.spec.seed for run in runs) >= 100, "tuning seeds are not for reporting"
     assert results_table(runs).select(COLUMNS).markdown() in README.read_text()

@@ -13,7 +13,7 @@ class Clamped(Variant):
 
     def gate_arguments(self) -> dict[str, Any]:
         """See `GradientMethod.gate_arguments`."""
-        from nb_agents.recipe.policy import ClampedKGate
+        from nb_agents import ClampedKGate
 
         return super().gate_arguments() | {"gate_class": ClampedKGate}
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from benchmarks.methods import find_method
-from benchmarks.methods.kinds.base import Pretrained, adapted_parameters
+from benchmarks.methods.kinds.base import Pretrained, count_adapted
 from benchmarks.protocol.landscape import survey
 from benchmarks.protocol.recorder import Recorder
 from benchmarks.protocol.results import Curve, RunResult
@@ -37,9 +37,7 @@ def execute(spec: RunSpec) -> RunResult:
         if method.adapts == "gates":
             k_sets = Battery(model.policy)
             k_sets.capture("source")
-        numbers_adapted = (
-            sum(each.numel() for each in adapted_parameters(model.policy).values()) if method.adapts else 0
-        )
+        numbers_adapted = count_adapted(model.policy) if method.adapts else 0
         before = recorder.evaluate(model)
         landscape_before = survey(spec, model.policy) if spec.detail else None
         method.transfer(spec, model, recorder)

@@ -63,7 +63,7 @@ def contenders(model: BaseAlgorithm, batch: int = BATCH, repeats: int = 200) -> 
             return 1e6 * seconds(call, repeats)
 
     def swap(trained: str) -> float:
-        policy.adapt(trained)
+        policy.train_only(trained)
         return microseconds(lambda: battery.apply(names[0]))
 
     def enter() -> None:

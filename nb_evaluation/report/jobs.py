@@ -94,7 +94,6 @@ def read_job(folder: Path, questions: Questions) -> Job | Skipped:
         data = json.loads((folder / JOB_FILE).read_bytes())
         question, command = data["question"], str(data["command"])
         known = questions[question]
-        runs, skipped = _read_runs(folder, known)
     except FileNotFoundError:
         return Skipped(name, f"has no {JOB_FILE}, which says what question the runs answer and by what command")
     except KeyError as error:
@@ -102,7 +101,11 @@ def read_job(folder: Path, questions: Questions) -> Job | Skipped:
             return Skipped(name, f"{JOB_FILE} lacks {error}")
         return Skipped(name, f"{JOB_FILE} names the question {question!r}; known are {', '.join(questions)}")
     except (OSError, RecursionError, TypeError, ValueError) as error:
-        return Skipped(name, f"is damaged ({error})")
+        return Skipped(name, f"{JOB_FILE} is damaged ({error})")
+    try:
+        runs, skipped = _read_runs(folder, known)
+    except (OSError, ValueError) as error:
+        return Skipped(name, str(error).replace(f"{folder}/", ""))
     if not runs:
         reasons = "; ".join(f"{each.name}: {each.reason}" for each in skipped) or "it holds no run"
         return Skipped(name, f"no run can be reported ({reasons})")

@@ -1,64 +1,49 @@
-"""The report as one HTML page that needs nothing else: no network, no script, figures inside."""
+"""The report as one HTML page that needs nothing else: no network, figures inside, one small script of its own.
+
+It reads from the top: a verdict for each question, the figure that shows the first, a bar of contents, and then each
+question with its tables and figures folded away.
+"""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from nb_evaluation.report.appearance import SCRIPT, STYLE
 from nb_evaluation.report.jobs import Job, Skipped
 from nb_evaluation.report.style import Picture, svg
 from nb_evaluation.report.tables import Table, inline_html
+from nb_evaluation.report.verdict import TONES, Verdict
 from nb_evaluation.report.wording import INTERVALS
 
 TITLE = "Neural Battery: what was measured"
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-"""Holds the browser to it that the page loads nothing."""
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src"
+    f" 'sha256-{base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()}'"
+)
+"""Holds the browser to it that the page loads nothing and runs no script but its own."""
 
-STYLE = """\
-:root { color-scheme: light; }
-body { font: 16px/1.5 system-ui, sans-serif; color: #111; background: #fff; max-width: 76rem; margin: 2rem auto;
-  padding: 0 1rem; }
-h1, h2, h3 { line-height: 1.2; margin: 2.2em 0 .6em; }
-h1 { margin-top: 0; }
-p { max-width: 60rem; }
-a { color: #00508a; }
-code { font-size: .92em; background: #f2f2f2; padding: 0 .2em; overflow-wrap: anywhere; }
-table { border-collapse: collapse; font-size: .84rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; font-weight: 600; padding: .4em 0; }
-th, td { padding: .25em .6em; text-align: right; vertical-align: top; border-bottom: 1px solid #ddd; }
-thead th { border-bottom: 2px solid #111; vertical-align: bottom; }
-tr > :first-child { text-align: left; white-space: nowrap; }
-td { white-space: nowrap; }
-.wide { overflow-x: auto; margin: 1.6em 0 .4em; }
-.wide:focus-visible { outline: 2px solid #00508a; }
-figure { margin: 2.4em 0; }
-figure img { max-width: 100%; height: auto; }
-figcaption, .note { font-size: .84rem; color: #333; max-width: 54rem; }
-figcaption .made { display: block; margin-top: .3em; color: #555; }
-nav ul { padding-left: 1.2em; }
-@media print {
-  body { max-width: none; margin: 0; font-size: 10pt; }
-  nav a, a { color: inherit; text-decoration: none; }
-  section.job { break-before: page; }
-  figure, tr { break-inside: avoid; }
-  h2, h3, caption { break-after: avoid; }
-  .wide { overflow: visible; }
-  table { font-size: 7pt; }
-  th, td { padding: .15em .3em; }
-  td { white-space: normal; }
-}
-"""
+
+MADE = "How this was made"
 
 
 class Section(NamedTuple):
-    """What the page shows of a job, all of it made."""
+    """What the page shows of a job, all of it made.
+
+    Attributes:
+        job: The folder of runs.
+        verdict: What the runs say; None where they do not.
+        tables: All tables.
+        pictures: All figures; the first shows the verdict.
+    """
 
     job: Job
-    answer: str
+    verdict: Verdict | None
     tables: Sequence[Table]
     pictures: Sequence[Picture]
 
@@ -66,6 +51,16 @@ class Section(NamedTuple):
     def markdown(self) -> str:
         """The contents of the job's file."""
         return self.job.markdown(self.tables)
+
+    @property
+    def head(self) -> str:
+        """The question, and the folder that answers it."""
+        return f"{self.job.question.title} ({self.job.name})"
+
+    @property
+    def anchor(self) -> str:
+        """An anchor: what the folder's name has beyond letters, digits and dashes is left out."""
+        return "job-" + re.sub(r"[^A-Za-z0-9-]+", "-", self.job.name)
 
 
 def make_section(job: Job) -> Section:
@@ -76,8 +71,10 @@ def make_section(job: Job) -> Section:
 
 def html_page(sections: Sequence[Section], skipped: Sequence[Skipped]) -> str:
     """The whole page; the same sections give the same text."""
-    answers = "".join(f"<p><strong>{inline_html(each.answer)}</strong></p>\n" for each in sections if each.answer)
-    body = "\n".join(_section(section) for section in sections)
+    drawn = [section for section in sections if section.pictures]
+    shown = next((section for section in drawn if section.verdict), drawn[0] if drawn else None)
+    first = _figure(shown, 0) if shown else ""
+    body = "\n".join(_section(section, at_the_top=section is shown) for section in sections)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -85,59 +82,92 @@ def html_page(sections: Sequence[Section], skipped: Sequence[Skipped]) -> str:
         '<link rel="icon" href="data:,">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         f"<title>{html.escape(TITLE)}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n"
-        f"<h1>{html.escape(TITLE)}</h1>\n{answers}"
-        f"<p>Made from the run files alone. {inline_html(INTERVALS)}</p>\n</header>\n"
-        f"{_contents(sections, skipped)}\n<main>\n{body}\n{_left_out(skipped)}</main>\n</body>\n</html>\n"
+        f"<h1>{html.escape(TITLE)}</h1>\n{_verdicts(sections)}{first}\n</header>\n"
+        f"{_contents(sections, skipped)}\n<main>\n{body}\n{_left_out(skipped)}</main>\n"
+        f"<footer>\n<p>This page is made from the runs alone. {inline_html(INTERVALS)}</p>\n"
+        f"</footer>\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )
+
+
+def _verdicts(sections: Sequence[Section]) -> str:
+    """One sentence for each question that has an answer."""
+    items = [
+        f'<li class="{section.verdict.tone}"><a class="question" href="#{section.anchor}">{inline_html(section.head)}'
+        f"</a>{_sentence(section.verdict)}</li>\n"
+        for section in sections
+        if section.verdict
+    ]
+    return f'<ul class="verdicts">\n{"".join(items)}</ul>\n' if items else ""
+
+
+def _sentence(verdict: Verdict) -> str:
+    return f'<span class="tone">{TONES[verdict.tone]}</span>{inline_html(verdict.text)}'
 
 
 def _contents(sections: Sequence[Section], skipped: Sequence[Skipped]) -> str:
-    """The list of contents, a level for the jobs and one for what they show."""
-    items = []
-    for section in sections:
-        name = section.job.name
-        parts = [(_table_id(name, i), table.title) for i, table in enumerate(section.tables)]
-        parts += [(_picture_id(name, i), picture.title) for i, picture in enumerate(section.pictures)]
-        inner = "".join(f'<li><a href="#{anchor}">{inline_html(title)}</a></li>' for anchor, title in parts)
-        items.append(f'<li><a href="#{_id(name)}">{inline_html(_head(section))}</a>\n<ul>{inner}</ul></li>')
-    if skipped:
-        items.append('<li><a href="#left-out">Folders left out</a></li>')
-    return (
-        '<nav aria-labelledby="contents">\n<h2 id="contents">Contents</h2>\n<ul>' + "\n".join(items) + "</ul>\n</nav>"
-    )
+    """The bar of contents."""
+    links = [(section.anchor, section.job.name) for section in sections]
+    links += [("left-out", "folders left out")] if skipped else []
+    items = "".join(f'<li><a href="#{anchor}">{html.escape(name)}</a></li>' for anchor, name in links)
+    # A bar that scrolls must be reachable without a mouse.
+    return f'<nav aria-label="Contents">\n<ul tabindex="0">{items}</ul>\n</nav>'
 
 
-def _section(section: Section) -> str:
-    name = section.job.name
-    caption = inline_html(section.job.caption)
-    parts = [
-        f'<section class="job" aria-labelledby="{_id(name)}">\n<h2 id="{_id(name)}">{inline_html(_head(section))}</h2>',
-        f"<p>{caption}</p>",
-    ]
+def _section(section: Section, *, at_the_top: bool) -> str:
+    """A question: verdict, figure and what is folded away.
+
+    Args:
+        section: What there is to show.
+        at_the_top: Whether its first figure already stands above the contents.
+    """
+    head = f'<section class="job" aria-labelledby="{section.anchor}">\n'
+    parts = [f'{head}<h2 id="{section.anchor}">{inline_html(section.head)}</h2>']
+    if section.verdict:
+        parts.append(f'<p class="verdict {section.verdict.tone}">{_sentence(section.verdict)}</p>')
+    if at_the_top:
+        parts.append(f'<p><a href="#{section.anchor}-figure-1">The figure stands at the top of the page.</a></p>')
+    elif section.pictures:
+        parts.append(_figure(section, 0))
+    more = section.verdict.more if section.verdict else ""
+    parts.append(_made(more, section.job.caption, title="The numbers, and how they were made" if more else MADE))
     if section.job.skipped:
         parts.append("<p>Left out of this folder:</p>\n" + _list(section.job.skipped))
-    parts.append("<h3>Tables</h3>" if section.tables else "<p>The runs give no table yet.</p>")
-    parts += [_table(table, _table_id(name, i)) for i, table in enumerate(section.tables)]
-    if section.pictures:
-        parts.append("<h3>Figures</h3>")
-    made = f'<span class="made">{caption}</span>'
-    parts += [_figure(picture, _picture_id(name, i), made) for i, picture in enumerate(section.pictures)]
+    if not section.tables:
+        parts.append("<p>The runs give no table yet.</p>")
+    parts += [_table(section, i) for i in range(len(section.tables))]
+    for i, picture in enumerate(section.pictures[1:], start=1):
+        parts.append(_folded(f"{section.anchor}-figure-{i + 1}-fold", f"Figure: {picture.title}", _figure(section, i)))
     return "\n".join([*parts, "</section>"])
 
 
-def _table(table: Table, anchor: str) -> str:
+def _folded(anchor: str, title: str, body: str) -> str:
+    """Something under a heading that opens it."""
+    link = f'<a class="anchor" href="#{anchor}" aria-label="Link to this">#</a>'
+    return f'<details id="{anchor}">\n<summary><h3>{inline_html(title)}</h3>{link}</summary>\n{body}\n</details>'
+
+
+def _made(*paragraphs: str, title: str = MADE) -> str:
+    text = "".join(f"<p>{inline_html(paragraph)}</p>" for paragraph in paragraphs if paragraph)
+    return f'<details class="made"><summary>{title}</summary>{text}</details>'
+
+
+def _table(section: Section, i: int) -> str:
     # A box that scrolls must be reachable without a mouse.
+    table = section.tables[i]
     label = html.escape(re.sub("[`*]", "", table.title), quote=True)
-    box = f'<div class="wide" id="{anchor}" role="region" tabindex="0" aria-label="{label}">\n{table.html()}</div>'
-    return box + (f'\n<p class="note">{inline_html(table.note)}</p>' if table.note else "")
+    box = f'<div class="wide" role="region" tabindex="0" aria-label="{label}">\n{table.html()}</div>'
+    note = f'\n<p class="note">{inline_html(table.note)}</p>' if table.note else ""
+    return _folded(f"{section.anchor}-table-{i + 1}", f"Table: {table.title}", box + note)
 
 
-def _figure(picture: Picture, anchor: str, made: str) -> str:
+def _figure(section: Section, i: int) -> str:
+    picture = section.pictures[i]
     source = "data:image/svg+xml;base64," + base64.b64encode(svg(picture.figure)).decode()
-    text = f"<strong>{inline_html(picture.title)}.</strong> {inline_html(picture.note)} {made}"
     return (
-        f'<figure id="{anchor}">\n<img src="{source}" alt="{html.escape(picture.alt, quote=True)}">\n'
-        f"<figcaption>{text}</figcaption>\n</figure>"
+        f'<figure id="{section.anchor}-figure-{i + 1}">\n'
+        f'<img src="{source}" alt="{html.escape(picture.alt, quote=True)}">\n'
+        f"<figcaption><strong>{inline_html(picture.title)}.</strong>"
+        f" {_made(picture.note, section.job.caption)}</figcaption>\n</figure>"
     )
 
 
@@ -152,20 +182,3 @@ def _left_out(skipped: Sequence[Skipped]) -> str:
 def _list(skipped: Sequence[Skipped]) -> str:
     items = "".join(f"<li><code>{html.escape(each.name)}</code>: {inline_html(each.reason)}</li>\n" for each in skipped)
     return f"<ul>\n{items}</ul>\n"
-
-
-def _head(section: Section) -> str:
-    return f"{section.job.question.title} ({section.job.name})"
-
-
-def _id(name: str) -> str:
-    """An anchor: what the folder's name has beyond letters, digits and dashes is left out."""
-    return "job-" + re.sub(r"[^A-Za-z0-9-]+", "-", name)
-
-
-def _table_id(name: str, i: int) -> str:
-    return f"{_id(name)}-table-{i + 1}"
-
-
-def _picture_id(name: str, i: int) -> str:
-    return f"{_id(name)}-figure-{i + 1}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -152,8 +151,3 @@ def apart(heights: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
     upwards: NDArray[np.float64] = np.maximum.accumulate(heights - offsets) + offsets
     downwards: NDArray[np.float64] = np.minimum.accumulate((heights - offsets)[::-1])[::-1] + offsets
     return 0.5 * (upwards + downwards)
-
-
-def listed(names: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

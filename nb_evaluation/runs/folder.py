@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 from nb_evaluation.files import write_atomically
 from nb_evaluation.runs.provenance import versions
 from nb_evaluation.runs.records import FinishedRun
+from nb_evaluation.seal import SEAL, add_seal
 
 try:
     import fcntl
@@ -62,7 +63,7 @@ def read_lines(folder: Path) -> list[Line]:
 
 
 def pack(folder: Path) -> None:
-    """Move the runs that have a file of their own into the packed one.
+    """Move the runs that have a file of their own into the packed one; older ones get the digest that they lack.
 
     Raises:
         OSError: The packed file cannot be written; the runs' own files are still there then.
@@ -79,7 +80,7 @@ def pack(folder: Path) -> None:
                 key = data["spec"]["method"], data["spec"]["seed"], data["digest"]
             except (KeyError, TypeError, ValueError) as error:
                 raise ValueError(f"{folder}: {line.where} is not a run ({error!r}): remove it") from error
-            runs[key] = line.content.strip()
+            runs[key] = line.content.strip() if SEAL in data else add_seal(line.content.strip())
         content = b"".join(runs[key] + b"\n" for key in sorted(runs))
         write_atomically(folder / PACK, lzma.compress(content, preset=9))
         for path in loose:

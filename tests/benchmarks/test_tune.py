@@ -4,8 +4,7 @@ import pytest
 
 from benchmarks import tune
 from benchmarks.methods import specify
-from benchmarks.protocol.results import RunResult
-from benchmarks.protocol.results import Curve
+from benchmarks.protocol.results import Curve, RunResult
 from benchmarks.protocol.spec import EPISODE_STEPS
 
 

@@ -111,3 +111,8 @@ def adapted_parameters(policy: BasePolicy) -> dict[str, torch.nn.Parameter]:
     gradients = torch.autograd.grad(action.sum(), list(trainable.values()), allow_unused=True)
     acting = zip(trainable.items(), gradients, strict=True)
     return {name: parameter for (name, parameter), gradient in acting if gradient is not None}
+
+
+def count_adapted(policy: BasePolicy) -> int:
+    """Number of values that the transfer may change of those that the deterministic action depends on."""
+    return sum(parameter.numel() for parameter in adapted_parameters(policy).values())

@@ -108,7 +108,7 @@ class GradientMethod(Method):
         if isinstance(policy, KGatedMixin):
             policy.task_difficulty = task_difficulty(spec.target)
             if self.adapts == "gates":
-                policy.adapt("gates", log_std=True)
+                policy.train_only("gates", log_std=True)
         elif self.adapts == "head":
             policy.get_submodule(HIDDEN_LAYERS[spec.algo]).requires_grad_(False)
         return model

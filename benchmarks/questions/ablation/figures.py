@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from benchmarks.methods import METHODS
 from benchmarks.protocol.run import Run
 from benchmarks.questions.ablation.scores import WHOLE, final_difference, pairs_by_variant, percent_change, printed
-from nb_evaluation.report.style import Picture, listed, scale_differences, tidy
+from nb_evaluation.report.style import Picture, scale_differences, tidy
+from nb_evaluation.report.verdict import listed
 from nb_evaluation.report.wording import FEWEST_SEEDS
 from nb_evaluation.stats.estimates import Estimate
 

@@ -9,6 +9,7 @@ import numpy as np
 from benchmarks.protocol.run import Run
 from benchmarks.questions.ablation.scores import WHOLE, final_difference, pairs_by_variant, percent_change, printed
 from nb_evaluation.report.tables import Table
+from nb_evaluation.report.verdict import Tone, Verdict, are, listed
 from nb_evaluation.report.wording import interval, number
 from nb_evaluation.stats.estimates import iqm
 
@@ -47,16 +48,25 @@ def tables(runs: Sequence[Run]) -> list[Table]:
     return [Table(f"NB Pro with one thing changed, against `{WHOLE}`", COLUMNS, rows, NOTE)] if rows else []
 
 
-def answer(runs: Sequence[Run]) -> str:
-    """What the paper printed for leaving a part out, and what became of it; empty where the runs do not bear on it."""
+def answer(runs: Sequence[Run]) -> Verdict | None:
+    """What the paper printed for leaving a part out, and what became of it; None where the runs do not bear on it."""
     variants = pairs_by_variant(runs)
-    sentences = []
+    sentences: list[str] = []
+    costs: list[str] = []
+    others: list[str] = []
     for name, value in printed(runs).items():
         if name in variants:
             percent = percent_change(variants[name])
+            (costs if percent.mean.high < 0.0 else others).append(f"`{name}`")
             sentences.append(
                 f"`{name}` against `{WHOLE}` in the paper's metric and budget:"
                 f" {interval(percent.mean, percent.num_runs, signed=True)} % in the mean of {percent.num_runs} seeds,"
                 f" of which {percent.positive} improve; the paper printed {number(value, signed=True)} %."
             )
-    return " ".join(sentences)
+    if not sentences:
+        return None
+    tone: Tone = "same" if not costs else "open" if others else "better"
+    parts = [f"{listed(costs)} {are(costs)} worse than `{WHOLE}`"] if costs else []
+    parts += [f"{listed(others)} {are(others)} not"] if others else []
+    what = "Of the variants that the paper says are worse"
+    return Verdict(f"{what}, {' and '.join(parts)}.", tone, " ".join(sentences))

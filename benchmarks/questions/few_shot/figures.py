@@ -13,7 +13,8 @@ from benchmarks.protocol.anchors import BEST, WORST, reference_returns
 from benchmarks.protocol.run import Run
 from benchmarks.questions.few_shot.scores import by_target, k_shot, over_targets, scores
 from nb_evaluation.report.lines import Line, band, draw_line, draw_lines
-from nb_evaluation.report.style import Picture, listed, panel_grid, scale_returns, scale_scores, tidy
+from nb_evaluation.report.style import Picture, panel_grid, scale_returns, scale_scores, tidy
+from nb_evaluation.report.verdict import listed
 from nb_evaluation.stats.estimates import interquartile_mean
 
 FAMILIES: dict[str, tuple[str, ...]] = {

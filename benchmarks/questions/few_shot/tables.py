@@ -14,6 +14,7 @@ from benchmarks.questions.few_shot.scores import SHOTS, by_target, k_shot, over_
 from benchmarks.report import wording
 from benchmarks.report.wording import conditions, describe_budget, describe_context, meta_tasks
 from nb_evaluation.report.tables import Table
+from nb_evaluation.report.verdict import Verdict, against
 from nb_evaluation.report.wording import FEWEST_SEEDS, interval, number, told_apart
 from nb_evaluation.runs.groups import paired
 from nb_evaluation.stats.estimates import Estimate, iqm, paired_difference
@@ -121,24 +122,25 @@ def _cells(each: NDArray[np.float64], shots: Sequence[int], digits: int = 1) -> 
     return [interval(iqm(each[:, shot], np.random.default_rng(0)), len(each), digits=digits) for shot in shots]
 
 
-def answer(runs: Sequence[Run]) -> str:
-    """Which methods score above or below `BASELINE`; empty where no method shares enough seeds with it."""
+def answer(runs: Sequence[Run]) -> Verdict | None:
+    """Which methods score above or below `BASELINE`; None where no gated method shares enough seeds with it."""
     found, num_targets = scores(runs), len(by_target(runs))
     enough = [
         name
         for name in found
         if name != BASELINE and len(found[name].keys() & found.get(BASELINE, {}).keys()) >= FEWEST_SEEDS
     ]
-    sentences, pretraining = [], f"{runs[0].spec.pretrain_episodes:,}"
+    sentences, verdict, pretraining = [], None, f"{runs[0].spec.pretrain_episodes:,}"
     for shot in (shot for shot in ANSWERS if shot <= runs[0].spec.transfer_episodes):
-        told = told_apart({name: differences(found, name, [shot])[0] for name in enough}, BASELINE)
-        if told:
-            over = f"{num_targets} change{'s' if num_targets > 1 else ''} of the pendulum"
+        gains = {name: differences(found, name, [shot])[0] for name in enough}
+        over = f"{num_targets} change{'s' if num_targets > 1 else ''} of the pendulum"
+        if told := told_apart(gains, BASELINE):
             sentences.append(
                 f"Normalised score after {pretraining} episodes of pretraining and {shot} of adaptation, interquartile"
                 f" mean over {over}: {told}."
             )
-    return " ".join(sentences)
+        verdict = against(f"Score over {over} after {shot} episodes there", gains, BASELINE, " ".join(sentences))
+    return verdict
 
 
 def caption(runs: Sequence[Run], command: str) -> str:

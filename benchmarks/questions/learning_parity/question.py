@@ -66,6 +66,8 @@ def gate_arguments(variant: str) -> dict[str, Any] | None:
         return None
     parameters = inspect.signature(KGatedMixin.__init__).parameters.values()
     defaults = {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
+    kind = defaults.pop("gate_class")
+    defaults["k_init"] = kind.k_start
     if variant == DEFAULT:
         return defaults
     if variant == "paper":

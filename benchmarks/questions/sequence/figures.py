@@ -13,7 +13,8 @@ from benchmarks.questions.sequence.scores import averages, by_strategy, scores
 from benchmarks.questions.sequence.strategies import STRATEGIES
 from benchmarks.report.wording import describe_context
 from nb_evaluation.report.lines import Line, band, draw_line
-from nb_evaluation.report.style import Picture, listed, panel_grid, scale_scores, tidy
+from nb_evaluation.report.style import Picture, panel_grid, scale_scores, tidy
+from nb_evaluation.report.verdict import listed
 from nb_evaluation.stats.estimates import FloatArray
 
 PANELS_PER_ROW = 3

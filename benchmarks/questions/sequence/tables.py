@@ -11,6 +11,7 @@ from benchmarks.questions.sequence.scores import averages, by_strategy, forgetti
 from benchmarks.report import wording
 from benchmarks.report.wording import describe_context, meta_tasks
 from nb_evaluation.report.tables import Table
+from nb_evaluation.report.verdict import Verdict, against
 from nb_evaluation.report.wording import FEWEST_SEEDS, interval, number, told_apart
 from nb_evaluation.runs.groups import paired
 from nb_evaluation.stats.estimates import interquartile_mean, iqm, paired_difference
@@ -51,16 +52,15 @@ def _measures(run: SequenceRun) -> Measures:
     }
 
 
-def answer(runs: Sequence[SequenceRun]) -> str:
-    """Which methods end above or below `BASELINE`, on average over the tasks; empty where too few seeds are shared."""
+def answer(runs: Sequence[SequenceRun]) -> Verdict | None:
+    """Which methods end above or below `BASELINE`, on average over the tasks; None where too few seeds are shared."""
     gains = {}
     for name, pairs in _pairs(runs).items():
         if len(pairs) >= FEWEST_SEEDS:
             ours, theirs = ([float(averages(run)[-1]) for run in side] for side in zip(*pairs, strict=True))
             gains[name] = paired_difference(ours, theirs, np.random.default_rng(0))
-    told = told_apart(gains, BASELINE)
     what = f"Average normalised score over {len(runs[0].spec.tasks)} tasks, at the end of the sequence"
-    return f"{what}: {told}." if told else ""
+    return against(what, gains, BASELINE, f"{what}: {told_apart(gains, BASELINE)}.")
 
 
 def _pairs(runs: Sequence[SequenceRun]) -> dict[str, list[tuple[SequenceRun, SequenceRun]]]:

@@ -10,9 +10,12 @@ from benchmarks.questions.transfer.gates import pictures_of_k
 from benchmarks.questions.transfer.generalization import generalization_pictures, generalization_table
 from benchmarks.questions.transfer.published import claim, published_table
 from benchmarks.questions.transfer.scores import score_pictures
-from benchmarks.questions.transfer.tables import transfer_tables
+from benchmarks.questions.transfer.tables import BASELINE, gains, transfer_tables
+from benchmarks.report.wording import describe_context
 from nb_evaluation.report.style import Picture
 from nb_evaluation.report.tables import Table
+from nb_evaluation.report.verdict import Verdict, against
+from nb_evaluation.report.wording import told_apart
 
 
 def tables(runs: Sequence[Run]) -> list[Table]:
@@ -30,6 +33,7 @@ def figures(runs: Sequence[Run]) -> list[Picture]:
     ]
 
 
-def answer(runs: Sequence[Run]) -> str:
-    """The paper's claim, and what became of it; empty where the runs do not bear on it."""
-    return claim(runs)
+def answer(runs: Sequence[Run]) -> Verdict | None:
+    """The paper's claim and what became of it; without runs that bear on it, the gates against `BASELINE`."""
+    found, what = gains(runs), f"Final return at {describe_context(runs[0].spec.target)}"
+    return claim(runs) or against(what, found, BASELINE, f"{what}: {told_apart(found, BASELINE)}.")

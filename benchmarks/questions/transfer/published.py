@@ -10,6 +10,7 @@ from benchmarks.methods import by_method
 from benchmarks.protocol.anchors import PUBLISHED, PUBLISHED_AS, is_published_protocol
 from benchmarks.protocol.run import Run
 from nb_evaluation.report.tables import Table
+from nb_evaluation.report.verdict import Tone, Verdict, listed
 from nb_evaluation.report.wording import interval, number
 from nb_evaluation.runs.groups import paired
 from nb_evaluation.stats.estimates import PercentImprovement, paired_difference, percent_improvement
@@ -95,13 +96,13 @@ def improvement(runs: Sequence[Run], name: str) -> PercentImprovement | None:
     return pairs and percent_improvement(*pairs, np.random.default_rng(0))
 
 
-def claim(runs: Sequence[Run]) -> str:
+def claim(runs: Sequence[Run]) -> Verdict | None:
     """The paper's claim and what became of it: a sentence for each row, and which comes closest.
 
-    Empty without runs of both sides at the published budget.
+    None without runs of both sides at the published budget.
     """
     if not runs or not _published(runs):
-        return ""
+        return None
     sentences, means, held = [], {}, True
     for theirs, ours in PUBLISHED_AS.items():
         printed, gain = PUBLISHED[theirs].improvement, improvement(runs, ours)
@@ -123,9 +124,12 @@ def claim(runs: Sequence[Run]) -> str:
             f"The better of them is `{closest}`: without the extreme quarters of the seeds, its return differs from"
             f" MAML's by {difference}."
         )
-    if not held:
-        sentences.insert(0, "The paper's claim, every seed better than MAML by so many per cent, does not hold here.")
-    return " ".join(sentences)
+    if not sentences:
+        return None
+    claimed = listed([f"{number(row.improvement)} % ({name})" for name, row in PUBLISHED.items() if row.improvement])
+    what = f"The paper's claim, better than MAML by {claimed} with every seed,"
+    tone: Tone = "better" if held else "worse"
+    return Verdict(f"{what} {'holds' if held else 'does not hold'} here.", tone, " ".join(sentences))
 
 
 def _published(runs: Sequence[Run]) -> bool:

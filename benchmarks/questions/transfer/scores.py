@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -34,6 +35,10 @@ COLUMNS: Figures = {
 }
 
 NUM_THRESHOLDS = 61
+
+HOLLOW: dict[str, Any] = {"markerfacecolor": "none", "linestyle": "none"}
+EDGED: dict[str, Any] = {"markeredgecolor": "black", "markeredgewidth": 0.6}
+"""How marks are drawn: of single seeds, and of points with an interval."""
 
 
 def score_pictures(runs: Sequence[Run]) -> list[Picture]:
@@ -120,7 +125,7 @@ def draw_strips(runs: Sequence[Run]) -> Figure:
         scores = [run.summary.last_evaluations for run in group]
         heights = row + 0.22 * np.sin(2.4 * np.arange(len(scores)))  # apart, and the same at every drawing
         colour, _, marker = METHODS[name].style
-        axes.plot(scores, heights, marker, color=colour, markersize=5, markerfacecolor="none", markeredgewidth=1.1)
+        axes.plot(scores, heights, marker=marker, color=colour, markersize=5, markeredgewidth=1.1, **HOLLOW)
         axes.plot([np.median(scores)] * 2, [row - 0.38, row + 0.38], color="black", linewidth=2.0)
     scale_returns(axes, "x")
     axes.set_xlabel(f"final return at {describe_context(runs[0].spec.target)}", fontsize=9)
@@ -208,8 +213,8 @@ def draw_published(runs: Sequence[Run]) -> Figure:
         scores = [score for run in groups[ours] if (score := run.summary.best_episode) is not None]
         colour, _, marker = METHODS[ours].style
         heights = row + 0.2 * np.sin(2.4 * np.arange(len(scores)))
-        axes.plot(scores, heights, marker, color=colour, markersize=4, markerfacecolor="none", markeredgewidth=0.9)
-        axes.plot(np.mean(scores), row, marker, color=colour, markersize=10, markeredgecolor="black")
+        axes.plot(scores, heights, marker=marker, color=colour, markersize=4, markeredgewidth=0.9, **HOLLOW)
+        axes.plot(np.mean(scores), row, marker=marker, color=colour, markersize=10, markeredgecolor="black")
         axes.plot(PUBLISHED[theirs].best, row, "x", color="black", markersize=9, markeredgewidth=2)
         for value in (PUBLISHED[theirs].best, float(np.mean(scores))):
             axes.annotate(
@@ -233,7 +238,7 @@ def _draw_interval(axes: Axes, name: str, scores: Sequence[float], place: float,
         point, ends = (place, estimate.point), ([place, place], [estimate.low, estimate.high])
     if len(scores) >= FEWEST_SEEDS:
         axes.plot(*ends, color=colour, linewidth=2.6, solid_capstyle="butt", zorder=2)
-    axes.plot(*point, marker, color=colour, markersize=7, markeredgecolor="black", markeredgewidth=0.6, zorder=3)
+    axes.plot(*point, marker=marker, color=colour, markersize=7, zorder=3, **EDGED)
 
 
 def _label_rows(axes: Axes, names: Sequence[str]) -> None:

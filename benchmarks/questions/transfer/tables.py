@@ -14,7 +14,7 @@ from benchmarks.protocol.run import Run
 from benchmarks.protocol.summary import THRESHOLDS, Summary
 from benchmarks.report.wording import conditions, describe_context
 from nb_evaluation.report.tables import Table
-from nb_evaluation.report.wording import describe_seeds, interval, number
+from nb_evaluation.report.wording import FEWEST_SEEDS, describe_seeds, interval, number
 from nb_evaluation.runs.groups import paired
 from nb_evaluation.stats.estimates import Estimate, iqm, paired_difference, probability_of_improvement, rank_biserial
 from nb_evaluation.stats.learning_curves import iqm_of_steps
@@ -203,6 +203,16 @@ def comparison_table(runs: Sequence[Run]) -> Table | None:
         f" that speaks for `{BASELINE}`, from −1 to 1."
     )
     return Table(f"Against `{BASELINE}`, seed by seed", columns, rows, note) if rows else None
+
+
+def gains(runs: Sequence[Run]) -> dict[str, Estimate]:
+    """How far the final return of each method is above `BASELINE`'s, where at least `FEWEST_SEEDS` seeds have both."""
+    found = {}
+    for name, pairs in paired(by_method(runs), BASELINE).items():
+        if len(pairs) >= FEWEST_SEEDS:
+            x, y = ([run.summary.last_evaluations for run in side] for side in zip(*pairs, strict=True))
+            found[name] = paired_difference(x, y, np.random.default_rng(0))
+    return found
 
 
 def gains_table(runs: Sequence[Run]) -> Table:

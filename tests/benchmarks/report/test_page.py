@@ -1,5 +1,8 @@
 """The report's page, opened in a real browser."""
 
+import base64
+import hashlib
+import itertools
 import json
 import re
 import shutil
@@ -10,8 +13,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from benchmarks.report.__main__ import main
-from benchmarks.report.page import POLICY
+from benchmarks.report.command import main
+from nb_evaluation.report.appearance import SCRIPT
+from nb_evaluation.report.page import POLICY
 from nb_evaluation.runs.folder import write_job
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -23,25 +27,49 @@ OPTIONS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--dump-dom",
 )  # fmt: skip
 SECONDS = 60
+NUMBER = re.compile(r"[-+]?\d[\d,.]*")
 
-PROBE = """<script>addEventListener("load", () => {
+PROBE = """addEventListener("load", () => {
   const all = (query) => [...document.querySelectorAll(query)];
+  const open = () => all("details[open]").length, opened = all("details[open]").map((each) => each.id);
+  const click = (thing) => { thing.click(); return open(); };
+  const [fold] = all("section details[id]"), summary = fold.querySelector("summary");
+  const clicks = [open(), click(summary), click(summary)];
+  const printed = ["beforeprint", "afterprint"].map((name) => { dispatchEvent(new Event(name)); return open(); });
+  const colour = (query) => getComputedStyle(document.querySelector(query));
+  const column = (table, i) => [...table.tBodies[0].rows].map((row) => row.cells[i].textContent);
+  const sorted = (table, i) => [0, 1, 2].map(() => {
+    const head = table.tHead.rows[0].cells[i];
+    head.querySelector("button").click();
+    return [head.getAttribute("aria-sort"), column(table, i)];
+  });
   const found = {
+    opened, clicks, printed, folds: all("details").length,
+    colours: [colour("body").backgroundColor, colour("body").color, colour("img").backgroundColor],
+    sorted: all("table").map((table) => [column(table, 1), ...sorted(table, 1)]),
+    named: all("table").map((table) => [column(table, 0), ...sorted(table, 0)]),
+    verdicts: all(".verdicts li").map((item) => [item.className, item.querySelector(".tone").textContent]),
+    anchors: all(".anchor").map((link) => [link.getAttribute("href"), link.closest("details").id]),
     images: all("img").map((image) => [image.complete, image.naturalWidth, image.naturalHeight, image.alt]),
     tables: all("table").map((table) => [
-      table.caption?.innerText, table.querySelectorAll("thead th[scope=col]").length,
+      table.caption?.textContent, table.querySelectorAll("thead th[scope=col]").length,
       table.querySelectorAll("tbody th[scope=row]").length, table.querySelectorAll("tbody tr").length]),
     headings: all("h1, h2, h3").map((heading) => Number(heading.tagName[1])),
-    dangling: all("nav a").map((link) => link.getAttribute("href")).filter((href) => !document.querySelector(href)),
+    dangling: all("a[href^='#']").filter((link) => !document.querySelector(link.hash)).map((link) => link.href),
     links: all("nav a").length,
-    captions: all("figcaption").map((caption) => caption.innerText),
+    captions: all("figcaption").map((caption) => caption.textContent),
     fetched: performance.getEntriesByType("resource").map((entry) => entry.name),
     wider: document.documentElement.scrollWidth > innerWidth,
   };
   const answer = document.createElement("script");
   answer.type = "application/json"; answer.id = "found"; answer.textContent = JSON.stringify(found);
   document.body.append(answer);
-});</script>"""
+});"""
+NARROW = """addEventListener("load", () => {
+  const page = document.querySelector("iframe").contentDocument;
+  page.querySelectorAll("details").forEach((each) => { each.open = true; });
+  document.body.dataset.width = page.documentElement.scrollWidth;
+});"""
 COMMAND = "python -m benchmarks transfer --seeds 5"
 COMMANDS = {"transfer": COMMAND} | {
     name: f"python -m benchmarks.{name} --seeds 5" for name in ("ablation", "few_shot", "sequence")
@@ -123,20 +151,31 @@ def server(tmp_path):
         thread.join()
 
 
-def open_in_browser(server, text, folder):
+def dump(server, folder, name, *options):
+    """What a page in the folder has become in the browser, and what the browser had to say."""
+    address = f"http://127.0.0.1:{server.server_port}/{name}"
+    command = [BROWSER, *OPTIONS, *options, f"--user-data-dir={folder / 'profile'}", address]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
+    return run.stdout, [line for line in run.stderr.splitlines() if "CONSOLE" in line]
+
+
+def open_in_browser(server, text, folder, *options, anchor=""):
     """Open a page that has the probe in it; what it has found, and what the browser had to say."""
     (folder / "page.html").write_text(text)
-    address = f"http://127.0.0.1:{server.server_port}/page.html"
-    command = [BROWSER, *OPTIONS, f"--user-data-dir={folder / 'profile'}", address]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
-    (found,) = re.findall(r'<script type="application/json" id="found">(.*?)</script>', run.stdout, re.DOTALL)
-    return json.loads(found), [line for line in run.stderr.splitlines() if "CONSOLE" in line]
+    shown, messages = dump(server, folder, f"page.html{anchor}", *options)
+    (found,) = re.findall(r'<script type="application/json" id="found">(.*?)</script>', shown, re.DOTALL)
+    return json.loads(found), messages
 
 
 def with_probe(text):
     """The page with the probe, which the page's own policy would not let run."""
+    digest = base64.b64encode(hashlib.sha256(PROBE.encode()).digest()).decode()
     assert POLICY in text
-    return text.replace(POLICY, f"{POLICY}; script-src 'unsafe-inline'").replace("</head>", f"{PROBE}</head>")
+    return text.replace(POLICY, f"{POLICY} 'sha256-{digest}'").replace("</body>", f"<script>{PROBE}</script></body>")
+
+
+def first_numbers(cells):
+    return [float(match.group().replace(",", "")) for cell in cells if (match := NUMBER.match(cell.replace("−", "-")))]
 
 
 @needs_browser
@@ -156,7 +195,15 @@ def test_the_page_in_a_browser(page, server, tmp_path):
     assert found["headings"][0] == 1
     assert found["headings"].count(1) == 1
     assert found["dangling"] == []
-    assert found["links"] == len(FIGURES) + sum(FIGURES.values()) + sum(TABLES.values()) + 1
+    assert found["links"] == len(FIGURES) + 1
+    folded = sum(FIGURES.values()) - len(FIGURES) + sum(TABLES.values())
+    assert len(found["anchors"]) == folded
+    assert all(href == f"#{fold}" for href, fold in found["anchors"])
+    assert found["opened"] == []
+    assert found["clicks"] == [0, 1, 0]
+    assert found["printed"] == [found["folds"], 0]
+    assert found["folds"] > folded
+    assert found["verdicts"] == [["same", "no difference"]] * 2, "the other two questions' runs are too short"
     questions = [name for name, figures in FIGURES.items() for _ in range(figures)]
     for caption, question in zip(found["captions"], questions, strict=True):
         for text in (COMMANDS[question], "5 seeds (100 to 104)", BUDGETS[question]):
@@ -165,10 +212,55 @@ def test_the_page_in_a_browser(page, server, tmp_path):
 
 
 @needs_browser
+def test_tables_sort_by_a_column(page, server, tmp_path):
+    found, _ = open_in_browser(server, with_probe(page.read_text()), tmp_path)
+    for given, (first, down), (second, up), (third, back) in found["sorted"]:
+        assert (first, second, third) == ("descending", "ascending", None)
+        assert back == given
+        assert sorted(down) == sorted(up) == sorted(given)
+        assert first_numbers(down) == sorted(first_numbers(given), reverse=True)
+        assert first_numbers(up) == sorted(first_numbers(given))
+        empty = given.count("")
+        assert down[len(down) - empty :] == up[len(up) - empty :] == [""] * empty
+    assert sum(given != down for given, (_, down), *_ in found["sorted"]) == 2
+    for _, (_, down), (_, up), _ in found["named"]:
+        assert down == up[::-1]
+        assert all(a.lower() <= b.lower() for a, b in itertools.pairwise(up))
+
+
+@needs_browser
+def test_an_anchor_opens_what_it_names(page, server, tmp_path):
+    fold = "job-transfer-quick-figure-3-fold"
+    found, _ = open_in_browser(server, with_probe(page.read_text()), tmp_path, anchor=f"#{fold}")
+    assert found["opened"] == [fold]
+
+
+@needs_browser
+def test_the_page_is_dark_where_the_reader_wants_it_so(page, server, tmp_path):
+    white, paper, ink = "rgb(255, 255, 255)", "rgb(22, 24, 27)", "rgb(232, 232, 232)"
+    text = with_probe(page.read_text())
+    light, _ = open_in_browser(server, text, tmp_path, "--blink-settings=preferredColorScheme=1")
+    dark, _ = open_in_browser(server, text, tmp_path, "--blink-settings=preferredColorScheme=0")
+    assert light["colours"] == [white, "rgb(17, 17, 17)", white]
+    assert dark["colours"] == [paper, ink, white], "figures keep the white that they are drawn on"
+
+
+@needs_browser
+def test_a_narrow_page_does_not_scroll_sideways(page, server, tmp_path):
+    (tmp_path / "page.html").write_text(page.read_text())
+    (tmp_path / "frame.html").write_text(
+        f'<body><iframe src="page.html" width="390" height="800" style="border: 0"></iframe><script>{NARROW}</script>'
+    )
+    shown, _ = dump(server, tmp_path, "frame.html")
+    assert 300 < int(re.search(r'data-width="(\d+)"', shown).group(1)) <= 390
+
+
+@needs_browser
 def test_the_browser_would_tell_of_errors_and_requests(server, tmp_path):
     """What the test above finds nothing of, it does find."""
     text = (
-        f'<html><head>{PROBE}<link rel="icon" href="data:,"><script>console.error("oh")</script></head><body>'
+        f'<html><head><script>{PROBE}</script><link rel="icon" href="data:,"><script>console.error("oh")</script>'
+        "</head><body><section><details id=a><summary>b</summary></details></section>"
         '<img src="data:image/svg+xml,nothing" alt=""><img src="http://example.org/picture.png" alt=""></body></html>'
     )
     found, messages = open_in_browser(server, text, tmp_path)
@@ -181,7 +273,8 @@ def test_the_page_needs_nothing_else(page):
     text = page.read_text()
     assert [name for name in FIGURES if f"<code>{COMMANDS[name]}</code>" in text] == list(FIGURES)
     assert set(re.findall(r'(?:src|href)="(data:[a-z+/]*|#|[^"]*)', text)) == {"data:", "data:image/svg+xml", "#"}
-    assert "<script" not in text
+    assert re.findall(r"<script[^>]*>", text) == ["<script>"]
+    assert f"<script>{SCRIPT}</script>" in text
     assert "url(" not in text
     assert len(text) < 2_000_000
 

@@ -1,19 +1,20 @@
 """What the report reads, and what it leaves out."""
 
-import argparse
 import json
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from benchmarks.report.__main__ import DEFAULT, main
-from nb_evaluation.report.jobs import Job, read_folder
-from benchmarks.report.page import Section
-from benchmarks.report.questions import QUESTIONS
-from benchmarks.runs.job import Question, add_job_options, publish, run_job, write_tables
-from nb_evaluation.runs.folder import JOB_FILE, write_job
+from benchmarks.methods import METHODS
 from benchmarks.protocol.run import Run
+from benchmarks.questions import all_questions
+from benchmarks.questions.transfer.question import Transfer
+from benchmarks.report.command import DEFAULT, main
+from nb_evaluation.job import publish, run_job, write_tables
+from nb_evaluation.report.jobs import Job, read_folder
+from nb_evaluation.report.page import Section
+from nb_evaluation.runs.folder import JOB_FILE, write_job
 from nb_evaluation.runs.provenance import versions
 
 COMMAND = "python -m benchmarks transfer"
@@ -32,14 +33,14 @@ def folder(made_up_run, tmp_path):
 
 
 def read_job(folder):
-    (job,), skipped, elsewhere = read_folder(folder)
-    assert skipped == elsewhere == []
+    (job,), skipped = read_folder(folder, all_questions())
+    assert skipped == []
     return job
 
 
 def test_a_folder_of_jobs_and_a_job(folder):
-    (job,), skipped, elsewhere = read_folder(folder.parent)
-    assert skipped == elsewhere == []
+    (job,), skipped = read_folder(folder.parent, all_questions())
+    assert skipped == []
     assert (job.name, job.command, len(job.runs), job.skipped) == ("job", COMMAND, 6, [])
     assert read_job(folder).runs == job.runs
 
@@ -52,7 +53,7 @@ def test_damaged_and_half_written_files_are_left_out_by_name(folder):
     assert len(job.runs) == 5
     (damaged,) = job.skipped
     assert damaged.name == half.name
-    assert "it is not a run file, or a damaged one" in damaged.reason
+    assert "it is not a run, or a damaged one" in damaged.reason
     assert str(folder) not in damaged.reason  # the page is the same wherever the folder lies
 
 
@@ -66,10 +67,10 @@ def test_runs_of_another_specification_or_other_versions_are_left_out(folder, ma
     job = read_job(folder)
     assert {run.spec.seed for run in job.runs} == {100, 101, 102}
     reasons = {skipped.name: skipped.reason for skipped in job.skipped}
-    assert set(reasons) == {f"{run.spec.name}.json" for run in (other, older, tuning)}
-    assert "target.A is 1.5, not 1.8" in reasons[f"{other.spec.name}.json"]
-    assert "version of torch is 1.0, not" in reasons[f"{older.spec.name}.json"]
-    assert "seed 7 is for tuning" in reasons[f"{tuning.spec.name}.json"]
+    assert set(reasons) == {run.spec.name for run in (other, older, tuning)}
+    assert "target.A is 1.5, not 1.8" in reasons[other.spec.name]
+    assert "version of torch is 1.0, not" in reasons[older.spec.name]
+    assert "seed 7 is for tuning" in reasons[tuning.spec.name]
 
 
 def test_a_meta_learner_has_one_setting(folder, made_up_run):
@@ -80,7 +81,7 @@ def test_a_meta_learner_has_one_setting(folder, made_up_run):
     job = read_job(folder)
     assert [run.spec for run in job.runs if run.spec.method == "maml"] == [run.spec for run in runs]
     (skipped,) = job.skipped
-    assert skipped.name == f"{odd.spec.name}.json"
+    assert skipped.name == odd.spec.name
     assert "meta is" in skipped.reason
 
 
@@ -101,7 +102,7 @@ def test_folders_that_are_no_jobs(folder, content, reason):
     (folder / JOB_FILE).unlink()
     if content is not None:
         (folder / JOB_FILE).write_bytes(content)
-    jobs, (skipped,), _ = read_folder(folder.parent)
+    jobs, (skipped,) = read_folder(folder.parent, all_questions())
     assert jobs == []
     assert skipped.name == "job"
     assert reason in skipped.reason
@@ -110,10 +111,10 @@ def test_folders_that_are_no_jobs(folder, content, reason):
 def test_a_job_without_runs(folder):
     for path in folder.glob("*-ppo-*.json"):
         path.write_bytes(b"")
-    jobs, (skipped,), _ = read_folder(folder.parent)
+    jobs, (skipped,) = read_folder(folder.parent, all_questions())
     assert jobs == []
     assert "no run can be reported" in skipped.reason
-    assert "is not a run file" in skipped.reason
+    assert "is not a run" in skipped.reason
 
 
 def test_where_nothing_can_be_reported_nothing_is_written(folder, capsys):
@@ -153,27 +154,24 @@ def test_a_script_reports_all_runs_of_the_folder(folder):
     (folder / ".nb-4711.tmp").write_bytes(b"{")
 
     spec = Run.read(runs[0]).spec
-    parser = argparse.ArgumentParser()
-    add_job_options(parser, "transfer")
-    question = Question(
-        name="transfer", parser=parser, specifications=lambda options: [spec], line=lambda run: "",
-        report=lambda job, console: write_tables(job),
-    )  # fmt: skip
-    assert run_job(question, ["--out", str(folder)]) == 0
+
+    class OneRun(Transfer):
+        def add_options(self, parser):
+            pass
+
+        def specifications(self, options):
+            return [spec]
+
+        def publish(self, job, console):
+            write_tables(job)
+
+    assert run_job(OneRun(), COMMAND, ["--out", str(folder)], folder) == 0
     table = (folder / "table.md").read_text()
     assert f"`{COMMAND} && python -m benchmarks transfer --out {folder}`" in table
     assert "| `nb` |" in table
     assert not (folder / ".nb-4711.tmp").exists()
     assert main([str(folder)]) == 0
     assert (folder / "table.md").read_text() == table
-
-
-def test_results_with_a_page_of_their_own_are_not_left_out(folder):
-    (folder.parent / "recipe").mkdir()
-    (job,), skipped, elsewhere = read_folder(folder.parent)
-    assert (job.name, skipped, elsewhere) == ("job", [], ["recipe"])
-    assert main([str(folder.parent)]) == 0
-    assert "<code>recipe</code>: the paper&#x27;s own recipe" in (folder.parent / "index.html").read_text()
 
 
 def test_a_few_shot_jobs_runs_differ_by_target_and_by_nothing_else(made_up_run, tmp_path):
@@ -191,7 +189,7 @@ def test_a_few_shot_jobs_runs_differ_by_target_and_by_nothing_else(made_up_run, 
     job = read_job(tmp_path)
     assert len(job.runs) == len(runs)
     (skipped,) = job.skipped
-    assert skipped.name == f"{foreign.spec.name}.json"
+    assert skipped.name == foreign.spec.name
     assert "detail is True, not False" in skipped.reason
 
 
@@ -205,13 +203,13 @@ def test_foreign_and_damaged_files_among_runs_of_a_sequence(made_up_sequence, ma
     job = read_job(tmp_path)
     assert sorted(run.spec.method for run in job.runs) == ["fine-tune-kept", "nb-k"]
     assert {each.name for each in job.skipped} == {foreign.name, damaged.name}
-    assert all("is not a run file" in each.reason for each in job.skipped)
+    assert all("is not a run" in each.reason for each in job.skipped)
 
 
 def test_runs_of_a_method_that_is_not_known_are_left_out(folder, made_up_run, monkeypatch):
     made_up_run(method="nb-pro-clamped", seed=100).write(folder)
-    known = replace(QUESTIONS["transfer"], methods=("nb", "fine-tune"))
-    monkeypatch.setitem(QUESTIONS, "transfer", known)
+    known = {name: METHODS[name] for name in ("nb", "fine-tune")}
+    monkeypatch.setattr(Transfer, "methods", known)
     (skipped,) = read_job(folder).skipped
     assert skipped.reason == "its method is nb-pro-clamped; known are nb, fine-tune"
 
@@ -228,7 +226,7 @@ def test_figures_beside_the_runs_say_how_they_are_read(made_up_run, tmp_path, mo
         made_up_run(method=method, seed=100, detail=False).write(tmp_path)
     write_job(tmp_path, "ablation", "python -m benchmarks ablation")
     job, saved = read_job(tmp_path), {}
-    monkeypatch.setattr("benchmarks.runs.job.save_png", lambda figure, path, text: saved.update({path: text}))
+    monkeypatch.setattr("nb_evaluation.job.save_png", lambda figure, path, text: saved.update({path: text}))
     publish(job, Console(quiet=True))
     assert list(saved) == [tmp_path / "ablation.png"]
     (text,) = saved.values()
@@ -247,9 +245,8 @@ def test_tables_name_what_was_left_out_and_what_is_missing(folder):
 
 
 def test_committed_tables_are_what_the_committed_runs_give():
-    jobs, skipped, elsewhere = read_folder(DEFAULT)
+    jobs, skipped = read_folder(DEFAULT, all_questions())
     assert skipped == []
-    assert elsewhere == ["learning_parity", "recipe"]
     for job in jobs:
         assert isinstance(job, Job)
         assert job.skipped == []

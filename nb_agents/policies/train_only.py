@@ -1,4 +1,4 @@
-"""What may change when a policy moves to another task: its k's, its output layer, or everything."""
+"""What of a policy trains when it moves to another task: its k's, its output layer, or everything."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from nb_agents.gates.gate import KGate
 from nb_agents.gates.k_target import KTarget
 from nb_agents.policies.optim import optimized_parts
 
-ADAPTATIONS = ("all", "gates", "head")
-"""What `AdaptationMixin.adapt` can set to train."""
+CHOICES = ("all", "gates", "head")
+"""What `TrainOnlyMixin.train_only` accepts."""
 
 _EVERYTHING = ("all", True)
 
 
-class AdaptationMixin(OptionalExtraState):
-    """Gives an SB3 policy `adapt`; `nb_agents.policies.sb3.KGatedMixin` contains it.
+class TrainOnlyMixin(OptionalExtraState):
+    """Gives an SB3 policy `train_only`; `nb_agents.policies.sb3.KGatedMixin` contains it.
 
     A policy's parameters are those of the actor, which are carried to the new task, and those of critics, which have to
-    learn the new task's values whatever adapts and always train. What both use belongs to the actor.
+    learn the new task's values and always train. What both use belongs to the actor.
 
     Attributes:
         critic_parts: Paths of the modules that no action depends on; a policy class with others names them here.
-        exploration_parts: Paths of the parameters or layers that set only the spread of actions.
+        exploration_parts: Paths of the parameters or layers that set the spread of actions alone.
         head_part: Path of the module whose last layer is the actor's output; None if there is none.
     """
 
@@ -37,26 +37,26 @@ class AdaptationMixin(OptionalExtraState):
     exploration_parts: ClassVar[tuple[str, ...]] = ("log_std", "actor.log_std")
     head_part: ClassVar[str | None] = None
 
-    _adaptation: tuple[str, bool] = _EVERYTHING
+    _choice: tuple[str, bool] = _EVERYTHING
     _frozen: tuple[nn.Parameter, ...] = ()
     _statistics_held: tuple[Any, ...] = ()
 
     @property
-    def adaptation(self) -> str:
-        """What trains: "all", "gates" or "head"."""
-        return self._adaptation[0]
+    def trains(self) -> str:
+        """What trains of the actor: "all", "gates" or "head"."""
+        return self._choice[0]
 
-    def adapt(self, what: str, *, log_std: bool | None = None, reset_optimizer: bool = True) -> None:
+    def train_only(self, what: str, *, log_std: bool | None = None, reset_optimizer: bool = True) -> None:
         """Set which of the actor's parameters train from now on; the others do not move by one bit.
 
         Frozen parameters get no gradient, so that neither weight decay nor momentum reaches them; layers keep their
         running statistics and the vectors of a spectral norm, by running in evaluation mode; and target networks hold
-        what their source holds. The choice is saved with the
-        policy's parameters and can be changed at any time. For TRPO it takes `nb_agents.contrib.KGatedTRPOPolicy`.
+        what their source holds. The choice is saved with the policy's parameters and can be changed at any time. For
+        TRPO it takes `nb_agents.contrib.KGatedTRPOPolicy`.
 
         Args:
-            what: "all"; "gates", the k's alone; "head", the actor's output layer.
-            log_std: Whether the parameters that set only the spread of actions train (PPO's ``log_std``, the layer of
+            what: "all"; "gates", the k's alone; or "head", the actor's output layer.
+            log_std: Whether the parameters that set the spread of actions alone train (PPO's ``log_std``, the layer of
                 that name in SAC). By default they do not with "gates", so that the k's are all that distinguishes two
                 tasks, and do otherwise.
             reset_optimizer: Whether the policy's optimizers forget their moments, critics' included.
@@ -73,9 +73,7 @@ class AdaptationMixin(OptionalExtraState):
         trained = self._select(what, spread, spread_needed=log_std is True)
         optimizers = [part.optimizer for part in optimized_parts(self).values()]
         if not optimizers and what != "all":
-            raise ValueError(
-                f"{type(self).__name__} is trained without an optimizer: only adapt('all') holds, got {what!r}"
-            )
+            raise ValueError(f"what must be 'all': {type(self).__name__} is trained without an optimizer, got {what!r}")
         self._set(what, spread, trained)
         if reset_optimizer:
             for optimizer in optimizers:
@@ -83,15 +81,15 @@ class AdaptationMixin(OptionalExtraState):
 
     def get_extra_state(self) -> torch.Tensor | None:
         """What trains, for `state_dict`; None for everything."""
-        what, spread = self._adaptation
-        return None if self._adaptation == _EVERYTHING else torch.tensor([ADAPTATIONS.index(what), float(spread)])
+        what, spread = self._choice
+        return None if self._choice == _EVERYTHING else torch.tensor([CHOICES.index(what), float(spread)])
 
     def set_extra_state(self, state: Any) -> None:
         """Restore it from `get_extra_state`; the optimizers' state is theirs to load."""
-        index, spread = as_numbers(state, "what adapts according to a state dict", (2,)).tolist()
-        if index not in range(len(ADAPTATIONS)) or spread not in (0.0, 1.0):
-            raise ValueError(f"what adapts according to a state dict must be known, got {[index, spread]}")
-        self._restore(ADAPTATIONS[int(index)], bool(spread))
+        index, spread = as_numbers(state, "what trains according to a state dict", (2,)).tolist()
+        if index not in range(len(CHOICES)) or spread not in (0.0, 1.0):
+            raise ValueError(f"what trains according to a state dict must be known, got {[index, spread]}")
+        self._restore(CHOICES[int(index)], bool(spread))
 
     def reset_extra_state(self) -> None:
         """Everything trains."""
@@ -102,13 +100,13 @@ class AdaptationMixin(OptionalExtraState):
         return any(f"{prefix}{name}.k" in state_dict for name, module in modules if isinstance(module, KGate))
 
     def _restore(self, what: str, spread: bool) -> None:
-        if (what, spread) != self._adaptation:
+        if (what, spread) != self._choice:
             self._set(what, spread, self._select(what, spread))
 
     def _select(self, what: str, spread: bool, *, spread_needed: bool = False) -> list[nn.Parameter]:
         """The parameters of the actor that train."""
-        if what not in ADAPTATIONS:
-            raise ValueError(f"what must be one of {ADAPTATIONS}, got {what!r}")
+        if what not in CHOICES:
+            raise ValueError(f"what must be one of {CHOICES}, got {what!r}")
         exploration = list(self._exploration())
         if spread_needed and not exploration:
             raise ValueError(f"{type(self).__name__} has no log_std that could train: pass log_std=None or False")
@@ -119,7 +117,7 @@ class AdaptationMixin(OptionalExtraState):
         else:
             selected = list(self._head())
         if not selected:
-            raise ValueError(f"{type(self).__name__} has nothing that adapt({what!r}) could train")
+            raise ValueError(f"{type(self).__name__} has nothing that train_only({what!r}) could train")
         return [*selected, *exploration] if spread else selected
 
     def _head(self) -> Iterator[nn.Parameter]:
@@ -140,7 +138,7 @@ class AdaptationMixin(OptionalExtraState):
             handle.remove()
         kept = {id(parameter) for parameter in trained}
         actors = [*(parameter for _, parameter in acting_parameters(self)), *self._exploration()]
-        # Those that the user froze are not ours: they stay frozen after adapt("all").
+        # Those that the user froze are not ours: they stay frozen after train_only("all").
         self._frozen = tuple(p for p in actors if id(p) not in kept and p.requires_grad)
         for parameter in self._frozen:
             parameter.requires_grad_(False)
@@ -149,16 +147,20 @@ class AdaptationMixin(OptionalExtraState):
         # Before all hooks of the layer's own, as those of a spectral norm are.
         self._statistics_held = tuple(m.register_forward_pre_hook(in_eval_mode, prepend=True) for m in held)
         self._hold_targets({id(parameter) for parameter in self._frozen})
-        self._adaptation = (what, spread)
+        self._choice = (what, spread)
 
     @torch.no_grad()
     def _hold_targets(self, frozen: set[int]) -> None:
         for name, target in _targets(self):
             source = getattr(self, name.removesuffix("_target"))
-            for parameter, follower in zip(source.parameters(), target.parameters(), strict=True):
-                if id(parameter) in frozen:
+            for path, parameter in source.named_parameters(remove_duplicate=False):
+                place, _, own_name = path.rpartition(".")
+                follower, held = target.get_parameter(path), id(parameter) in frozen
+                if held:
                     follower.copy_(parameter)
-                follower.__class__ = HeldParameter if id(parameter) in frozen else nn.Parameter
+                if held is not isinstance(follower, HeldParameter):
+                    made = (HeldParameter if held else nn.Parameter)(follower.detach(), follower.requires_grad)
+                    setattr(target.get_submodule(place), own_name, made)
 
 
 class HeldParameter(nn.Parameter):
@@ -185,7 +187,7 @@ class HeldParameter(nn.Parameter):
 def acting_modules(network: Any) -> Iterator[tuple[str, nn.Module]]:
     """The modules that a deterministic action depends on, each once, with its first path.
 
-    In a policy with `AdaptationMixin`: all but critics, target networks, and what sets only the spread of actions. In
+    In a policy with `TrainOnlyMixin`: all but critics, target networks, and what sets the spread of actions alone. In
     any other module: all. A regulariser acts nowhere.
     """
     left_out, seen = _left_out(network), set()
@@ -228,7 +230,7 @@ def _with_frozen_statistics(policy: Any, trained: set[int]) -> Iterator[nn.Modul
 
 
 def _left_out(network: Any) -> tuple[str, ...]:
-    if not isinstance(network, AdaptationMixin):
+    if not isinstance(network, TrainOnlyMixin):
         return ()
     return (*network.critic_parts, *network.exploration_parts, *(name for name, _ in _targets(network)))
 

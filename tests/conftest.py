@@ -2,14 +2,12 @@
 
 import pytest
 
-from benchmarks.methods.kinds.meta import MetaMethod
 from benchmarks.methods import METHODS, specify
-from benchmarks.protocol.results import RunResult
-from benchmarks.protocol.results import DRIVES, GRID_DRIVES, GRID_GAINS, Landscape
-from benchmarks.protocol.results import Curve
+from benchmarks.methods.kinds.meta import MetaMethod
+from benchmarks.protocol.results import DRIVES, GRID_DRIVES, GRID_GAINS, Curve, Landscape, RunResult
+from benchmarks.protocol.run import Run
 from benchmarks.protocol.settings import MetaSettings, PPOSettings
 from benchmarks.questions.sequence.runs import SequenceResult, SequenceRun, specify_sequence
-from benchmarks.protocol.run import Run
 from nb_evaluation.runs.provenance import versions
 
 QUICK = PPOSettings(frame_skip=20, num_envs=2, n_steps=50, batch_size=50, n_epochs=1, net_arch=(16, 16))

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from nb_evaluation.runs.runner import run_all
 from nb_evaluation.runs import cluster
 from nb_evaluation.runs.cluster import check_address, reach
+from nb_evaluation.runs.runner import run_all
 
 
 @dataclass(frozen=True)

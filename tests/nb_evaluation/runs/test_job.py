@@ -1,33 +1,47 @@
-import argparse
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
-from benchmarks.questions.transfer.question import verdict
-from benchmarks.runs import runner
-from benchmarks.runs.job import Question, add_job_options, run_job
-from nb_evaluation import files
+from benchmarks.protocol.run import Run
+from benchmarks.questions.transfer.question import Transfer, verdict
+from nb_evaluation import files, job
+from nb_evaluation.runs import runner
+from nb_evaluation.runs.folder import PACK, read_lines
+
+
+class TwoRuns(Transfer):
+    """A job of a few runs in this process, of which seed 101 fails."""
+
+    def __init__(self, specs, result, publish):
+        self.specs, self.result, self.publish = specs, result, publish
+
+    def add_options(self, parser):
+        pass
+
+    def specifications(self, options):
+        return self.specs
+
+    def execute(self, spec):
+        if spec.seed == 101:
+            raise ArithmeticError("[/data/x] is [bold]not[/] there, −1")
+        return self.result
+
+    def line(self, run):
+        return "[/fine]"
 
 
 @pytest.fixture
 def make_question(made_up_run):
-    """A job of two runs in this process, of which the second fails."""
-
-    def experiment(spec):
-        if spec.seed == 101:
-            raise ArithmeticError("[/data/x] is [bold]not[/] there, −1")
-        return made_up_run(seed=spec.seed).result
-
-    def make(specs, report=lambda job, console: None):
-        parser = argparse.ArgumentParser()
-        add_job_options(parser, "transfer")
-        return Question(
-            name="transfer", parser=parser, specifications=lambda options: specs, line=lambda run: "[/fine]",
-            report=report, experiment=experiment,
-        )  # fmt: skip
+    def make(specs, publish=lambda job, console: None):
+        return TwoRuns(specs, made_up_run().result, publish)
 
     return make
+
+
+def run_job(question, arguments):
+    return job.run_job(question, "python -m benchmarks transfer", arguments, Path("out"))
 
 
 def arguments(folder):
@@ -42,7 +56,7 @@ def test_messages_and_names_are_shown_as_they_are(make_question, made_up_run, tm
     out = capsys.readouterr().out
     assert "[/fine]" in out
     assert out.count("ArithmeticError: [/data/x] is [bold]not[/] there") == 2
-    assert {path.name for path in folder.iterdir()} == {f"{specs[0].name}.json", "job.json"}
+    assert {path.name for path in folder.iterdir()} == {PACK, "job.json"}
 
 
 @pytest.mark.parametrize("place", ["/proc/folder", "/proc"])
@@ -80,7 +94,8 @@ def test_a_report_that_cannot_be_written_stops_the_job_with_its_runs_kept(make_q
     spec = made_up_run(seed=100).spec
     assert run_job(make_question([spec], report), arguments(tmp_path)) == 1
     assert "No space left on device" in capsys.readouterr().out
-    assert (tmp_path / f"{spec.name}.json").exists()
+    (line,) = read_lines(tmp_path)
+    assert Run.from_line(line.content, "it").spec == spec
 
 
 @pytest.mark.parametrize("damage", ["folder", "text"])

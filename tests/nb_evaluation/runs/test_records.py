@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.runs import records
-from nb_evaluation.runs.folder import JOB_FILE, read_runs, write_job
 from benchmarks.protocol.run import Run
-from nb_evaluation.runs.provenance import commit, versions, write_measurement
 from nb_evaluation.files import write_atomically
+from nb_evaluation.runs import provenance
+from nb_evaluation.runs.folder import JOB_FILE, read_runs, write_job
+from nb_evaluation.runs.provenance import commit, versions, write_measurement
 from nb_evaluation.seal import unseal
 
 
@@ -28,16 +28,16 @@ def test_read_runs(made_up_run, tmp_path):
     runs = [made_up_run(seed=seed) for seed in (0, 1)]
     for run in runs:
         run.write(tmp_path)
-    assert read_runs(tmp_path, runs[0].spec.shared) == {run.spec.name: run for run in runs}
-    assert read_runs(tmp_path / "nowhere", runs[0].spec.shared) == {}
+    assert read_runs(tmp_path, Run, runs[0].spec.shared) == {run.spec.name: run for run in runs}
+    assert read_runs(tmp_path / "nowhere", Run, runs[0].spec.shared) == {}
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}", b'{"spec": {}}'])
 def test_damaged_files_are_named_and_kept(made_up_run, tmp_path, damage):
     path = made_up_run().write(tmp_path)
     path.write_bytes(damage)
-    with pytest.raises(ValueError, match=f"{path.name} is not a run file, or a damaged one"):
-        read_runs(tmp_path, made_up_run().spec.shared)
+    with pytest.raises(ValueError, match=f"{path.name} is not a run, or a damaged one"):
+        read_runs(tmp_path, Run, made_up_run().spec.shared)
     assert path.read_bytes() == damage
 
 
@@ -53,7 +53,7 @@ def test_a_run_of_another_specification_is_refused(made_up_run, tmp_path):
     run.write(tmp_path)
     wanted = replace(run.spec, target={"A": 1.5, "b": 0.1}, transfer_episodes=6)
     with pytest.raises(ValueError, match="holds runs of another specification") as caught:
-        read_runs(tmp_path, wanted.shared)
+        read_runs(tmp_path, Run, wanted.shared)
     message = str(caught.value)
     assert "target.A is 1.8 there and 1.5 here" in message
     assert "target.b is None there and 0.1 here" in message
@@ -65,7 +65,7 @@ def test_a_run_of_other_versions_is_refused(made_up_run, tmp_path):
     run = replace(made_up_run(), versions=versions() | {"torch": "1.0"})
     run.write(tmp_path)
     with pytest.raises(ValueError, match=r"version of torch is 1.0 there and"):
-        read_runs(tmp_path, run.spec.shared)
+        read_runs(tmp_path, Run, run.spec.shared)
 
 
 def old(path):
@@ -90,7 +90,7 @@ def test_any_changed_digit_is_noticed(made_up_run, tmp_path):
     digits = [i for i, character in enumerate(text) if character.isdigit()]
     for i in digits[:: len(digits) // 60]:
         path.write_text(text[:i] + str(9 - int(text[i])) + text[i + 1 :])
-        with pytest.raises(ValueError, match="is not a run file, or a damaged one"):
+        with pytest.raises(ValueError, match="is not a run, or a damaged one"):
             Run.read(path)
     path.write_text(text.replace('"sha256"', '"sha255"'))
     with pytest.raises(ValueError, match=r"it holds \['sha255', 'summary'\], and not \['summary'\]"):
@@ -138,7 +138,7 @@ def test_half_valid_files_are_named_with_what_is_wrong(made_up_run, tmp_path, wh
     path.write_text(json.dumps(data))
     with pytest.raises(ValueError, match=message) as caught:
         Run.read(path)
-    assert str(caught.value).startswith(f"{path} is not a run file, or a damaged one (")
+    assert str(caught.value).startswith(f"{path} is not a run, or a damaged one (")
 
 
 def test_a_file_under_another_name_is_refused(made_up_run, tmp_path):
@@ -191,7 +191,7 @@ def test_a_folder_names_every_command_that_filled_it(tmp_path):
 
 
 def test_commit_is_none_outside_a_repository(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "__file__", str(tmp_path / "records.py"))
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "records.py"))
     assert commit() is None
 
 
@@ -208,7 +208,7 @@ def test_commit_is_dirty_where_code_has_changed_but_not_where_results_have(tmp_p
     git("init")
     git("add", ".")
     git("commit", "-m", "all")
-    monkeypatch.setattr(records, "__file__", str(files[0]))
+    monkeypatch.setattr(provenance, "__file__", str(files[0]))
     head = commit()
     assert re.fullmatch("[0-9a-f]{12}", head)
     files[1].write_text("more")

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from benchmarks.methods import METHODS
-from benchmarks.protocol import experiment
-from benchmarks.runs.experiment import execute
 from benchmarks.protocol.results import DRIVES, GRID_DRIVES, GRID_GAINS
 from benchmarks.protocol.summary import summarise
+from benchmarks.runs import experiment
+from benchmarks.runs.experiment import execute
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -68,7 +68,7 @@ def one_waits(folder):
 
 def short(spec):
     """Stands in for `execute`; fails, or kills its worker, where the seed says so."""
-    from benchmarks.protocol.experiment import Curve, RunResult
+    from benchmarks.protocol.results import Curve, RunResult
 
     if spec.seed == 13:
         raise ArithmeticError("seed 13 does not like to run")
@@ -80,7 +80,10 @@ def short(spec):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_failing_run_is_reported_and_stops_no_other(quick_spec, tmp_path, workers):
     specs = [quick_spec(seed=seed) for seed in (12, 13, 14)]
-    outcomes = {outcome.spec.seed: outcome for outcome in run_all(specs, tmp_path, workers=workers, experiment=short)}
+    outcomes = {
+        outcome.spec.seed: outcome
+        for outcome in run_all(specs, tmp_path, workers=workers, experiment=short, record=Run)
+    }
     assert sorted(outcomes) == [12, 13, 14]
     assert outcomes[13].run is None
     assert "Traceback" in outcomes[13].failure
@@ -93,14 +96,16 @@ def test_a_failing_run_is_reported_and_stops_no_other(quick_spec, tmp_path, work
 
 def test_a_killed_worker_costs_only_its_own_run(quick_spec, tmp_path):
     specs = [quick_spec(seed=seed) for seed in (1, 99)]
-    outcomes = {outcome.spec.seed: outcome for outcome in run_all(specs, tmp_path, workers=2, experiment=short)}
+    outcomes = {
+        outcome.spec.seed: outcome for outcome in run_all(specs, tmp_path, workers=2, experiment=short, record=Run)
+    }
     assert "worker process was killed" in outcomes.pop(99).failure
     assert outcomes.keys() == {1}
     assert outcomes[1].run == Run.read(tmp_path / f"{specs[0].name}.json")
 
 
 def test_nothing_to_run(tmp_path):
-    assert list(run_all([], tmp_path, workers=2, experiment=short)) == []
+    assert list(run_all([], tmp_path, workers=2, experiment=short, record=Run)) == []
 
 
 def test_a_question_of_another_kind_with_one_thread_a_worker(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""What `adapt` lets move and what it keeps still, in the algorithms' unmodified training loops."""
+"""What `train_only` lets move and what it keeps still, in the algorithms' unmodified training loops."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_only_what_adapts_moves(gradient_algorithm: Any, what: str) -> None:
     policy = model.policy
     gates = {f"{name}.k" for name in policy.gates if not name.startswith(CRITICS)}
     expected = gates if what == "gates" else HEADS[gradient_algorithm.cls.__name__]
-    policy.adapt(what, reset_optimizer=False)
+    policy.train_only(what, reset_optimizer=False)
     before = snapshot(policy)
     model.learn(64, reset_num_timesteps=False)
     now = moved(policy, before)
@@ -99,8 +99,8 @@ def test_only_what_adapts_moves(gradient_algorithm: Any, what: str) -> None:
 
 def test_everything_moves_again(gradient_algorithm: Any) -> None:
     model = trained(gradient_algorithm)
-    model.policy.adapt("head")
-    model.policy.adapt("all")
+    model.policy.train_only("head")
+    model.policy.train_only("all")
     before = snapshot(model.policy)
     model.learn(64, reset_num_timesteps=False)
     assert {name for name in parameter_keys(model.policy) if "_target." not in name} <= moved(model.policy, before)
@@ -109,12 +109,12 @@ def test_everything_moves_again(gradient_algorithm: Any) -> None:
 
 def test_saved_and_loaded_with_model_and_policy(gradient_algorithm: Any, tmp_path: Path) -> None:
     model = gradient_algorithm.make()
-    model.policy.adapt("gates")
+    model.policy.train_only("gates")
     model.save(tmp_path / "model")
     model.policy.save(tmp_path / "policy")
     loaded = gradient_algorithm.cls.load(tmp_path / "model", env=model.get_env(), device=gradient_algorithm.device)
     for policy in (loaded.policy, gradient_algorithm.policy.load(tmp_path / "policy")):
-        assert policy.adaptation == "gates"
+        assert policy.trains == "gates"
         assert frozen_names(policy) == frozen_names(model.policy) != []
     before = snapshot(loaded.policy)
     loaded.learn(64, reset_num_timesteps=False)
@@ -132,7 +132,7 @@ def test_gathered_momentum_reaches_nothing_frozen_in_mid_training(algorithm: Any
 
     def freeze(local: dict[str, Any], _: Any) -> bool:
         if model.num_timesteps == 100:  # between two rollouts' updates
-            policy.adapt("gates", reset_optimizer=False)
+            policy.train_only("gates", reset_optimizer=False)
             before.update(snapshot(policy))
         return True
 
@@ -145,9 +145,9 @@ def test_optimizers_start_afresh_unless_asked_otherwise() -> None:
     optimizers = (model.policy.actor.optimizer, model.policy.critic.optimizer)
     model.learn(16)
     moments = [len(optimizer.state) for optimizer in optimizers]
-    model.policy.adapt("gates", reset_optimizer=False)
+    model.policy.train_only("gates", reset_optimizer=False)
     assert [len(optimizer.state) for optimizer in optimizers] == moments
-    model.policy.adapt("gates")
+    model.policy.train_only("gates")
     assert [len(optimizer.state) for optimizer in optimizers] == [0, 0]
     model.learn(8, reset_num_timesteps=False)
     assert len(optimizers[0].state) == 2, "the k's of two layers"
@@ -157,7 +157,7 @@ def test_optimizers_start_afresh_unless_asked_otherwise() -> None:
 @pytest.mark.parametrize("log_std", [None, True, False])
 def test_log_std(what: str, log_std: bool | None) -> None:
     model = PPO(KGatedPolicy, "Pendulum-v1", n_steps=16, batch_size=16, n_epochs=1, seed=0, device="cpu")
-    model.policy.adapt(what, log_std=log_std)
+    model.policy.train_only(what, log_std=log_std)
     before = snapshot(model.policy)
     model.learn(16)
     trains = what != "gates" if log_std is None else log_std
@@ -176,7 +176,7 @@ def test_an_extractor_shared_with_a_critic_is_the_actors(algorithm_class: Any, p
     settings = {"n_steps": 8} if algorithm_class is PPO else {"learning_starts": 4, "buffer_size": 16}
     kwargs = {"share_features_extractor": share, "net_arch": [8], "features_extractor_kwargs": {"features_dim": 8}}
     model = algorithm_class(policy_class, env, batch_size=4, policy_kwargs=kwargs, device="cpu", seed=0, **settings)
-    model.policy.adapt("gates")
+    model.policy.train_only("gates")
     before = snapshot(model.policy)
     actor = model.policy.pi_features_extractor if algorithm_class is PPO else model.policy.actor.features_extractor
     critic = model.policy.vf_features_extractor if algorithm_class is PPO else model.policy.critic.features_extractor
@@ -197,7 +197,7 @@ def test_one_gate_per_unit() -> None:
     model = PPO(
         KGatedPolicy, "Pendulum-v1", n_steps=16, batch_size=16, policy_kwargs={"block_size": 1}, seed=0, device="cpu"
     )
-    model.policy.adapt("gates")
+    model.policy.train_only("gates")
     assert sum(p.numel() for name, p in model.policy.named_parameters() if name.endswith(".k")) == 2 * (1 + 64)
     start = snapshot(model.policy)
     model.learn(16)
@@ -210,11 +210,11 @@ def test_held_targets_outlast_polyak_updates() -> None:
     actor, target = model.policy.actor, model.policy.actor_target
     with torch.no_grad():
         target.mu[0].weight.add_(1.0)  # lags behind its source, as in training
-    model.policy.adapt("gates")
+    model.policy.train_only("gates")
     for _ in range(100):
         polyak_update(actor.parameters(), target.parameters(), 0.005)
     assert torch.equal(actor.mu[0].weight, target.mu[0].weight)
-    model.policy.adapt("all")
+    model.policy.train_only("all")
     with torch.no_grad():
         actor.mu[0].weight.add_(1.0)
     polyak_update(actor.parameters(), target.parameters(), 0.5)
@@ -227,7 +227,7 @@ def test_held_targets_outlast_polyak_updates() -> None:
 )
 def test_a_copy_adapts_like_the_original_and_apart_from_it(what: str, copied: Any) -> None:
     policy = TD3(KGatedTD3Policy, "Pendulum-v1", policy_kwargs={"k_target_weight": 0.1}, seed=0, device="cpu").policy
-    policy.adapt(what)
+    policy.train_only(what)
     twin = copied(policy)
     before = snapshot(twin)
     for _ in range(10):
@@ -235,10 +235,10 @@ def test_a_copy_adapts_like_the_original_and_apart_from_it(what: str, copied: An
     frozen = {name for name, p in twin.actor.named_parameters() if not p.requires_grad}
     assert not {f"actor_target.{name}" for name in frozen} & moved(twin, before), "its targets are held"
     assert [p.requires_grad for p in twin.parameters()] == [p.requires_grad for p in policy.parameters()]
-    policy.adapt("all")
-    assert twin.adaptation == what
+    policy.train_only("all")
+    assert twin.trains == what
     assert not all(p.requires_grad for p in twin.parameters())
-    twin.adapt("all")
+    twin.train_only("all")
     assert all(p.requires_grad for p in twin.parameters())
     for gate in (*policy.gates.values(), *twin.gates.values()):
         gate(torch.zeros(1, gate.n_units)).sum().backward()
@@ -248,8 +248,8 @@ def test_a_copy_adapts_like_the_original_and_apart_from_it(what: str, copied: An
 def test_what_the_user_froze_stays_frozen() -> None:
     policy = PPO(KGatedPolicy, "Pendulum-v1", device="cpu").policy
     policy.action_net.requires_grad_(False)
-    policy.adapt("gates")
-    policy.adapt("all")
+    policy.train_only("gates")
+    policy.train_only("all")
     assert [name for name, p in policy.named_parameters() if not p.requires_grad] == [
         "action_net.weight",
         "action_net.bias",
@@ -274,7 +274,7 @@ class Headless(KGatedPolicy):
             "reset_optimizer must be True or False, got 'no'",
         ),
         (KGatedTD3Policy, "gates", {"log_std": True}, ValueError, r"no log_std"),
-        (Headless, "head", {}, ValueError, r"Headless has nothing that adapt\('head'\) could train"),
+        (Headless, "head", {}, ValueError, r"Headless has nothing that train_only\('head'\) could train"),
         (KGatedARSPolicy, "gates", {}, ValueError, r"without an optimizer"),
     ],
 )
@@ -286,8 +286,8 @@ def test_bad_input_changes_nothing(
     policy = policy_class(space.observation_space, space.action_space, net_arch=[8], **schedule)
     before = snapshot(policy)
     with pytest.raises(error, match=message):
-        policy.adapt(what, **kwargs)
-    assert policy.adaptation == "all"
+        policy.train_only(what, **kwargs)
+    assert policy.trains == "all"
     assert moved(policy, before) == set()
     assert all(p.requires_grad for name, p in policy.named_parameters() if "_target" not in name)
 
@@ -361,14 +361,14 @@ def test_states_that_are_no_parameters_hold_still_with_what_is_frozen(kind: str,
     assert not all(map(torch.equal, moving, states(extractor))), "they move while everything trains"
     battery = Battery(model)
     battery.capture("source")
-    model.policy.adapt(what)
+    model.policy.train_only(what)
     held = states(extractor)
     model.learn(16)
     assert all(map(torch.equal, held, states(extractor)))
     assert all(module.training for module in extractor.modules() if isinstance(module, nn.Dropout))
     if what == "gates":
         battery.apply("source")
-    model.policy.adapt("all")
+    model.policy.train_only("all")
     model.learn(16)
     assert not all(map(torch.equal, held, states(extractor)))
 
@@ -384,7 +384,7 @@ class SpectralHead(KGatedPolicy):
 def test_the_state_of_what_trains_goes_on() -> None:
     model = PPO(SpectralHead, "Pendulum-v1", n_steps=16, batch_size=8, seed=0, device="cpu")
     for what, moves in (("head", True), ("gates", False)):
-        model.policy.adapt(what)
+        model.policy.train_only(what)
         before = model.policy.action_net.weight_v.clone()
         model.learn(16)
         assert torch.equal(before, model.policy.action_net.weight_v) is not moves

@@ -1,0 +1,64 @@
+"""A verdict: what the runs of a question say, in one sentence and in one colour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from nb_evaluation.stats.estimates import Estimate
+
+Tone = Literal["better", "same", "worse", "open"]
+
+TONES: dict[Tone, str] = {
+    "better": "for gates",
+    "same": "no difference",
+    "worse": "against gates",
+    "open": "open",
+}
+"""The word that stands beside a verdict, for a colour alone says nothing to those who cannot tell it."""
+
+
+class Verdict(NamedTuple):
+    """What the runs of a question say.
+
+    Attributes:
+        text: One sentence, without intervals.
+        tone: Whether gates are better or worse, the same, or the runs leave it open.
+        more: Sentences with the intervals, for those who read on.
+    """
+
+    text: str
+    tone: Tone
+    more: str = ""
+
+
+def against(what: str, differences: Mapping[str, Estimate], baseline: str, more: str = "") -> Verdict | None:
+    """The gated methods against a baseline; None where no gated method is compared with it.
+
+    Args:
+        what: The score that is compared, as the sentence begins.
+        differences: Paired differences to the baseline, by method; positive is better.
+        baseline: Name of the baseline.
+        more: See `Verdict`.
+    """
+    gated = {name: difference for name, difference in differences.items() if name.startswith("nb")}
+    if not gated:
+        return None
+    above = [f"`{name}`" for name, difference in gated.items() if difference.low > 0.0]
+    below = [f"`{name}`" for name, difference in gated.items() if difference.high < 0.0]
+    if not above and not below:
+        return Verdict(f"{what}: no gates can be told from `{baseline}`.", "same", more)
+    tone: Tone = "open" if above and below else "better" if above else "worse"
+    parts = [f"{listed(above)} {are(above)} above `{baseline}`" if above else f"no gates are above `{baseline}`"]
+    parts += [f"{listed(below)} {are(below)} below it"] if below else []
+    return Verdict(f"{what}: {'; '.join(parts)}.", tone, more)
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def are(names: Sequence[str]) -> str:
+    """The verb for a list of names."""
+    return "is" if len(names) == 1 else "are"
