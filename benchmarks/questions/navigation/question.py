@@ -147,7 +147,7 @@ def make(method: str, seed: int) -> MAML:
     import nb_gym  # noqa: F401  # registers the environment
     from nb_agents import maml
 
-    outer = {} if method in ("promp", "reptile") else {"outer": maml.TRPOUpdate(max_kl=0.01)}
+    outer: dict[str, Any] = {} if method in ("promp", "reptile") else {"outer": maml.TRPOUpdate(max_kl=0.01)}
     learner: type[MAML] = getattr(maml, LEARNERS[method])
     return learner("MlpPolicy", "Navigation2D-v0", draw_goals, seed=seed, device="cpu", **SETTINGS, **outer)
 
