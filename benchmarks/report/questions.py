@@ -88,7 +88,7 @@ QUESTIONS: dict[str, Question] = {
 """By the name in `job.json`, in the order of the page."""
 
 ELSEWHERE: dict[str, str] = {
-    "recipe": "the paper's own recipe, in `table.md` of that folder and docs/recipe.md",
-    "learning_parity": "learning with gates against without, in `table.md` of that folder and docs/gates.md",
+    "recipe": "the paper's own recipe, in `table.md` of that folder and docs/guides/paper-recipe.md",
+    "learning_parity": "learning with gates against without, in `table.md` of that folder and docs/results.md",
 }
 """Folders of results that have a page of their own, by name: what is there."""
