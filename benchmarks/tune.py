@@ -11,22 +11,22 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import joblib
 import numpy as np
 
-from benchmarks.arguments import count
-from benchmarks.methods.registry import specify
+from benchmarks.methods import METHODS, specify
 from benchmarks.protocol.environments import NUM_STARTS
-from benchmarks.protocol.experiment import execute
 from benchmarks.protocol.settings import AlgorithmSettings, MetaSettings, PPOSettings, SACSettings
-from benchmarks.protocol.spec import EPISODE_STEPS, FIRST_REPORTING_SEED, PROTOCOL, RunSpec
+from benchmarks.protocol.spec import EPISODE_STEPS, PROTOCOL, RunSpec
 from benchmarks.protocol.summary import summarise
+from benchmarks.runs.experiment import execute
+from nb_evaluation.arguments import count
 from nb_evaluation.files import check_writable, write_atomically
 from nb_evaluation.report.screen import any_terminal, make_console
+from nb_evaluation.runs.specification import FIRST_REPORTING_SEED
 from nb_evaluation.runs.workers import local_workers
 from nb_evaluation.seal import seal, unseal
 from nb_evaluation.stats.estimates import interquartile_mean
@@ -125,45 +125,11 @@ def _draw_sac(rng: np.random.Generator) -> SACSettings:
     )
 
 
-def _draw_trpo(rng: np.random.Generator, iteration: Sequence[tuple[int, int]]) -> MetaSettings:
-    """One point of a meta-learner's space; `iteration` holds choices of tasks and episodes of each."""
-    tasks, episodes = rng.choice(iteration)
-    return MetaSettings(
-        inner_lr=float(rng.choice([0.01, 0.03, 0.1, 0.3])),
-        tasks_per_iteration=int(tasks),
-        episodes_per_task=int(episodes),
-        adapt_episodes=int(rng.choice([2, 4])),
-        max_kl=float(rng.choice([0.01, 0.02, 0.05])),
-    )
-
-
-def _draw_clip(rng: np.random.Generator, iteration: Sequence[tuple[int, int]]) -> MetaSettings:
-    """The same with PPO's outer update, which takes many small steps and so does with smaller iterations."""
-    tasks, episodes = rng.choice(iteration)
-    return MetaSettings(
-        outer="ppo",
-        inner_lr=float(rng.choice([0.01, 0.03, 0.1, 0.3])),
-        tasks_per_iteration=int(tasks),
-        episodes_per_task=int(episodes),
-        adapt_episodes=int(rng.choice([1, 2, 4])),
-        n_epochs=int(rng.choice([5, 10, 20])),
-        learning_rate=float(rng.choice([3e-4, 1e-3, 3e-3])),
-    )
-
-
 _BUDGETS: dict[str, dict[str, Any]] = {
     "short": {},
     "long": {"pretrain_episodes": 5_000, "source": {"A": (1.0, 1.5)}},
 }
 """Fields of the specification for a short and a long pretraining."""
-
-_SPACES: dict[tuple[str, str], Callable[[np.random.Generator], MetaSettings]] = {
-    ("trpo", "short"): partial(_draw_trpo, iteration=[(1, 1), (1, 2), (1, 4)]),
-    ("trpo", "long"): partial(_draw_trpo, iteration=[(5, 2), (5, 4), (10, 4)]),
-    ("ppo", "short"): partial(_draw_clip, iteration=[(1, 1), (1, 2), (1, 4)]),
-    ("ppo", "long"): partial(_draw_clip, iteration=[(5, 2), (10, 1), (10, 2), (10, 4)]),
-}
-"""By the outer update and the budget; Reptile, which has its own update, shares TRPO's."""
 
 _BOTH = ("nb-pro", "fine-tune")  # an algorithm's settings are shared, so a gated and a plain method score them together
 
@@ -171,13 +137,9 @@ SEARCHES: dict[str, Search] = {
     "ppo": Search(methods=_BOTH, draw=_draw_ppo, options={"algo": "ppo"}, max_updates=MAX_UPDATES["ppo"]),
     "sac": Search(methods=_BOTH, draw=_draw_sac, options={"algo": "sac"}, max_updates=MAX_UPDATES["sac"]),
 } | {
-    f"{method}-{outer}-{budget}": Search(methods=(method,), draw=draw, options=_BUDGETS[budget])
-    for (outer, budget), draw in _SPACES.items()
-    for method in ("maml", "fomaml", "anil")
-}
-SEARCHES |= {
-    f"reptile-{budget}": Search(methods=("reptile",), draw=_SPACES["trpo", budget], options=_BUDGETS[budget])
-    for budget in _BUDGETS
+    search: Search(methods=(name,), draw=draw, options=_BUDGETS[search.rpartition("-")[2]])
+    for name, method in METHODS.items()
+    for search, draw in method.searches.items()
 }
 """By the names on the command line: an algorithm, or a meta-learner, its outer update and its budget."""
 

@@ -5,7 +5,8 @@ from importlib.metadata import version
 
 from nb_agents.battery.battery import Battery, FingerprintError
 from nb_agents.export.onnx import DeterministicPolicy, export_onnx
-from nb_agents.gates.gate import KGate
+from nb_agents.gates.clamped import ClampedKGate
+from nb_agents.gates.gate import KGate, named_gates
 from nb_agents.gates.k_target import KTarget
 from nb_agents.gates.presets import PAPER
 from nb_agents.policies.sb3 import (
@@ -43,6 +44,7 @@ __all__ = [
     "ActorAndCriticsGates",
     "ActorCriticGates",
     "Battery",
+    "ClampedKGate",
     "DeterministicPolicy",
     "FingerprintError",
     "FoldError",
@@ -70,6 +72,7 @@ __all__ = [
     "export_onnx",
     "fold_gates",
     "insert_gates",
+    "named_gates",
     "retrofit",
     "transfer",
 ]

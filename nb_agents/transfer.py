@@ -32,8 +32,8 @@ from stable_baselines3.her import HerReplayBuffer
 
 from nb_agents._checks import check_count, check_flag, check_number
 from nb_agents.battery.battery import Battery
-from nb_agents.policies.adaptation import ADAPTATIONS, acting_parameters
 from nb_agents.policies.sb3 import KGatedMixin
+from nb_agents.policies.train_only import CHOICES, acting_parameters
 from nb_agents.returns import episode_returns
 from nb_agents.vec_env.adapter import VectorEnvAdapter
 
@@ -119,7 +119,7 @@ def transfer(
             vector environment, or a `VecEnv`. A `VecNormalize` in it that has seen nothing yet is given the statistics
             of the model's; one that has is taken as it is.
         total_timesteps: Budget of the training, as in ``learn()``.
-        train_only: What of the actor trains: "gates", "head" or "all", see `KGatedMixin.adapt`. Critics always do.
+        train_only: What of the actor trains: "gates", "head" or "all", see `KGatedMixin.train_only`. Critics always do.
         task_difficulty: τ of the new task in [0, 1], for a policy with a k-target; None leaves it as it is.
         normalize: What becomes of the `VecNormalize` around the model's present environment: with "freeze" its
             statistics stand still, which keeps the old task to the last bit, with "carry" they go on from where they
@@ -160,7 +160,7 @@ def transfer(
     new_env = _prepare("env", env, model, frozen=normalize == "freeze")
     check_env = new_env if eval_env is None else _prepare("eval_env", eval_env, model, frozen=True, same_number=False)
 
-    policy.adapt(train_only)  # the last that may refuse
+    policy.train_only(train_only)  # the last that may refuse
     _share_statistics(model, new_env, frozen=normalize == "freeze")
     if task_difficulty is not None:
         policy.task_difficulty = task_difficulty
@@ -187,8 +187,8 @@ def _check_model(model: Any, train_only: Any) -> Any:
             f"model must have a k-gated policy, got one with {type(model.policy).__name__}: "
             "nb_agents.surgery.retrofit(model) gives it gates without changing what it computes"
         )
-    if train_only not in ADAPTATIONS:
-        raise ValueError(f"train_only must be one of {ADAPTATIONS}, got {train_only!r}")
+    if train_only not in CHOICES:
+        raise ValueError(f"train_only must be one of {CHOICES}, got {train_only!r}")
     if train_only == "gates" and not model.policy.gates:
         raise ValueError(
             "model must have gates to train, but its policy has no hidden layer: give net_arch one or more"

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from benchmarks.methods.registry import METHODS
+from benchmarks.methods import METHODS
 from benchmarks.protocol.anchors import PUBLISHED
-from benchmarks.protocol.spec import FIRST_REPORTING_SEED
+from benchmarks.questions import all_questions
 from benchmarks.questions.transfer.published import claim
 from benchmarks.questions.transfer.tables import gains, gains_table, results_table
-from benchmarks.report.folders import Job, read_job
-from benchmarks.runs.records import Run
-from nb_agents.policies.adaptation import acting_parameters
+from nb_agents.policies.train_only import acting_parameters
+from nb_evaluation.report.jobs import read_folder
+from nb_evaluation.runs.specification import FIRST_REPORTING_SEED
 
 README = Path(__file__).parents[1] / "README.md"
 NUMBER = r"(?<![A-Za-z\d])\d[\d,._]*"
@@ -50,15 +50,14 @@ def test_every_linked_file_exists() -> None:
 
 
 @pytest.fixture(scope="module")
-def runs() -> list[Run]:
+def runs() -> list[Any]:
     """The committed runs that the README speaks of."""
-    job = read_job(README.parent / "benchmarks" / "results" / "transfer-ppo")
-    assert isinstance(job, Job)
+    (job,), _ = read_folder(README.parent / "benchmarks" / "results" / "transfer-ppo", all_questions())
     return list(job.runs)
 
 
 @pytest.fixture(scope="module")
-def measured(runs: list[Run]) -> dict[str, dict[str, str]]:
+def measured(runs: list[Any]) -> dict[str, dict[str, str]]:
     """Cells of the table of results, by method and column."""
     table = results_table(runs)
     return {row[0].strip("`*"): dict(zip(table.columns, row, strict=True)) for row in table.rows}
@@ -74,7 +73,7 @@ def test_the_table_is_what_the_committed_runs_give(measured: dict[str, dict[str,
     assert finals == sorted(finals, reverse=True)
 
 
-def test_every_other_number_is_accounted_for(runs: list[Run], measured: dict[str, dict[str, str]]) -> None:
+def test_every_other_number_is_accounted_for(runs: list[Any], measured: dict[str, dict[str, str]]) -> None:
     """What the text says, in the words that it says it in; beyond that no digit is left."""
     spec, seeds = runs[0].spec, {run.spec.seed for run in runs}
     restored = [run for run in runs if run.result.source_restored is not None]
@@ -99,7 +98,7 @@ def test_every_other_number_is_accounted_for(runs: list[Run], measured: dict[str
     assert not re.findall(NUMBER, text)
 
 
-def test_the_verdict_is_what_the_committed_runs_give(runs: list[Run], measured: dict[str, dict[str, str]]) -> None:
+def test_the_verdict_is_what_the_committed_runs_give(runs: list[Any], measured: dict[str, dict[str, str]]) -> None:
     assert min(run.spec.seed for run in runs) >= FIRST_REPORTING_SEED, "tuning seeds are not for reporting"
     verdict = claim(runs)
     assert verdict is not None

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers.vector import TransformAction, TransformObservation
 from numpy.typing import NDArray
-from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from benchmarks.protocol.settings import AlgorithmSettings
 from benchmarks.protocol.spec import EPISODE_STEPS, Context, RunSpec, Source
-from nb_agents import VectorEnvAdapter
 from nb_gym import Context as PendulumContext
 from nb_gym import NBPendulumVectorEnv, controllers
 from nb_gym.controllers import Controller
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.policies import BasePolicy
+    from stable_baselines3.common.vec_env import VecNormalize
 
 CLIP_OBSERVATION = 10.0
 """Scaled observations are clipped here: a pendulum that has fallen far needs no resolution."""
@@ -71,6 +72,10 @@ def make_training_env(settings: AlgorithmSettings, context: Source, actions_of: 
         actions_of: where the action space comes from, if not from the context. A policy that was trained with one
             `max_torque` keeps its action space where another holds; the pendulum clips what is too much for it.
     """
+    from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
+
+    from nb_agents import VectorEnvAdapter
+
     env = make_vector_env(settings, settings.num_envs, **context)
     if actions_of is not None:
         env = TransformAction(env, lambda actions: actions, single_action_space=action_space(actions_of))

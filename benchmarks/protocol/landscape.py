@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from stable_baselines3.common.policies import BasePolicy
 
 from benchmarks.protocol.environments import fixed_starts, make_vector_env, mean_returns
+from benchmarks.protocol.results import DRIVES, GRID_DRIVES, GRID_GAINS, Landscape
 from benchmarks.protocol.spec import RunSpec
 
-DRIVES: tuple[float, ...] = tuple(np.linspace(0.0, 3.0, 31).round(3).tolist())
-"""Amplitudes A of the line, with the target's other parameters."""
-
-GRID_DRIVES: tuple[float, ...] = tuple(np.linspace(0.0, 3.0, 13).round(3).tolist())
-GRID_GAINS: tuple[float, ...] = tuple(np.linspace(-1.5, 1.5, 13).round(3).tolist())
-"""Amplitudes A and torque gains c of the map, with the target's other parameters."""
+if TYPE_CHECKING:
+    from stable_baselines3.common.policies import BasePolicy
 
 NUM_STARTS = 16
 """Of the fixed starts, so many from the first on: there are many contexts."""
-
-
-@dataclass
-class Landscape:
-    """Mean deterministic returns of one policy, rounded to a tenth.
-
-    Attributes:
-        over_drive: for each of `DRIVES`.
-        over_drive_and_gain: for each of `GRID_DRIVES` a row with each of `GRID_GAINS`.
-    """
-
-    over_drive: list[float]
-    over_drive_and_gain: list[list[float]]
 
 
 def survey(spec: RunSpec, policy: BasePolicy) -> Landscape:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -10,23 +9,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
 from benchmarks.protocol.environments import Evaluation, Evaluator
+from benchmarks.protocol.results import Curve
 from benchmarks.protocol.spec import EPISODE_STEPS, RunSpec
-
-
-@dataclass
-class Curve:
-    """Measurements along a run; entry i of each list belongs to the same policy.
-
-    Attributes:
-        steps: physics steps trained so far, pretraining included.
-        source: deterministic return in the source context.
-        target: deterministic return in the target context.
-    """
-
-    steps: list[int] = field(default_factory=list)
-    source: list[float] = field(default_factory=list)
-    target: list[float] = field(default_factory=list)
-
 
 Model = TypeVar("Model", bound=BaseAlgorithm)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from stable_baselines3 import PPO, SAC
-from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.vec_env import VecEnv
+if TYPE_CHECKING:  # SB3 takes seconds to import, and is not needed to read results
+    from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.policies import BasePolicy
+    from stable_baselines3.common.vec_env import VecEnv
 
 
 def _observe(theta_dot: float = 1.0) -> dict[str, float]:
@@ -103,6 +103,8 @@ class PPOSettings(Settings):
         self, policy: str | type[BasePolicy], env: VecEnv, policy_kwargs: dict[str, Any], seed: int
     ) -> BaseAlgorithm:
         """The algorithm, ready to learn, on the CPU."""
+        from stable_baselines3 import PPO
+
         own = ("n_steps", "n_epochs", "gae_lambda", "clip_range", "ent_coef", "max_grad_norm")
         return PPO(
             policy,  # type: ignore[arg-type]
@@ -148,6 +150,8 @@ class SACSettings(Settings):
         self, policy: str | type[BasePolicy], env: VecEnv, policy_kwargs: dict[str, Any], seed: int
     ) -> BaseAlgorithm:
         """The algorithm, ready to learn, on the CPU; its buffer holds every transition of a published budget."""
+        from stable_baselines3 import SAC
+
         own = ("train_freq", "gradient_steps", "learning_starts", "tau", "ent_coef")
         return SAC(
             policy,  # type: ignore[arg-type]
@@ -195,38 +199,3 @@ class MetaSettings:
 
 
 OUTER_UPDATES = ("trpo", "ppo")
-
-
-_CLIP = MetaSettings(episodes_per_task=2, outer="ppo", n_epochs=10, learning_rate=3e-3)
-_CLIP_LONG = MetaSettings(
-    inner_lr=0.03, tasks_per_iteration=10, episodes_per_task=2, adapt_episodes=1,
-    outer="ppo", n_epochs=20, learning_rate=3e-4,
-)  # fmt: skip
-
-META: dict[str, dict[str, MetaSettings]] = {
-    "short": {
-        "maml": _CLIP,
-        "fomaml": _CLIP,
-        "reptile": MetaSettings(inner_lr=0.3, episodes_per_task=4, adapt_episodes=4),
-        "anil": MetaSettings(inner_lr=0.3, episodes_per_task=4, adapt_episodes=2, max_kl=0.05),
-    },
-    "long": {
-        "maml": _CLIP_LONG,
-        "fomaml": _CLIP_LONG,
-        "reptile": MetaSettings(inner_lr=0.03, tasks_per_iteration=10, episodes_per_task=4, adapt_episodes=2),
-        "anil": _CLIP_LONG,
-    },
-}
-"""The meta-learners' settings: the best trial of `benchmarks.tune`, of ten for each outer update.
-
-MAML's best with TRPO and with PPO, too close to call at the short budget, were told apart on seeds 4 to 9. If the
-pretraining is long, MAML's settings serve FOMAML and ANIL.
-"""
-
-LONG = 1000
-"""Episodes from which on a pretraining is long."""
-
-
-def meta_settings(method: str, pretrain_episodes: int) -> MetaSettings:
-    """The tuned settings of a meta-learner at a budget."""
-    return META["long" if pretrain_episodes >= LONG else "short"][method]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from typing_extensions import Self
 
 from benchmarks.protocol.settings import ALGORITHMS, AlgorithmSettings, MetaSettings, PPOSettings
+from nb_evaluation.runs.specification import Specification
 from nb_gym import Context as PendulumContext
 from nb_gym.settings import parse_context
 
@@ -21,9 +21,6 @@ EPISODE_STEPS = 1000
 PROTOCOL = 2
 """Counted up whenever a change of the code changes what a specification gives; older run files are then refused."""
 
-FIRST_REPORTING_SEED = 100
-"""Seeds below are for tuning, seeds from here on for reporting."""
-
 Context = Mapping[str, float]
 """Parameters of the environment by name; those not named keep their defaults."""
 
@@ -32,7 +29,7 @@ Source = Mapping[str, float | tuple[float, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSpec:
+class RunSpec(Specification):
     """Everything that decides a run: two runs of one specification give the same numbers to the last bit.
 
     Attributes:
@@ -55,8 +52,6 @@ class RunSpec:
         ValueError: a budget or the seed is out of range, or a context holds what the pendulum does not accept.
     """
 
-    method: str
-    seed: int
     algo: str = "ppo"
     source: Source = field(default_factory=lambda: {"A": 1.0})
     target: Context = field(default_factory=lambda: {"A": 1.8})
@@ -73,8 +68,7 @@ class RunSpec:
         for name in ("pretrain_episodes", "transfer_episodes", "eval_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.seed < 0:
-            raise ValueError(f"seed must be at least 0, got {self.seed}")
+        super().__post_init__()
         if self.algo not in ALGORITHMS or not isinstance(self.settings, ALGORITHMS[self.algo]):
             raise ValueError(f"algo must be one of {', '.join(ALGORITHMS)}, with its own settings; got {self.algo!r}")
         for name in ("source", "target"):
@@ -91,21 +85,11 @@ class RunSpec:
             if episodes % num_envs:  # or else some, or all, would never come to an end
                 raise ValueError(f"{name} is {episodes}, of {num_envs} side by side: choose a multiple of {num_envs}")
 
-    def __hash__(self) -> int:
-        return hash(self.digest)
-
-    def to_json(self) -> dict[str, Any]:
-        """The specification as JSON's types, see `from_json`."""
-        return asdict(self)
+    __hash__ = Specification.__hash__
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
-        """Rebuild a specification from `to_json`'s answer.
-
-        Raises:
-            TypeError: a field is missing or unknown.
-            ValueError: a field is out of range.
-        """
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """See `Specification.from_json`."""
         settings = ALGORITHMS[data["algo"]](**data["settings"])
         meta = data["meta"] and MetaSettings(**data["meta"])
         return cls(**{**data, "settings": settings, "meta": meta})
@@ -129,24 +113,14 @@ class RunSpec:
         return {name: low if low == high else (min(low, high), max(low, high)) for name, (low, high) in ends.items()}
 
     @property
-    def digest(self) -> str:
-        """Twelve hexadecimal digits that name the specification, the same on every machine."""
-        return _digest(self.to_json())
-
-    @property
     def name(self) -> str:
-        """Name of the run's file, without its ending."""
+        """See `Specification.name`."""
         return f"{self.method}-{self.algo}-seed{self.seed}-{self.digest}"
 
     @property
-    def shared(self) -> dict[str, Any]:
-        """What all runs of one job have in common, flattened to `name.key`: all but method, seed and `meta`."""
-        flat: dict[str, Any] = {}
-        for name, value in self.to_json().items():
-            if name in ("method", "seed", "meta"):
-                continue
-            flat |= {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
-        return flat
+    def own(self) -> tuple[str, ...]:
+        """See `Specification.own`; a meta-learner's own settings are not shared with other methods."""
+        return ("method", "seed", "meta")
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, float | tuple[float, float]]:
@@ -171,8 +145,3 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, float | tuple[flo
             raise ValueError(f"{name} is given twice: {context[name]} and {value}")
         context[name] = value
     return context
-
-
-def _digest(data: Any) -> str:
-    canonical = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:12]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.protocol.experiment import RunResult
+from benchmarks.protocol.results import RunResult
 from benchmarks.protocol.spec import EPISODE_STEPS, RunSpec
 from nb_evaluation.stats.learning_curves import area_under_curve, steps_to
 

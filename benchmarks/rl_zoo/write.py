@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from benchmarks.methods.gradient import GATED, GradientMethod
-from benchmarks.methods.registry import find_method
+from benchmarks.methods import find_method
+from benchmarks.methods.kinds.gradient import GATED, GradientMethod
 from benchmarks.protocol.settings import ALGORITHMS, AlgorithmSettings
 from benchmarks.protocol.spec import EPISODE_STEPS, RunSpec
 from benchmarks.rl_zoo import ScaledObservation
@@ -53,7 +53,7 @@ def hyperparameters(algo: str, settings: AlgorithmSettings) -> dict[str, Any]:
         "env_kwargs": {"frame_skip": frame_skip, "episode_steps": EPISODE_STEPS, "observe": list(observe)},
         "env_wrapper": [{_path(ScaledObservation): {"scale": list(observe.values())}}],
         "normalize": {"norm_obs": False},  # the zoo fills in gamma
-        "policy": f"nb_agents.{GATED[algo].__name__}",
+        "policy": f"nb_agents.{GATED[algo]}",
         "policy_kwargs": policy_kwargs | dict(PAPER) | {"block_size": method.block_size},
         "callback": f"nb_agents.{KGateCallback.__name__}",
         **own,

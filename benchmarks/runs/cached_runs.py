@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 
 import nb_agents
 import nb_gym
-from benchmarks.runs.records import commit, versions
 from nb_evaluation.files import check_writable, write_atomically
 from nb_evaluation.report.screen import track
+from nb_evaluation.runs.provenance import commit, versions
 from nb_evaluation.seal import check_types, seal, unseal
 
 Result: TypeAlias = dict[str, Any]

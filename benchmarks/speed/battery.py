@@ -17,10 +17,10 @@ from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 import nb_gym  # noqa: F401  # registers the environment
-from benchmarks.arguments import count, output_file
-from benchmarks.runs.records import write_measurement
 from nb_agents import Battery, KGatedPolicy, KGatedSACPolicy
+from nb_evaluation.arguments import count, output_file
 from nb_evaluation.report.screen import any_terminal, make_console
+from nb_evaluation.runs.provenance import write_measurement
 
 N_SETS = 4
 
@@ -60,8 +60,8 @@ def measure(model: BaseAlgorithm, *, batch: int = 256, rounds: int = 50, repeats
 
     Returns:
         In microseconds, shape ``(rounds,)`` each. ``apply``: swapping a k-set while all weights may train.
-        ``apply_frozen``: after ``adapt("gates")``. ``enter``: opening `Battery.per_row` for the batch, once for as many
-        passes as wanted. ``shared``: the deterministic forward pass with one k-set. ``rows``: with a k-set per row.
+        ``apply_frozen``: after ``train_only("gates")``. ``enter``: opening `Battery.per_row` for the batch, once for as
+        many passes as wanted. ``shared``: the deterministic forward pass with one k-set. ``rows``: with one per row.
         And ``ratio``: the latter two's within each round.
     """
     policy: Any = model.policy
@@ -92,9 +92,9 @@ def measure(model: BaseAlgorithm, *, batch: int = 256, rounds: int = 50, repeats
     with torch.no_grad():
         forward()
         for _ in range(rounds):
-            policy.adapt("all")
+            policy.train_only("all")
             times["apply"].append(microseconds(swap, repeats))
-            policy.adapt("gates")
+            policy.train_only("gates")
             times["apply_frozen"].append(microseconds(swap, repeats))
             times["enter"].append(microseconds(enter, max(1, repeats // 10)))
             times["shared"].append(microseconds(forward, repeats))

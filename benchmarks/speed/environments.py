@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 import nb_gym  # noqa: F401  # registers the environment
-from benchmarks.arguments import output_file
-from benchmarks.runs.records import write_measurement
+from nb_evaluation.arguments import output_file
 from nb_evaluation.report.screen import any_terminal, make_console
+from nb_evaluation.runs.provenance import write_measurement
 
 
 @dataclass(frozen=True)

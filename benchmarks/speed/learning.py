@@ -20,11 +20,11 @@ from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 import nb_gym  # noqa: F401  # registers the environment
-from benchmarks.arguments import count, output_file
 from benchmarks.protocol.recorder import without_log_folder
-from benchmarks.runs.records import write_measurement
 from nb_agents import KGatedPolicy, KGatedSACPolicy, KGatedTD3Policy, fold_gates
+from nb_evaluation.arguments import count, output_file
 from nb_evaluation.report.screen import any_terminal, make_console
+from nb_evaluation.runs.provenance import write_measurement
 
 ALGORITHMS: dict[str, tuple[type[BaseAlgorithm], Any, int, dict[str, Any]]] = {
     "PPO": (PPO, KGatedPolicy, 4096, {}),

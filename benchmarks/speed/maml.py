@@ -26,13 +26,13 @@ import torch
 from torch import nn
 
 import nb_gym  # noqa: F401  # registers the environment
-from benchmarks.arguments import count, output_file
 from benchmarks.protocol.recorder import without_log_folder
 from benchmarks.questions.navigation.question import draw_goals
-from benchmarks.runs.records import write_measurement
 from nb_agents.maml import MAML, TRPO
+from nb_evaluation.arguments import count, output_file
 from nb_evaluation.report.screen import any_terminal, make_console, show_table
 from nb_evaluation.report.tables import Table
+from nb_evaluation.runs.provenance import write_measurement
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from benchmarks.report.folders import Job, Skipped
-from benchmarks.report.questions import Question
 from benchmarks.speed.tables import Measurement, battery_tables, environment_tables, gate_tables, maml_tables
+from nb_evaluation.question import Question
+from nb_evaluation.report.jobs import Job, Skipped
 from nb_evaluation.report.tables import Table
 from nb_evaluation.seal import unseal
 
@@ -65,7 +65,7 @@ def read_speed(folder: Path) -> Job | Skipped | None:
     if not read:
         reasons = "; ".join(f"{each.name} {each.reason}" for each in skipped)
         return Skipped(NAME, f"no measurement can be reported ({reasons})")
-    return Job(folder, NAME, QUESTION, "", read, skipped)
+    return Job(folder, NAME, SpeedPage(), "", read, skipped)
 
 
 def _read_file(path: Path, part: Part, others: Sequence[Measurement]) -> Measurement | Skipped:
@@ -89,7 +89,7 @@ def tables(runs: Sequence[Measured]) -> list[Table]:
     return [table for part, measured in runs for table in part.tables(measured)]
 
 
-def caption(runs: Sequence[Measured], _command: str) -> str:
+def caption(runs: Sequence[Measured], command: str) -> str:
     """How the figures are to be read, and which targets they miss."""
     rows = [(table.title, row) for table in tables(runs) for row in table.rows if row[-1]]
     missed = [f"{title.partition(':')[0]}, {row[0]} ({row[3]}, {row[5]})" for title, row in rows if row[-1] == "no"]
@@ -101,11 +101,12 @@ def caption(runs: Sequence[Measured], _command: str) -> str:
     )
 
 
-QUESTION = Question(
-    title="Throughput: environments, gates, k-sets and MAML beside their peers",
-    tables=tables,
-    figures=lambda runs: [],
-    caption=caption,
-    file=f"{NAME}.md",
-    intervals="",
-)
+class SpeedPage(Question[Any, Any]):
+    """What the page shows of the measurements; nothing is run."""
+
+    name = NAME
+    title = "Throughput: environments, gates, k-sets and MAML beside their peers"
+    file = f"{NAME}.md"
+    intervals = ""
+    caption = staticmethod(caption)
+    tables = staticmethod(tables)

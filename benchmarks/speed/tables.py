@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from benchmarks.report.wording import number
 from nb_evaluation.report.tables import Table
+from nb_evaluation.report.wording import number
 
 COLUMNS = ("what", "ours", "peer", "ratio [min, max]", "rounds", "target", "reached")
 """Of every table; the heads of the ratio, and of ours and the peer where they have a unit, say more."""

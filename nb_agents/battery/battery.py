@@ -20,7 +20,7 @@ from nb_agents.battery import file as k_set_file
 from nb_agents.battery.fingerprint import Fingerprint, WeightsWatch, fingerprint
 from nb_agents.battery.per_row import distinct, gates_per_row
 from nb_agents.gates.gate import KGate
-from nb_agents.policies.adaptation import acting_modules
+from nb_agents.policies.train_only import acting_modules
 
 
 class FingerprintError(ValueError):
@@ -155,7 +155,7 @@ class Battery:
     def interpolate(self, first: str, second: str, t: float, name: str, *, overwrite: bool = False) -> None:
         """Keep ``(1 - t) k_first + t k_second`` under ``name``.
 
-        The straight line is in k, so the gates σ(k) follow a sigmoid's course between the two.
+        The straight line is in k, so the gates φ(k) follow a sigmoid's course between the two, or that of their kind.
 
         Args:
             first: The k-set at t = 0.
@@ -281,12 +281,14 @@ class Battery:
 
 
 def _compare(expected: Fingerprint, found: Fingerprint, when: str) -> None:
+    if found.kind != expected.kind:
+        raise FingerprintError(f"{when} for gates of the kind {expected.kind}, not {found.kind}; nothing was changed")
     if found.architecture != expected.architecture:
         raise FingerprintError(f"{when} for a network of another architecture; nothing was changed")
     if found.weights != expected.weights:
         raise FingerprintError(
             f"{when} for other weights: k's mean nothing beside weights that they were not learned with. To keep the "
-            "weights, train after policy.adapt('gates'). Nothing was changed"
+            "weights, train after policy.train_only('gates'). Nothing was changed"
         )
 
 

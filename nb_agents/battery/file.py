@@ -45,7 +45,7 @@ def write(
         "weights": found.weights,
         "metadata": json.dumps(notes),  # in the order of capture, which safetensors does not keep
         "digest": _NO_DIGEST.decode(),  # of the whole file, computed with zeros here
-    }
+    } | ({"gates": found.kind} if found.kind != Fingerprint.kind else {})
     content = safetensors.torch.save({name: tensor.cpu() for name, tensor in k.items()}, header)
     place = _DIGEST.search(content)
     assert place is not None
@@ -78,7 +78,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Fingerprint, dict[str, tuple[tor
         notes = json.loads(header["metadata"])
         if not isinstance(notes, dict) or notes.keys() != tensors.keys():
             raise ValueError("its names do not agree with its k-sets")
-        found = Fingerprint(header["architecture"], header["weights"])
+        found = Fingerprint(header["architecture"], header["weights"], header.get("gates", Fingerprint.kind))
     except Exception as error:  # what a damaged file makes the two readers raise is of any kind
         raise not_whole(path, error) from None
     return found, {name: (tensors[name], note) for name, note in notes.items()}

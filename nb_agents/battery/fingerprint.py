@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from nb_agents.gates.gate import KGate
-from nb_agents.policies.adaptation import acting_modules, acting_parameters
+from nb_agents.policies.train_only import acting_modules, acting_parameters
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,12 @@ class Fingerprint:
     Attributes:
         architecture: SHA-256 of the modules' paths, classes and arguments, shapes and dtypes, and the gates' blocks.
         weights: SHA-256 of all parameters but the k's and of all persistent buffers, both hexadecimal.
+        kind: Names of the gates' classes.
     """
 
     architecture: str
     weights: str
+    kind: str = KGate.__qualname__
 
 
 def fingerprint(network: nn.Module) -> Fingerprint:
@@ -39,7 +41,8 @@ def fingerprint(network: nn.Module) -> Fingerprint:
     for path, owner, name in _frozen(network):
         architecture.update(f"{path}: {owner[name].dtype} {tuple(owner[name].shape)}\n".encode())
         weights.update(_bytes(owner[name]))
-    return Fingerprint(architecture.hexdigest(), weights.hexdigest())
+    kinds = sorted({type(m).__qualname__ for _, m in acting_modules(network) if isinstance(m, KGate)})
+    return Fingerprint(architecture.hexdigest(), weights.hexdigest(), ", ".join(kinds))
 
 
 class WeightsWatch:

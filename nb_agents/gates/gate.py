@@ -1,16 +1,16 @@
-"""k-gates: hidden activations multiplied by a few learnable sigmoids.
+"""k-gates: hidden activations multiplied by a few learnable sigmoids, or by another function of a few numbers.
 
 The gate of the paper is ``h' = h ⊙ g`` with ``g = σ(k_layer)`` for Neural Battery (NB) and
 ``g = σ(k_layer) + block_weight · σ(k_block of the unit)`` for NB Pro, blocks being runs of neighbouring units.
 Ours is the same, scaled such that it lies between 0 and ``gate_max``: with the default of 2 it is 1 where k = 0, so a
-new gate changes nothing. All are one linear map of σ(k), see `KGate`.
+new gate changes nothing. All are one linear map of σ(k), see `KGate`; a subclass with another formula is a gate kind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from numbers import Integral
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import nn
@@ -35,29 +35,34 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTran
 class Regularizer(Protocol):
     """What can be added to the gradient of a gate's k; `nb_agents.gates.k_target.KTarget` is one."""
 
-    def add_gradient(self, k: torch.Tensor) -> None:
-        """Add a gradient to ``k.grad``, shape ``(1 + n_blocks,)``."""
+    def add_gradient(self, gate: KGate) -> None:
+        """Add a gradient to ``gate.k.grad``, shape ``(1 + n_blocks,)``."""
 
 
 class KGate(nn.Module):
-    """An activation followed by a gate: ``n_units`` activations are multiplied by what ``1 + n_blocks`` numbers k say.
+    """An activation followed by a gate: ``1 + n_blocks`` numbers k say what ``n_units`` activations are multiplied by.
 
     ``k[0]`` belongs to the layer and ``k[1:]`` to its blocks. With the constant matrix M, which has a column of a's for
     the layer and for each block a column that is b on the block's units and 0 elsewhere, the gate is ``g = M σ(k)``.
     In the paper's gate, ``gate_max=None``, a = 1 and b = ``block_weight``. With a ``gate_max`` both are scaled so that
     ``a + b = gate_max`` exactly in floating point. So g lies in (0, gate_max) and is exactly half of it where k = 0.
 
+    A gate of another kind is a subclass with its own `phi` in the place of σ, or its own `gate`; see
+    docs/contributing/gate_kind.py. It is passed as ``gate_class`` wherever gates are made.
+
     Attributes:
+        k_start: k of a new gate. A kind that starts neutral has ``phi(k_start) = 1 / 2``, as ``gate_max`` is 2.
         k: Parameter of shape ``(1 + n_blocks,)``.
         membership: M, shape ``(n_units, 1 + n_blocks)``; moves with the module, is not saved.
+        regularizers: What adds to the gradient of k, as the policy's k-target; none of them is a part of the gate.
 
     Args:
         n_units: Number of units, or of channels for a convolution.
         block_size: Neighbouring units per block (the last block may be shorter); None for the layer's gate alone.
         block_weight: Weight of a block's gate beside the layer's, >= 0.
         gate_max: What every unit's gate stays below, > 0; None for the paper's, whose sum is not scaled.
-        k_init: Start value of every k.
-        spatial_dims: Trailing dimensions behind the units': 0 for a linear layer, 2 behind a `Conv2d`.
+        k_init: Start value of every k; None for `k_start`.
+        spatial_dims: Number of dimensions behind the units': 0 for a linear layer, 2 behind a `Conv2d`.
         activation: Computed first; None for a gate alone. In an `nn.Sequential` the gate takes the activation's place,
             so that every other layer keeps its name in the state dict.
 
@@ -67,6 +72,7 @@ class KGate(nn.Module):
             anything non-finite.
     """
 
+    k_start: ClassVar[float] = 0.0
     k: nn.Parameter
     membership: torch.Tensor
 
@@ -77,10 +83,11 @@ class KGate(nn.Module):
         block_size: int | None = 16,
         block_weight: float = 0.3,
         gate_max: float | None = 2.0,
-        k_init: float = 0.0,
+        k_init: float | None = None,
         spatial_dims: int = 0,
         activation: nn.Module | None = None,
     ) -> None:
+        k_init = self.k_start if k_init is None else k_init
         check_gate_arguments(block_size, block_weight, k_init, gate_max)
         if n_units < 1:
             raise ValueError(f"n_units must be >= 1, got {n_units!r}")
@@ -91,7 +98,7 @@ class KGate(nn.Module):
         self.gate_max = None if gate_max is None else float(gate_max)
         self.spatial_dims = spatial_dims
         self.activation = nn.Identity() if activation is None else activation
-        self.regularizer: tuple[Regularizer, ...] = ()  # a tuple hides it from nn.Module: the policy owns it
+        self.regularizers: list[Regularizer] = []
         self.register_buffer("membership", self._membership(torch.get_default_dtype()), persistent=False)
         self.k = nn.Parameter(torch.full((self.membership.shape[1],), float(k_init)))
 
@@ -113,6 +120,20 @@ class KGate(nn.Module):
         in_block = units == torch.arange(-(-self.n_units // self.block_size))
         return torch.cat([layer.expand(self.n_units, 1), block * in_block], dim=1)
 
+    @staticmethod
+    def phi(k: torch.Tensor) -> torch.Tensor:
+        """φ(k), element by element: what M multiplies. Here σ(k); a kind of its own has another, static or not."""
+        return torch.sigmoid(k)
+
+    def slope(self, k: torch.Tensor) -> torch.Tensor:
+        """φ'(k), element by element: of σ in closed form, of any other φ by autograd."""
+        if type(self).phi is KGate.phi:
+            g = self.phi(k)
+            return g - g * g
+        with torch.enable_grad():
+            k = k.detach().requires_grad_()
+            return torch.autograd.grad(self.phi(k).sum(), k)[0]
+
     def gate(self, k: torch.Tensor | None = None) -> torch.Tensor:
         """The gate g.
 
@@ -122,9 +143,9 @@ class KGate(nn.Module):
         Returns:
             Shape ``(n_units,)``, or ``(1,)`` where one number serves all units, followed by ``spatial_dims`` ones.
         """
-        g = torch.sigmoid(self._parameters["k"] if k is None else k)  # type: ignore[arg-type]
+        g = self.phi(self.k if k is None else k)
         if self.block_size is not None:
-            g = self._buffers["membership"] @ g  # type: ignore[operator]
+            g = self.membership @ g
         elif self.gate_max is not None:
             g = g * self.gate_max
         return g[(..., *(None,) * self.spatial_dims)] if self.spatial_dims else g
@@ -138,8 +159,7 @@ class KGate(nn.Module):
         Returns:
             The same shape.
         """
-        # Straight from nn.Module's tables, here and above: self.k and its like would take longer than the gate.
-        return self._modules["activation"](x) * self.gate()  # type: ignore[misc,no-any-return]
+        return self.activation(x) * self.gate()  # type: ignore[no-any-return]
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """The activation's state under the names that it has without the gate, and k; see `torch.nn.Module`."""
@@ -162,12 +182,14 @@ class KGate(nn.Module):
         return f"{self.n_units}, block_size={self.block_size}, spatial_dims={self.spatial_dims}{limit}"
 
     def _add_regularizer_gradient(self, k: torch.Tensor) -> None:
-        for regularizer in self.regularizer:
-            regularizer.add_gradient(k)
+        for regularizer in self.regularizers:
+            regularizer.add_gradient(self)
 
-    # Hooks on a parameter are dropped when it is copied, pickled or replaced, and a regulariser in a dropped hook
-    # vanishes silently. So the gate hooks whatever becomes its k: by assignment (construction, `load_state_dict` with
-    # assign=True), by restored state (deepcopy, pickle), and by conversion (`to_empty` and its like).
+    # The hook reaches any loop that calls `backward()`, after the task's gradient and once however often k was read; an
+    # optimizer whose `zero_grad` starts with the regulariser's gradient would add in another order, which changes PPO
+    # by 6e-8. Hooks on a parameter are dropped when it is copied, pickled or replaced, and a regulariser in a dropped
+    # hook vanishes silently. So the gate hooks whatever becomes its k: by assignment (construction, `load_state_dict`
+    # with assign=True), by restored state (deepcopy, pickle), and by conversion (`to_empty` and its like).
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if name == "k" and isinstance(value, nn.Parameter):
@@ -213,6 +235,42 @@ def check_gate_arguments(block_size: Any, block_weight: Any, k_init: Any, gate_m
     for name, value in {"block_weight": block_weight, "k_init": k_init, "gate_max": gate_max}.items():
         if value is not None and abs(float(value)) > torch.finfo(torch.float32).max:
             raise ValueError(f"{name} must be finite in float32, got {value!r}")
+
+
+def gate_arguments(gate_class: Any, block_size: Any, block_weight: Any, gate_max: Any, k_init: Any) -> dict[str, Any]:
+    """The arguments that a user has given for all gates of a network, checked; ``k_init`` of None is the kind's own.
+
+    Raises:
+        TypeError: If ``gate_class`` is no kind of gate, or another argument is not of its kind.
+        ValueError: If one is out of its range.
+    """
+    check_gate_class(gate_class)
+    k_init = gate_class.k_start if k_init is None else k_init
+    check_gate_arguments(block_size, block_weight, k_init, gate_max)
+    return {
+        "gate_class": gate_class, "block_size": block_size, "block_weight": block_weight, "gate_max": gate_max,
+        "k_init": k_init,
+    }  # fmt: skip
+
+
+def check_gate_class(gate_class: Any) -> None:
+    """Refuse what is no kind of gate.
+
+    Raises:
+        TypeError: If ``gate_class`` is no subclass of `KGate`, lacks a formula, or its formula is not one.
+    """
+    accepted = "gate_class must be KGate or a subclass of it with a formula of its own, phi or gate"
+    if not (isinstance(gate_class, type) and issubclass(gate_class, KGate)):
+        raise TypeError(f"{accepted}, got {gate_class!r}")
+    if gate_class is not KGate and (gate_class.phi, gate_class.gate) == (KGate.phi, KGate.gate):
+        raise TypeError(f"{accepted}, got {gate_class!r} without one")
+    try:
+        gate, found = gate_class(3, block_size=2), None
+        found = tuple(gate.phi(gate.k).shape), tuple(gate.gate().shape)
+    except Exception as error:  # the formula is the user's, and may fail in any way
+        raise TypeError(f"{accepted}, got {gate_class!r}, which fails with {type(error).__name__}: {error}") from error
+    if found != ((3,), (3,)):
+        raise TypeError(f"{accepted}, got {gate_class!r}, which makes {found} of 3 k's and units")
 
 
 def is_normalization(layer: nn.Module) -> bool:

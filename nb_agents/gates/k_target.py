@@ -14,7 +14,7 @@ from nb_agents.gates.gate import KGate
 
 
 class KTarget(OptionalExtraState, nn.Module):
-    """``L_k-target = Σ_layers (σ(k_layer) − k*)²`` with ``k* = target · (0.5 + 0.3 · τ)``.
+    """``L_k-target = Σ_layers (φ(k_layer) − k*)²`` with ``k* = target · (0.5 + 0.3 · τ)``; φ is σ in the paper's gate.
 
     It is a module for the sake of `state_dict`: τ may change after construction, and is saved with the network where
     it is not 0.
@@ -63,15 +63,15 @@ class KTarget(OptionalExtraState, nn.Module):
 
     def forward(self, gates: Iterable[KGate]) -> torch.Tensor:
         """The unweighted loss over ``gates``, a scalar tensor."""
-        layer_k = torch.stack([gate.k[0] for gate in gates])
-        return (torch.sigmoid(layer_k) - self.level).square().sum()
+        values = torch.cat([gate.phi(gate.k[:1]) for gate in gates])
+        return (values - self.level).square().sum()
 
-    def add_gradient(self, k: torch.Tensor) -> None:
-        """Add ``weight · ∂L/∂k`` to ``k.grad``: ``∂L/∂k_layer = 2 (σ − k*) σ (1 − σ)``, and 0 for the blocks."""
-        if self.weight == 0.0 or k.grad is None:
+    def add_gradient(self, gate: KGate) -> None:
+        """Add ``weight · ∂L/∂k`` to ``gate.k.grad``: ``∂L/∂k_layer = 2 (φ − k*) φ'``, and 0 for the blocks."""
+        if self.weight == 0.0 or gate.k.grad is None:
             return
-        gate = k.detach()[:1].sigmoid()
-        k.grad[:1].add_((gate - self.level) * (gate - gate * gate), alpha=2.0 * self.weight)
+        k = gate.k.detach()[:1]
+        gate.k.grad[:1].add_((gate.phi(k) - self.level) * gate.slope(k), alpha=2.0 * self.weight)
 
     def get_extra_state(self) -> torch.Tensor | None:
         """τ, for `state_dict`; None for 0."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from nb_agents._checks import check_number
+from nb_agents._instances import as_instance
 
 WEIGHTS, GATES = "weights", "gates"
 """Names of the parameter groups, see `two_rates`; groups are looked up by name, never by index."""
@@ -85,16 +86,15 @@ def with_ratios(base: Any) -> Any:
 
 
 def _blank(base: Any) -> Any:
-    cls = with_ratios(base)
-    return cls.__new__(cls)
+    return object.__new__(with_ratios(base))
 
 
 def two_rates(
     optimizer: torch.optim.Optimizer, gate_parameters: Iterable[torch.nn.Parameter], lr_ratio: float
 ) -> torch.optim.Optimizer:
-    """Make ``optimizer`` step the k's with ``lr_ratio`` times their group's rate, in place.
+    """``optimizer``, as one that steps the k's with ``lr_ratio`` times their group's rate.
 
-    All that the optimizer was given stays: its class, its options, its state, and its groups with theirs. The k's of a
+    All that the optimizer was given stays: its options, its state, its hooks, and its groups with theirs. The k's of a
     group move into a group of their own with the same options. Groups without a ``name`` get one: `WEIGHTS` and
     `GATES`, followed by a number from the second on. A group may have an ``lr_ratio`` to begin with, which is kept and
     holds for its k's besides theirs; that is how parameters of your own get another rate under SB3, which writes one
@@ -109,7 +109,8 @@ def two_rates(
         lr_ratio: Rate of the k's over that of the weights, >= 0.
 
     Returns:
-        ``optimizer``, whose class is now one that extends its class; untouched where it holds no k.
+        An instance of a class that extends that of ``optimizer`` and shares all with it, to be stepped in its place;
+        ``optimizer`` itself where it holds no k.
 
     Raises:
         TypeError: If the optimizer takes one group only, or an ``lr_ratio`` of the user's is no number.
@@ -127,7 +128,7 @@ def two_rates(
         raise ValueError(f"optimizer must not have a second rate yet, got {optimizer}")
     for group in groups:
         check_number("lr_ratio", group.get("lr_ratio", 1.0), low=0.0)
-    _become_scaled(optimizer)
+    optimizer = _scaled(optimizer)
     _prefer_fused(optimizer)
     split = [_split(group, ks) for group in groups]
     # In place, and the k's last: another object may hold the list, and files know groups by their order.
@@ -171,20 +172,21 @@ def _name(group: dict[str, Any], name: str, groups: list[dict[str, Any]]) -> Non
         group["name"] = next(candidate for candidate in numbered if candidate not in taken)
 
 
-def _become_scaled(optimizer: Any) -> None:
-    """Give the instance the class of `with_ratios`, hooks and what was made of its ``step`` included."""
-    base: Any = type(optimizer)
-    optimizer.__class__ = with_ratios(base)
+def _scaled(original: Any) -> Any:
+    """The optimizer as an instance of `with_ratios`' class, hooks and what was made of its ``step`` included."""
+    base: Any = type(original)
+    optimizer = as_instance(with_ratios(base), original)
     optimizer.__setstate__(optimizer.__getstate__())  # PyTorch wraps the step of the new class here
     own_step = vars(optimizer).get("step")
     if own_step is not None:  # a scheduler of learning rates put its own over the class's
 
         @wraps(own_step)
         def step(*args: Any, **kwargs: Any) -> Any:
-            with _scaled_rates(optimizer.param_groups):
+            with _scaled_rates(original.param_groups):  # and keeps the original, which the scheduler's refers to weakly
                 return own_step(*args, **kwargs)
 
         optimizer.step = step
+    return optimizer
 
 
 def _prefer_fused(optimizer: torch.optim.Optimizer) -> None:

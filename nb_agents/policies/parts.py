@@ -9,19 +9,20 @@ from typing import Any
 
 from stable_baselines3.common.policies import BaseModel
 
+from nb_agents._instances import as_instance
 from nb_agents.gates.gate import KGate, named_gates
 
 
 class GatedPart:
     """Makes an SB3 network build itself gated, so that ``type(model.actor).load(path)`` reads what ``save`` wrote.
 
-    SB3 names the classes of actors and Q-networks where it builds them, and a policy gates the instance. The instance
-    then becomes one of a class that extends its class by this one, see `make_part`.
+    SB3 names the classes of actors and Q-networks where it builds them, and a policy gates the instance. What it then
+    keeps is an instance of a class that extends theirs by this one, see `gated_part`.
 
     Args:
-        *args: The SB3 network's own.
+        *args: Positional arguments of the SB3 network.
         k_gates: Gates by path; each replaces the module there. Copies are taken.
-        **kwargs: The SB3 network's own.
+        **kwargs: Further arguments of the SB3 network.
     """
 
     plain_class: type[BaseModel]
@@ -43,11 +44,12 @@ class GatedPart:
         return _blank, (self.plain_class,), self.__dict__
 
 
-def make_part(network: BaseModel) -> None:
-    """Let ``network``, if there are gates in it, rebuild itself with them; in place, and once."""
-    if any(named_gates(network)) and not isinstance(network, GatedPart):
-        base: Any = type(network)
-        network.__class__ = _gated(base)
+def gated_part(network: Any) -> Any:
+    """``network`` as a `GatedPart`, in which all of its parts are the same; itself where there are no gates in it."""
+    if isinstance(network, GatedPart) or not any(named_gates(network)):
+        return network
+    base: Any = type(network)
+    return as_instance(_gated(base), network)
 
 
 @cache
@@ -58,5 +60,4 @@ def _gated(base: Any) -> Any:
 
 
 def _blank(base: Any) -> Any:
-    cls = _gated(base)
-    return cls.__new__(cls)
+    return object.__new__(_gated(base))

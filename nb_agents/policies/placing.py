@@ -25,7 +25,13 @@ _POOLING: Classes = (
 
 
 class Units(NamedTuple):
-    """The units of the layer at hand: how many, the dimensions behind theirs, and where its numbers live."""
+    """The units of a layer.
+
+    Attributes:
+        n: Number of units.
+        spatial_dims: Number of dimensions behind theirs.
+        weight: A weight of the layer, which has its device and its floating-point type.
+    """
 
     n: int
     spatial_dims: int
@@ -45,7 +51,7 @@ def gate_sequential(
         gate_last: Whether an activation with no linear layer behind it in its Sequential is hidden too (as in a
             features extractor) or the network's output (as the tanh of a deterministic actor).
         activations: What counts as an activation.
-        **gate_kwargs: `KGate`'s arguments.
+        **gate_kwargs: Class of the gates, ``gate_class``, and its arguments.
     """
     walked: set[int] = set()
     for module in list(network.modules()):
@@ -69,7 +75,7 @@ def gate_called(
         run: Calls ``network``, or a method of it, on a batch of vectors.
         apart_from: Calls another method. An activation that serves there behind another layer stays without a gate.
         activations: What counts as an activation.
-        **gate_kwargs: `KGate`'s arguments.
+        **gate_kwargs: Class of the gates, ``gate_class``, and its arguments.
     """
     calls = record_calls(network, run)
     feeds = _layers_before(calls)
@@ -128,18 +134,15 @@ def record_calls(network: nn.Module, run: Callable[[], object]) -> list[Call]:
 
 def put_gate(parent: nn.Module, name: str, units: Units, **gate_kwargs: Any) -> None:
     """Wrap ``parent``'s child in a gate that lives where the layer before it does."""
-    activation = parent.get_submodule(name)
-    gate = KGate(units.n, spatial_dims=units.spatial_dims, activation=activation, **gate_kwargs)
-    gate.train(activation.training)
-    parent._modules[name] = like(gate, units.weight)
+    parent._modules[name] = make_gate(units, parent.get_submodule(name), **gate_kwargs)
 
 
-def like(gate: KGate, weight: torch.Tensor) -> KGate:
-    """``gate``, its own numbers on the device and in the floating-point type of ``weight``."""
-    activation, gate.activation = gate.activation, nn.Identity()
-    gate.to(device=weight.device, dtype=weight.dtype if weight.is_floating_point() else None)
+def make_gate(units: Units, activation: nn.Module, *, gate_class: type[KGate] = KGate, **gate_kwargs: Any) -> KGate:
+    """A gate around ``activation``, its own numbers on the device and in the floating-point type of the weight."""
+    gate = gate_class(units.n, spatial_dims=units.spatial_dims, **gate_kwargs)
+    gate.to(units.weight.device, units.weight.dtype if units.weight.is_floating_point() else None)
     gate.activation = activation
-    return gate
+    return gate.train(activation.training)
 
 
 def mixes_units(module: nn.Module) -> bool:

@@ -26,16 +26,16 @@ from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
 from nb_agents._checks import check_flag, check_number
-from nb_agents.gates.gate import ACTIVATIONS, KGate, check_gate_arguments, named_gates
+from nb_agents.gates.gate import ACTIVATIONS, KGate, gate_arguments, named_gates
 from nb_agents.gates.k_target import KTarget
-from nb_agents.policies.adaptation import AdaptationMixin
 from nb_agents.policies.optim import optimized_parts, two_rates
-from nb_agents.policies.parts import make_part
+from nb_agents.policies.parts import gated_part
 from nb_agents.policies.placing import gate_called, gate_sequential
+from nb_agents.policies.train_only import TrainOnlyMixin
 from nb_agents.policies.usage import check_algorithm, check_observations, offer
 
 
-class KGatedMixin(AdaptationMixin):
+class KGatedMixin(TrainOnlyMixin):
     """Gives an SB3 policy k-gates, the k-target regulariser and a second learning rate; put it first in the bases.
 
     SB3 builds its networks in overridable hooks, before it makes the optimizers. The mixin gates what those hooks
@@ -50,7 +50,9 @@ class KGatedMixin(AdaptationMixin):
         block_size: Units per block gate (NB Pro); None for layer gates alone (NB).
         block_weight: Weight of a block's gate beside the layer's, >= 0.
         gate_max: What every gate stays below, > 0: a gate is half of it where k = 0. None for the paper's gate.
-        k_init: Start value of every k; at 0 and with ``gate_max=2.0`` the new policy computes what SB3's own does.
+        k_init: Start value of every k; None for the kind's own. At 0, that of the default kind, and with
+            ``gate_max=2.0`` the new policy computes what SB3's own does.
+        gate_class: Kind of the gates, a subclass of `KGate` with a formula of its own.
         k_lr_ratio: Learning rate of the k's over that of the weights, at every update, >= 0.
         k_target: Target of the k-target regulariser, >= 0; the effective target is ``k_target · (0.5 + 0.3 τ)``.
         k_target_weight: Weight of its loss, >= 0; 0 for no k-target. In a loop of your own with a gradient scaler, or
@@ -73,7 +75,8 @@ class KGatedMixin(AdaptationMixin):
         block_size: int | None = 16,
         block_weight: float = 0.3,
         gate_max: float | None = 2.0,
-        k_init: float = 0.0,
+        k_init: float | None = None,
+        gate_class: type[KGate] = KGate,
         k_lr_ratio: float = 5.0,
         k_target: float = 0.3,
         k_target_weight: float = 0.0,
@@ -83,20 +86,17 @@ class KGatedMixin(AdaptationMixin):
     ) -> None:
         check_algorithm(self)
         check_observations(self, args, kwargs)
-        check_gate_arguments(block_size, block_weight, k_init, gate_max)
+        self._gate_kwargs = gate_arguments(gate_class, block_size, block_weight, gate_max, k_init)
         regularizer = KTarget(k_target, k_target_weight, task_difficulty)
         self.k_lr_ratio = check_number("k_lr_ratio", k_lr_ratio, low=0.0)
         self.gate_critic = check_flag("gate_critic", gate_critic)
-        self._gate_kwargs = {
-            "block_size": block_size, "block_weight": block_weight, "gate_max": gate_max, "k_init": k_init,
-        }  # fmt: skip
         super().__init__(*args, **kwargs)
         self._finish_networks()
         self.regularizer = regularizer
         if not self.gates:
             warnings.warn("net_arch has no hidden layer that could be gated: the policy is a plain one", stacklevel=2)
         for gate in self.gates.values():
-            gate.regularizer = (regularizer,)
+            gate.regularizers.append(regularizer)
         self._split_learning_rates()
 
     @property
@@ -144,8 +144,11 @@ class KGatedMixin(AdaptationMixin):
 
     def _split_learning_rates(self) -> None:
         ks = [gate.k for gate in self.gates.values()]
-        for optimizer in {id(part.optimizer): part.optimizer for part in optimized_parts(self).values()}.values():
-            two_rates(optimizer, ks, self.k_lr_ratio)
+        scaled: dict[torch.optim.Optimizer, torch.optim.Optimizer] = {}
+        for part in optimized_parts(self).values():
+            if part.optimizer not in scaled:  # two parts may share one
+                scaled[part.optimizer] = two_rates(part.optimizer, ks, self.k_lr_ratio)
+            part.optimizer = scaled[part.optimizer]
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]
@@ -209,8 +212,7 @@ class ActorAndCriticsGates(KGatedMixin):
             self._gate(actor.latent_pi, gate_last=True)
         else:
             self._gate(actor.mu, gate_last=False)
-        make_part(actor)
-        return actor
+        return gated_part(actor)
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> Any:
         """SB3's critic; its features extractor is gated where it is the actor's too, its Q-networks on demand."""
@@ -220,8 +222,7 @@ class ActorAndCriticsGates(KGatedMixin):
         if self.gate_critic:
             for q_network in critic.q_networks:
                 self._gate(q_network, gate_last=False)
-        make_part(critic)
-        return critic
+        return gated_part(critic)
 
 
 class KGatedPolicy(ActorCriticGates, ActorCriticPolicy):
@@ -271,11 +272,10 @@ class QNetworkGates(KGatedMixin):
 
     def make_q_net(self) -> QNetwork:
         """SB3's Q-network with its hidden layers gated."""
-        network: QNetwork = super().make_q_net()  # type: ignore[misc]
+        network = super().make_q_net()  # type: ignore[misc]
         self._gate(network.features_extractor, gate_last=True)
         self._gate(network.q_net, gate_last=False)
-        make_part(network)
-        return network
+        return gated_part(network)  # type: ignore[no-any-return]
 
 
 class KGatedDQNPolicy(QNetworkGates, DQNPolicy):

@@ -15,8 +15,9 @@ from stable_baselines3.common.torch_layers import create_mlp
 from torch import nn
 
 from nb_agents._checks import check_count, check_flag, check_number, check_positive
+from nb_agents.gates.clamped import ClampedKGate
 from nb_agents.gates.gate import KGate, named_gates
-from nb_agents.policies.adaptation import AdaptationMixin
+from nb_agents.policies.train_only import TrainOnlyMixin
 from nb_agents.recipe.tensor_file import read_tensors, write_tensors
 
 KIND = "nb_agents.NeuralBatteryPolicy"
@@ -25,19 +26,11 @@ LARGEST = float(np.finfo(np.float32).max)
 """What is finite and beyond is infinite in the network."""
 
 
-class ClampedKGate(KGate):
-    """A gate of at most 1, as in the paper's released code: only σ(k_layer) + block_weight · σ(k_block) can pass 1."""
-
-    def gate(self, k: torch.Tensor | None = None) -> torch.Tensor:
-        """The gate, see `KGate.gate`, clamped; where it is clamped its gradient is 0."""
-        return super().gate(k).clamp(max=1.0)
-
-
-class NeuralBatteryPolicy(AdaptationMixin, BasePolicy):
+class NeuralBatteryPolicy(TrainOnlyMixin, BasePolicy):
     """An SB3 policy for the supervised recipe: ``action = max_torque · tanh(head(gated hidden layers))``.
 
     Hidden layers are linear, ReLU, gate. The value network has layers of the same sizes, of its own and without gates.
-    `predict`, `adapt` (the value network always trains) and `nb_agents.Battery` work as on the k-gated SB3 policies.
+    `predict`, `train_only` (the value network always trains) and `nb_agents.Battery` work as on k-gated SB3 policies.
 
     Attributes:
         optimizer: Set by `nb_agents.recipe.trainer.NeuralBatteryTrainer`.

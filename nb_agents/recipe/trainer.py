@@ -73,7 +73,7 @@ class NeuralBatteryTrainer:
     """Trains a `NeuralBatteryPolicy` by the recipe; see the module.
 
     Attributes:
-        policy: The policy; ``policy.adapt("gates")`` leaves only the k's (and the value network) to train.
+        policy: The policy; ``policy.train_only("gates")`` leaves only the k's (and the value network) to train.
         regularizer: The k-target loss, not added by hooks here but in the sum.
 
     Args:

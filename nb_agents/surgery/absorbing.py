@@ -40,12 +40,14 @@ def absorb(
     broken = [name for name, g in values.items() if not g.isfinite().all()]
     if broken:
         raise FoldError(f"the gates {broken} are not finite numbers")
-    closed = [name for name, g in values.items() if g.min() < torch.finfo(g.dtype).tiny]
+    closed = [name for name, g in values.items() if g.abs().min() < torch.finfo(g.dtype).tiny]
     if inverse and closed:
         raise ValueError(f"k_init must leave the gates open: the weights behind {closed} cannot be divided by 0")
+    signed = frozenset(name for name, g in values.items() if g.min() < 0)
     ranks = Ranks(root, graphs)
-    before = layers_before(root, graphs, gates, ranks)
-    flow = Flow(root, graphs, ranks, ungated=before)
+    positive = {name: gate for name, gate in gates.items() if name not in signed}
+    before = layers_before(root, graphs, positive, ranks)
+    flow = Flow(root, graphs, ranks, ungated=before, signed=signed)
     blocked = dict(flow.blocked)
     called = {str(node.target) for graph in graphs for node in graph.nodes if node.op == "call_module"}
     for name in gates:

@@ -52,6 +52,7 @@ class Flow:
         ranks: How many dimensions their values have.
         activations: Activation modules besides torch's own.
         ungated: Names of gates to take for plain activations.
+        signed: Names of gates with negative values, which commute with less.
     """
 
     root: nn.Module
@@ -59,6 +60,7 @@ class Flow:
     ranks: Ranks
     activations: tuple[type[nn.Module], ...] = ()
     ungated: Collection[str] = ()
+    signed: frozenset[str] = frozenset()
     layouts: dict[fx.Node, Layout | None] = field(init=False, default_factory=dict)
     uses: dict[int, list[Use]] = field(init=False, default_factory=dict)
     blocked: dict[str, str] = field(init=False, default_factory=dict)
@@ -124,7 +126,9 @@ class Flow:
         if layout is not None and layout.gates:
             runs = layout.pieces[0].runs
             one_run = len(layout.pieces) == 1 and len(runs) == 1 and layout.pieces[0].spread == "each"
-            if isinstance(gate.activation, COMMUTING_MODULES) and one_run and layout.axis == -1 - gate.spatial_dims:
+            activation = type(gate.activation)
+            passes = issubclass(activation, COMMUTING_MODULES) and self._may_pass(activation.__name__, layout)
+            if passes and one_run and layout.axis == -1 - gate.spatial_dims:
                 passed = runs[0][1]
             else:
                 self._lose([layout], f"{name} comes before a linear map")
@@ -194,7 +198,13 @@ class Flow:
         first = next((layout for layout in inputs if layout is not None), None)
         return first.without_gates() if first is not None and keeps_units else None
 
+    def _may_pass(self, name: str, layout: Layout) -> bool:
+        """Whether the gates' factors have the sign that an operation passes on."""
+        return self.signed.isdisjoint(layout.gates) or not any(part in name.lower() for part in ("relu", "max"))
+
     def _hand_on(self, name: str, layout: Layout | None) -> Layout | None:
+        if layout is not None and not self._may_pass(name, layout):
+            return self._lose([layout], f"{name} of values with a negative gate comes before a linear map")
         if layout is None or layout.axis < -mixed_dims(name):
             return layout
         return self._lose([layout], f"{name} over neighbouring units comes before a linear map")
@@ -247,7 +257,8 @@ class Flow:
         listed = [dims] if isinstance(dims, int) else dims
         known = rank is not None or all(isinstance(d, int) and d < 0 for d in listed)
         reduced = {d if d < 0 else d - (rank or 0) for d in listed} if known else set()
-        if layout.axis == -1 or reduced != set(range(layout.axis + 1, 0)) or layout.assumed:
+        passes = self._may_pass(name_of(node), layout)
+        if layout.axis == -1 or reduced != set(range(layout.axis + 1, 0)) or layout.assumed or not passes:
             return self._lose([layout], "a reduction over some dimensions comes before a linear map")
         return layout if keep else Layout(-1, layout.pieces)
 

@@ -13,8 +13,8 @@ import torch
 from torch import fx, nn
 
 from nb_agents._checks import check_flag
-from nb_agents.gates.gate import ACTIVATIONS, KGate, check_gate_arguments, is_normalization, named_gates
-from nb_agents.policies.placing import like
+from nb_agents.gates.gate import ACTIVATIONS, KGate, gate_arguments, is_normalization, named_gates
+from nb_agents.policies.placing import Units, make_gate
 from nb_agents.surgery.absorbing import absorb
 from nb_agents.surgery.copies import copy_of
 from nb_agents.surgery.doubts import follow
@@ -44,6 +44,7 @@ def insert_gates(
     k_init: float | None = None,
     *,
     gate_max: float | None = 2.0,
+    gate_class: type[KGate] = KGate,
     exclude: Collection[str] = (),
     activations: tuple[type[nn.Module], ...] = (),
     example_inputs: tuple[Any, ...] | None = None,
@@ -60,11 +61,12 @@ def insert_gates(
     Args:
         module: Any network without gates: linear layers, convolutions (gated per channel), residual blocks.
         block_size: Units per block gate; None for layer gates alone.
-        neutral: The copy computes what ``module`` does, to the last bit with the default ``gate_max`` and ``k_init``,
-            as every gate is exactly 1 then. With others the weights are divided by the gates: the same up to rounding.
+        neutral: Whether the copy computes what ``module`` does: to the last bit where every gate starts at exactly 1,
+            as with the defaults. Elsewhere the weights are divided by the gates, and it is the same up to rounding.
         block_weight: Weight of a block's gate beside the layer's, >= 0.
-        k_init: Start value of every k; None for 0, or the paper's 0.25 if ``gate_max`` is None.
+        k_init: Start value of every k; None for the kind's own (0), or the paper's 0.25 if ``gate_max`` is None.
         gate_max: What every gate stays below; None for the paper's gate.
+        gate_class: Kind of the gates, a subclass of `KGate` with a formula of its own.
         exclude: Gates to leave out, by the names that `named_gates` and error messages give them.
         activations: Classes of activation modules besides torch's own.
         example_inputs: Arguments of ``forward``: a batch of at least two. Needed only where sizes do not follow from
@@ -77,8 +79,8 @@ def insert_gates(
         FoldError: If ``neutral``, the gates do not start at 1, and the weights cannot be divided by them.
     """
     check_module(module)
-    k_init = (0.25 if gate_max is None else 0.0) if k_init is None else k_init
-    check_gate_arguments(block_size, block_weight, k_init, gate_max)
+    k_init = 0.25 if k_init is None and gate_max is None else k_init
+    gate_kwargs = gate_arguments(gate_class, block_size, block_weight, gate_max, k_init)
     check_flag("neutral", neutral)
     if isinstance(exclude, str):
         raise TypeError(f"exclude must be a collection of names, got {exclude!r}")
@@ -86,7 +88,6 @@ def insert_gates(
         raise TypeError(f"activations must be classes of modules, got {activations!r}")
     if any(named_gates(module)):
         raise ValueError(f"module must be without gates, but has {[name for name, _ in named_gates(module)]}")
-    gate_kwargs = {"block_size": block_size, "block_weight": block_weight, "k_init": k_init, "gate_max": gate_max}
     surgeon = _Surgeon(gate_kwargs, exclude, activations, neutral)
     gated = surgeon.operate(_with_own_activations(copy_of(module), activations), example_inputs)
     unknown = sorted(set(exclude) - surgeon.found)
@@ -113,14 +114,12 @@ def _opened(gated: nn.Module) -> nn.Module:
 
 
 class _Place(NamedTuple):
-    """A gate to be: behind ``node``, whose module it wraps if ``in_place``; it lives where ``weight`` does."""
+    """A gate to be: behind ``node``, whose module it wraps if ``in_place``."""
 
     name: str
     node: fx.Node
-    n_units: int
-    spatial_dims: int
+    units: Units
     in_place: bool
-    weight: torch.Tensor
 
 
 class _Surgeon:
@@ -158,8 +157,8 @@ class _Surgeon:
             self._insert(gated, place)
         if isinstance(gated, fx.GraphModule):
             gated.recompile()
-        starts_at_1 = (self.gate_kwargs["gate_max"], self.gate_kwargs["k_init"]) == (2.0, 0.0)
-        if self.neutral and places and not starts_at_1:
+        one = make_gate(Units(1, 0, torch.ones(1)), nn.Identity(), **self.gate_kwargs)
+        if self.neutral and places and not one.gate().eq(1).all():
             self._divide(gated, prefix, example_inputs)
         return gated
 
@@ -213,13 +212,12 @@ class _Surgeon:
                     f"ungated with exclude=({prefix + name!r},)"
                 )
             else:
-                yield _Place(name, node, layout.width, -1 - layout.axis, once, _weight_of(layer, flow.root))
+                units = Units(layout.width, -1 - layout.axis, _weight_of(layer, flow.root))
+                yield _Place(name, node, units, once)
 
     def _insert(self, root: nn.Module, place: _Place) -> None:
-        activation = root.get_submodule(place.name) if place.in_place else None
-        gate = KGate(place.n_units, spatial_dims=place.spatial_dims, activation=activation, **self.gate_kwargs)
-        like(gate, place.weight)
-        gate.train(root.training if activation is None else activation.training)
+        activation = root.get_submodule(place.name) if place.in_place else nn.Identity().train(root.training)
+        gate = make_gate(place.units, activation, **self.gate_kwargs)
         if place.in_place:
             root.set_submodule(place.name, gate)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ class _Networks(nn.Module):
         self.policy = policy
         actor = getattr(policy, "actor", policy)
         uses_sde = isinstance(getattr(actor, "action_dist", None), StateDependentNoiseDistribution)
-        self.explore = _ExplorationNoise(actor) if uses_sde else nn.Identity()
+        self.explore = ScaleSink(partial(_scale_exploration, actor)) if uses_sde else nn.Identity()
 
     def forward(self, obs: Any, actions: torch.Tensor, recurrent: torch.Tensor) -> list[torch.Tensor]:
         """Outputs of all networks.
@@ -107,25 +108,21 @@ class _Networks(nn.Module):
         if not hasattr(actor, "latent_pi"):
             return [actor.mu(features)]
         latent_pi = self.explore(actor.latent_pi(features))
-        spread = [] if isinstance(self.explore, _ExplorationNoise) else [actor.log_std(latent_pi)]
+        spread = [] if isinstance(self.explore, ScaleSink) else [actor.log_std(latent_pi)]
         return [actor.mu(latent_pi), *spread]
 
 
-class _ExplorationNoise(ScaleSink):
-    """gSDE's noise, ``latent @ E`` with E ~ N(0, std²): a factor on a unit of the latent is one on its row of std."""
+def _scale_exploration(actor: Any, factor: torch.Tensor) -> None:
+    """Multiply gSDE's noise by the size of a factor for each unit of the latent, shape ``(n_units,)``.
 
-    def __init__(self, actor: Any) -> None:
-        super().__init__()
-        self.actor = (actor,)  # a tuple hides it from nn.Module: its weights are not this module's
-
-    def absorb(self, factor: torch.Tensor) -> None:
-        """Multiply the rows of the standard deviation, shape ``(n_units, ...)``, through what parametrizes it."""
-        (actor,) = self.actor
-        log_std, distribution = actor.log_std, actor.action_dist
-        if not distribution.use_expln:
-            log_std.add_(factor.log()[:, None])
-            return
-        # get_std: exp(x) up to x = 0, 1 + log(1 + x + ε) above; all columns are alike where there is one for all.
-        std = distribution.get_std(log_std)[:, : log_std.shape[1]] * factor[:, None]
-        above = (std - 1).expm1() - distribution.epsilon
-        log_std.copy_(torch.where(above > 0, above, std.log()))
+    The noise is ``latent @ E`` with E ~ N(0, std²), so a factor on a unit of the latent is one on its row of std, here
+    multiplied through what parametrizes it.
+    """
+    factor, log_std, distribution = factor.abs(), actor.log_std, actor.action_dist
+    if not distribution.use_expln:
+        log_std.add_(factor.log()[:, None])
+        return
+    # get_std: exp(x) up to x = 0, 1 + log(1 + x + ε) above; all columns are alike where there is one for all.
+    std = distribution.get_std(log_std)[:, : log_std.shape[1]] * factor[:, None]
+    above = (std - 1).expm1() - distribution.epsilon
+    log_std.copy_(torch.where(above > 0, above, std.log()))

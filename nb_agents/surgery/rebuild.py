@@ -109,8 +109,8 @@ def _keep_groups(new: Any, old: Any) -> None:
 def keep_frozen(new: nn.Module, old: Any) -> None:
     """Freeze the parameters that the user has frozen in the network that ``new`` comes from, and thaw all others.
 
-    What `AdaptationMixin.adapt` holds is not frozen by the user.
+    What `TrainOnlyMixin.train_only` holds is not frozen by the user.
     """
-    by_adapt = {id(parameter) for parameter in getattr(old, "_frozen", ())}
+    by_us = {id(parameter) for parameter in getattr(old, "_frozen", ())}
     for parameter, source in _counterparts(new, old).items():
-        parameter.requires_grad_(source.requires_grad or id(source) in by_adapt)
+        parameter.requires_grad_(source.requires_grad or id(source) in by_us)

@@ -60,7 +60,7 @@ def difference(
 
 def policy_difference(policy: BasePolicy, other: BasePolicy) -> str:
     """`difference` of two SB3 policies on samples of their observation space."""
-    modes = (True, False) if getattr(policy, "adaptation", "all") == "all" else (False,)
+    modes = (True, False) if getattr(policy, "trains", "all") == "all" else (False,)
     return difference(policy, other, lambda p: list(_answers(p)), modes)
 
 

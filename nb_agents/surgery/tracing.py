@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from nb_agents._instances import as_instance
 from nb_agents.gates.gate import ACTIVATIONS, KGate, is_normalization
-from nb_agents.policies.adaptation import in_eval_mode
+from nb_agents.policies.train_only import in_eval_mode
 from nb_agents.surgery.copies import copy_of, kept_values
 
 Modules = dict[str, nn.Module]
@@ -53,15 +54,20 @@ class TraceError(ValueError):
 
 
 class ScaleSink(nn.Module):
-    """Hands its input on, and says what else reads it besides layers: something that can take up a factor by itself."""
+    """Hands its input on, and says what else reads it besides layers: something that can take up a factor by itself.
+
+    Args:
+        absorb: Function of a factor, shape ``(n_units,)``, that makes what reads the input act as if that came
+            multiplied by it.
+    """
+
+    def __init__(self, absorb: Callable[[torch.Tensor], None]) -> None:
+        super().__init__()
+        self.absorb = absorb
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``x``."""
         return x
-
-    def absorb(self, factor: torch.Tensor) -> None:
-        """Act from now on as if ``x`` came multiplied by ``factor``, shape ``(n_units,)``."""
-        raise NotImplementedError
 
 
 class _Tracer(fx.Tracer):
@@ -176,11 +182,15 @@ def flags_read(root: nn.Module, leaves: Leaves = ()) -> list[str]:
             found.add(name)
         return value
 
+    recorders: dict[nn.Module | None, nn.Module] = {}
     for name, module in twin.named_modules():
         if not _is_leaf(tracer, module, name) and not type(module).__module__.startswith("torch."):
-            module.__class__ = type(type(module).__name__, (type(module),), {"__getattribute__": record})
+            recording = type(type(module).__name__, (type(module),), {"__getattribute__": record})
+            recorders[module] = as_instance(recording, module)
+    for module in list(twin.modules()):
+        module._modules.update({name: recorders.get(part, part) for name, part in module._modules.items()})
     with torch.random.fork_rng(devices=[]):
-        tracer.trace(twin)
+        tracer.trace(recorders.get(twin, twin))
     return sorted(found)
 
 

@@ -8,6 +8,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from nb_agents._compiled import uncompiled
+from nb_agents.gates.gate import KGate
 from nb_agents.policies.optim import optimized_parts
 from nb_agents.policies.sb3 import KGatedMixin
 from nb_agents.tracking.history import GateHistory
@@ -20,8 +21,8 @@ class KGateCallback(BaseCallback):
 
     | Name                                  | Value                                                                   |
     | ------------------------------------- | ----------------------------------------------------------------------- |
-    | ``gates/layer_0``                     | σ(k_layer) of the first gated layer                                     |
-    | ``gates/layer_0_block_1``             | σ(k) of its second block, without the block's weight                    |
+    | ``gates/layer_0``                     | φ(k_layer) of the first gated layer, σ(k_layer) unless the kind differs |
+    | ``gates/layer_0_block_1``             | φ(k) of its second block, without the block's weight                    |
     | ``train/k_target_loss``               | the k-target loss, unweighted                                           |
     | ``train/k_learning_rate``             | what the schedule gives the k's                                         |
     | ``train/learning_rate_actor_gates``   | rate of the k's in the actor's optimizer, as of the last update         |
@@ -58,7 +59,8 @@ class KGateCallback(BaseCallback):
         for i, gate in enumerate(policy.gates.values()):
             names += [f"layer_{i}", *(f"layer_{i}_block_{j}" for j in range(len(gate.k) - 1))]
         if self.history is None or self.history.names != tuple(names):
-            self.history = GateHistory(tuple(names), self.max_rows)
+            phi = next((gate.phi for gate in policy.gates.values()), KGate.phi)
+            self.history = GateHistory(tuple(names), self.max_rows, phi)
 
     def _on_training_start(self) -> None:
         self._remember(self._k())
@@ -70,9 +72,9 @@ class KGateCallback(BaseCallback):
         policy = uncompiled(self.model.policy)
         assert isinstance(policy, KGatedMixin)
         assert self.history is not None
-        k = self._k()
-        self._remember(k)
-        for name, value in zip(self.history.names, k.sigmoid().tolist(), strict=True):
+        self._remember(self._k())
+        values = [gate.phi(gate.k.detach()) for gate in policy.gates.values()]
+        for name, value in zip(self.history.names, (v for each in values for v in each.tolist()), strict=True):
             self.logger.record(f"gates/{name}", value)
         if policy.gates:
             self.logger.record("train/k_target_loss", policy.regularizer(policy.gates.values()).item())

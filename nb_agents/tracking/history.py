@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from nb_agents.gates.gate import KGate
 
 
 class GateHistory:
@@ -13,20 +18,24 @@ class GateHistory:
     always span the whole training. The newest row is always there.
 
     Attributes:
-        names: What each column is: ``layer_0``, ``layer_0_block_0``, ...
+        names: Name of each column: ``layer_0``, ``layer_0_block_0``, ...
+        phi: Formula of the gates, see `KGate.phi`.
 
     Args:
         names: See the attribute.
-        max_rows: At least 2.
+        max_rows: Largest number of rows, at least 2.
+        phi: See the attribute.
 
     Raises:
         ValueError: If `max_rows` is below 2.
     """
 
-    def __init__(self, names: tuple[str, ...], max_rows: int = 1000) -> None:
+    def __init__(
+        self, names: tuple[str, ...], max_rows: int = 1000, phi: Callable[[torch.Tensor], torch.Tensor] = KGate.phi
+    ) -> None:
         if max_rows < 2:
             raise ValueError(f"max_rows must be >= 2, got {max_rows!r}")
-        self.names = names
+        self.names, self.phi = names, phi
         self._max_rows = max_rows
         self._spacing = 0.0
         self._rows: list[tuple[int, NDArray[np.float32]]] = []
@@ -43,6 +52,11 @@ class GateHistory:
     def k(self) -> NDArray[np.float32]:
         """The k's, shape ``(num_rows, len(names))``."""
         return np.array([k for _, k in self._rows], dtype=np.float32).reshape(len(self), len(self.names))
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """What the gates make of the k's, φ(k), shape ``(num_rows, len(names))``."""
+        return self.phi(torch.from_numpy(self.k.astype(np.float64))).numpy()
 
     def add(self, timesteps: int, k: NDArray[np.float32]) -> None:
         """Add a row; it takes the place of those that are not before it, as when a new training counts from 0.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
 
 from nb_agents.tracking.history import GateHistory
 from nb_evaluation.files import write_atomically
@@ -49,7 +49,7 @@ def plot_gates(history: GateHistory, path: str | os.PathLike[str]) -> None:
 
 
 def _draw(axes: Any, history: GateHistory) -> None:
-    gates = _sigmoid(history.k)
+    gates = history.values
     layer = -1
     for name, gate in zip(history.names, gates.T, strict=True):
         block = "_block_" in name
@@ -61,19 +61,15 @@ def _draw(axes: Any, history: GateHistory) -> None:
             axes.plot(history.timesteps, gate, **style, linewidth=2.5, label=name.replace("_", " "), zorder=3)
     low, high = float(np.nanmin(gates)), float(np.nanmax(gates))  # a training that went astray is worth seeing too
     margin = 0.05 * max(high - low, 0.02)
-    axes.set_ylim(max(low - margin, 1e-6), min(high + margin, 1 - 1e-6))
-    axes.secondary_yaxis("right", functions=(_logit, _sigmoid)).set_ylabel("k")
+    k = np.linspace(-20.0, 20.0, 8001)
+    values = history.phi(torch.from_numpy(k)).numpy()
+    if np.all(np.diff(values) > 0):  # else k is no function of the gate
+        axes.set_ylim(max(low - margin, values[0]), min(high + margin, values[-1]))
+        inverse = partial(np.interp, xp=values, fp=k), partial(np.interp, xp=k, fp=values)
+        axes.secondary_yaxis("right", functions=inverse).set_ylabel("k")
     axes.set_xlabel("time steps")
-    axes.set_ylabel("gate σ(k): layers bold, blocks thin")
+    axes.set_ylabel("gate φ(k): layers bold, blocks thin")
     axes.spines["top"].set_visible(False)
     axes.grid(axis="y", color="0.92")
     axes.set_axisbelow(True)
     axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=6, borderaxespad=0.2)
-
-
-def _sigmoid(k: ArrayLike) -> NDArray[np.float64]:
-    return np.asarray(torch.as_tensor(k, dtype=torch.float64).sigmoid())
-
-
-def _logit(gate: ArrayLike) -> NDArray[np.float64]:
-    return np.asarray(torch.as_tensor(gate, dtype=torch.float64).logit(eps=1e-9))  # asked for beyond 0 and 1 too

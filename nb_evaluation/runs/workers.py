@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import joblib
@@ -37,3 +39,22 @@ def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(LOOK_EVERY)
     os._exit(1)  # nobody waits for what is being done here, and files are written whole or not at all
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Keep torch, where it is installed, to one thread.
+
+    Sums over several threads are not the same to the last bit, and the networks are too small to gain.
+    """
+    try:
+        import torch  # here, for those who only read results
+    except ImportError:
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

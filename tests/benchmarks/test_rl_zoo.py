@@ -12,7 +12,7 @@ import yaml
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
-from benchmarks.methods.registry import find_method
+from benchmarks.methods import find_method
 from benchmarks.protocol.environments import make_training_env, make_vector_env
 from benchmarks.protocol.settings import ALGORITHMS
 from benchmarks.protocol.spec import RunSpec

@@ -3,9 +3,8 @@ import json
 import pytest
 
 from benchmarks import tune
-from benchmarks.methods.registry import specify
-from benchmarks.protocol.experiment import RunResult
-from benchmarks.protocol.recorder import Curve
+from benchmarks.methods import specify
+from benchmarks.protocol.results import Curve, RunResult
 from benchmarks.protocol.spec import EPISODE_STEPS
 
 

@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNorm
 
 import nb_gym  # noqa: F401
 from nb_agents import KGatedDQNMultiInputPolicy, KGatedPolicy, KGatedSACPolicy, VectorEnvAdapter, transfer
-from nb_agents.policies.adaptation import acting_parameters
+from nb_agents.policies.train_only import acting_parameters
 
 PENDULUM = "NBPendulumControl-v0"
 
@@ -236,7 +236,7 @@ class TestBadInput:
         with pytest.raises(error, match=message):
             transfer(model, **{"env": gym.make(PENDULUM), "total_timesteps": 50} | kwargs)
         assert model.get_env() is env
-        assert model.policy.adaptation == "all"
+        assert model.policy.trains == "all"
 
     def test_what_learn_does_not_know(self) -> None:
         model = sac()
@@ -248,7 +248,7 @@ class TestBadInput:
             next(iter(model.policy.gates.values())).k[0] = torch.nan
         with pytest.raises(ValueError, match="must be finite"):
             transfer(model, gym.make(PENDULUM), 50)
-        assert (model.get_env(), model.replay_buffer, model.policy.adaptation) == (env, buffer, "all")
+        assert (model.get_env(), model.replay_buffer, model.policy.trains) == (env, buffer, "all")
 
     def test_other_spaces_below_a_normalization(self) -> None:
         model = ppo(VecNormalize(VecFrameStack(DummyVecEnv([lambda: gym.make(PENDULUM)]), 2)))

@@ -1,4 +1,4 @@
-"""Digests of files of results: which have one, what they notice, and how older files get theirs."""
+"""Digests of results: which have one, what they notice, and how older ones get theirs."""
 
 import json
 from pathlib import Path
@@ -6,20 +6,19 @@ from pathlib import Path
 import pytest
 
 import benchmarks
-from benchmarks.runs.records import JOB_FILE
-from benchmarks.runs.reseal import main
-from nb_evaluation.seal import SEAL, add_seal, seal, unseal
+from nb_evaluation.runs.folder import JOB_FILE, PACK, read_lines
+from nb_evaluation.seal import SEAL, add_seal, unseal
 
 RESULTS = Path(benchmarks.__file__).parent / "results"
 DATA = {"a": [1.25, -3], "b": {"c": "}"}}
 
 
-def test_every_published_file_has_a_digest_that_holds():
+def test_every_published_run_and_file_has_a_digest_that_holds():
     paths = [path for path in RESULTS.rglob("*.json") if path.name != JOB_FILE]
-    assert len(paths) > 2000
-    for path in paths:
-        content = path.read_bytes()
-        assert SEAL in json.loads(content), f"{path} has no digest: python -m benchmarks reseal {RESULTS}"
+    lines = [line.content for path in RESULTS.rglob(PACK) for line in read_lines(path.parent)]
+    assert len(lines) > 2000
+    for content in [*lines, *(path.read_bytes() for path in paths)]:
+        assert SEAL in json.loads(content)
         assert SEAL not in unseal(content)
 
 
@@ -39,16 +38,3 @@ def test_a_digest_added_later_holds_and_changes_no_other_byte(content):
 def test_what_is_no_object_gets_no_digest(content):
     with pytest.raises(ValueError, match=r"^its last character must be the brace of an object$"):
         add_seal(content)
-
-
-def test_the_command_adds_digests_once_and_leaves_job_files_alone(tmp_path, capsys):
-    (tmp_path / "inner").mkdir()
-    older, newer, job = tmp_path / "inner" / "a.json", tmp_path / "b.json", tmp_path / JOB_FILE
-    older.write_text(json.dumps(DATA))
-    newer.write_bytes(seal(DATA))
-    job.write_text("{}")
-    for added in (1, 0):
-        main([str(tmp_path)])
-        assert capsys.readouterr().out == f"{added} files have a digest now\n"
-    assert older.read_bytes() == newer.read_bytes() == seal(DATA)
-    assert job.read_text() == "{}"

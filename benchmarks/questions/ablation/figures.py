@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.methods import METHODS
+from benchmarks.protocol.run import Run
 from benchmarks.questions.ablation.scores import WHOLE, final_difference, pairs_by_variant, percent_change, printed
-from benchmarks.report.style import STYLES, Picture, scale_differences, tidy
-from benchmarks.report.wording import FEWEST_SEEDS
-from benchmarks.runs.records import Run
+from nb_evaluation.report.style import Picture, scale_differences, tidy
 from nb_evaluation.report.verdict import listed
+from nb_evaluation.report.wording import FEWEST_SEEDS
 from nb_evaluation.stats.estimates import Estimate
 
 
@@ -60,7 +61,7 @@ def draw_ablation(runs: Sequence[Run]) -> Figure:
 
 
 def _draw_row(axes: Axes, name: str, row: int, estimate: Estimate, num_seeds: int) -> None:
-    colour = STYLES[name].colour
+    colour = METHODS[name].style.colour
     if num_seeds >= FEWEST_SEEDS:
         axes.plot([estimate.low, estimate.high], [row, row], color=colour, linewidth=2.6, solid_capstyle="butt")
     axes.plot(estimate.point, row, "o", color=colour, markersize=7, markeredgecolor="black", zorder=3)

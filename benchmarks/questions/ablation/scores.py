@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from benchmarks.methods import by_method
 from benchmarks.protocol.anchors import is_published_protocol
-from benchmarks.runs.groups import by_method, paired
-from benchmarks.runs.records import Run
+from benchmarks.protocol.run import Run
+from nb_evaluation.runs.groups import paired
 from nb_evaluation.stats.estimates import Estimate, PercentImprovement, paired_difference, percent_improvement
 
 WHOLE = "nb-pro"

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from benchmarks.protocol.run import Run
 from benchmarks.questions.ablation.scores import WHOLE, final_difference, pairs_by_variant, percent_change, printed
-from benchmarks.report.wording import interval, number
-from benchmarks.runs.records import Run
 from nb_evaluation.report.tables import Table
 from nb_evaluation.report.verdict import Tone, Verdict, are, listed
+from nb_evaluation.report.wording import interval, number
 from nb_evaluation.stats.estimates import iqm
 
 COLUMNS = (

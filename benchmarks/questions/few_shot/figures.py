@@ -8,12 +8,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.methods import METHODS, by_method
 from benchmarks.protocol.anchors import BEST, WORST, reference_returns
+from benchmarks.protocol.run import Run
 from benchmarks.questions.few_shot.scores import by_target, k_shot, over_targets, scores
-from benchmarks.questions.transfer.curves import Line, band, draw_line, draw_lines
-from benchmarks.report.style import STYLES, Picture, panel_grid, scale_returns, scale_scores, tidy
-from benchmarks.runs.groups import by_method
-from benchmarks.runs.records import Run
+from nb_evaluation.report.lines import Line, band, draw_line, draw_lines
+from nb_evaluation.report.style import Picture, panel_grid, scale_returns, scale_scores, tidy
 from nb_evaluation.report.verdict import listed
 from nb_evaluation.stats.estimates import interquartile_mean
 
@@ -70,7 +70,7 @@ def draw_overall(runs: Sequence[Run]) -> Figure:
     """Normalised score over all targets, the methods grouped into panels."""
     shots = np.arange(runs[0].spec.transfer_episodes + 1)
     lines = {name: Line(shots, over_targets(each.values())) for name, each in scores(runs).items()}
-    figure, grid = draw_lines(lines)
+    figure, grid = draw_lines(lines, METHODS)
     for axes in grid:
         scale_scores(axes)
         axes.set_xlim(0, shots[-1])
@@ -106,7 +106,7 @@ def _draw_target(axes: Axes, group: Sequence[Run], coloured: Sequence[str]) -> N
     curves = {name: np.array([k_shot(run) for run in each]) for name, each in by_method(group).items()}
     for name, each in curves.items():
         if name in coloured:
-            draw_line(axes, name, Line(shots, each), band(each))
+            draw_line(axes, name, Line(shots, each), band(each), METHODS[name].style)
         else:
             axes.plot(shots, interquartile_mean(each, axis=0), color=OTHERS, linewidth=0.9, zorder=1)
     references = reference_returns(group[0].spec.target)
@@ -130,4 +130,4 @@ def highlighted(runs: Sequence[Run]) -> list[str]:
         candidates = [name for name in family if name in present]
         if candidates:
             best.append(max(candidates, key=lambda name: means.get(name, -np.inf)))
-    return [name for name in STYLES if name in best]
+    return [name for name in METHODS if name in best]

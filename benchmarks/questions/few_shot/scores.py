@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.methods import by_method
 from benchmarks.protocol.anchors import normalise, reference_returns
+from benchmarks.protocol.run import Run
 from benchmarks.protocol.spec import EPISODE_STEPS, Context, RunSpec
 from benchmarks.report.wording import describe_context
-from benchmarks.runs.groups import by_method
-from benchmarks.runs.records import Run
 from nb_evaluation.stats.estimates import interquartile_mean
 
 SHOTS = (0, 1, 2, 5, 10, 25)

@@ -7,23 +7,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.methods import by_method
 from benchmarks.protocol.anchors import reference_returns
+from benchmarks.protocol.run import Run
 from benchmarks.questions.few_shot.scores import SHOTS, by_target, k_shot, over_targets, scores
 from benchmarks.report import wording
-from benchmarks.report.wording import (
-    FEWEST_SEEDS,
-    conditions,
-    describe_budget,
-    describe_context,
-    interval,
-    meta_tasks,
-    number,
-    told_apart,
-)
-from benchmarks.runs.groups import by_method, paired
-from benchmarks.runs.records import Run
+from benchmarks.report.wording import conditions, describe_budget, describe_context, meta_tasks
 from nb_evaluation.report.tables import Table
 from nb_evaluation.report.verdict import Verdict, against
+from nb_evaluation.report.wording import FEWEST_SEEDS, interval, number, told_apart
+from nb_evaluation.runs.groups import paired
 from nb_evaluation.stats.estimates import Estimate, iqm, paired_difference
 
 BASELINE = "fine-tune"

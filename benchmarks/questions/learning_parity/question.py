@@ -18,13 +18,13 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.arguments import count
-from benchmarks.protocol.spec import FIRST_REPORTING_SEED
 from benchmarks.questions.learning_parity.tasks import TASKS
-from benchmarks.runs.records import commit, versions
 from nb_agents import PAPER, KGatedMixin
+from nb_evaluation.arguments import count
 from nb_evaluation.files import write_atomically
 from nb_evaluation.report.tables import Table, markdown_page
+from nb_evaluation.runs.provenance import commit, versions
+from nb_evaluation.runs.specification import FIRST_REPORTING_SEED
 from nb_evaluation.seal import add_seal, unseal
 from nb_evaluation.stats.estimates import paired_difference
 
@@ -66,6 +66,8 @@ def gate_arguments(variant: str) -> dict[str, Any] | None:
         return None
     parameters = inspect.signature(KGatedMixin.__init__).parameters.values()
     defaults = {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
+    kind = defaults.pop("gate_class")
+    defaults["k_init"] = kind.k_start
     if variant == DEFAULT:
         return defaults
     if variant == "paper":

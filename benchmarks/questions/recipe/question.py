@@ -18,8 +18,6 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from benchmarks.arguments import count
-from benchmarks.protocol.spec import FIRST_REPORTING_SEED
 from benchmarks.questions.recipe import maml as recipe_maml
 from benchmarks.questions.recipe.runs import (
     BENCHMARK_CHANNELS,
@@ -32,9 +30,11 @@ from benchmarks.questions.recipe.runs import (
     train_sb3_experts,
 )
 from benchmarks.questions.recipe.tables import differences, point, read_rows, results_table, save_figure
-from benchmarks.runs.records import write_measurement
+from nb_evaluation.arguments import count
 from nb_evaluation.files import check_writable, write_atomically
 from nb_evaluation.report.screen import any_terminal, make_console
+from nb_evaluation.runs.provenance import write_measurement
+from nb_evaluation.runs.specification import FIRST_REPORTING_SEED
 
 DEFAULT_OUT = Path("benchmarks/results/recipe")
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.runs.records import write_measurement
 from nb_evaluation.report.screen import any_terminal
+from nb_evaluation.runs.provenance import write_measurement
 from nb_gym import NBPendulumEnv
 
 DOCS = Path(__file__).parents[3] / "docs" / "guides" / "paper-recipe.md"

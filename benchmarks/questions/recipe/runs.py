@@ -250,7 +250,7 @@ def run(
         adapting = copy.deepcopy(trainers)
         if variant.adapt != "all":
             for trainer in adapting:
-                trainer.policy.adapt(variant.adapt)
+                trainer.policy.train_only(variant.adapt)
         episodes = train_phase(variant, adapting, seeds, TARGET_A, models)
         after = evaluate(Ensemble.of([t.policy for t in adapting]), variant.observe, len(seeds))
         gates = [gate.gate().max().item() for t in adapting for gate in t.policy.gates.values()]

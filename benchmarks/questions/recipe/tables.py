@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from benchmarks.protocol.anchors import CONTROLLERS, PUBLISHED, reference_returns
 from benchmarks.questions.recipe.runs import SOURCE_A, TARGET_A
-from benchmarks.report import interval, number
 from nb_evaluation.files import write_atomically
+from nb_evaluation.report.wording import interval, number
 from nb_evaluation.seal import check_types, unseal
 from nb_evaluation.stats.estimates import interquartile_mean, iqm, paired_difference, probability_of_improvement
 

@@ -8,18 +8,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.questions.sequence.runs import STRATEGIES, SequenceRun
+from benchmarks.questions.sequence.runs import SequenceRun
 from benchmarks.questions.sequence.scores import averages, by_strategy, scores
-from benchmarks.questions.transfer.curves import Line, band, draw_line
-from benchmarks.report.style import STYLES, Picture, Style, panel_grid, scale_scores, tidy
+from benchmarks.questions.sequence.strategies import STRATEGIES
 from benchmarks.report.wording import describe_context
+from nb_evaluation.report.lines import Line, band, draw_line
+from nb_evaluation.report.style import Picture, panel_grid, scale_scores, tidy
 from nb_evaluation.report.verdict import listed
 from nb_evaluation.stats.estimates import FloatArray
 
-LINES: dict[str, Style] = {name: STYLES.get(name, Style("#009E73", "--", "X")) for name in STRATEGIES}
-"""As in the transfer job; what is kept of fine-tuning is no method there."""
-
-COLUMNS = 3
+PANELS_PER_ROW = 3
 
 
 def sequence_pictures(runs: Sequence[SequenceRun]) -> list[Picture]:
@@ -66,8 +64,8 @@ def draw_tasks(runs: Sequence[SequenceRun]) -> Figure:
         name: np.array([scores(run.spec, np.array(run.result.returns)) for run in group])
         for name, group in by_strategy(runs).items()
     }  # (num_runs, num_stages, num_tasks)
-    figure = Figure(figsize=(11.0, 0.9 + 2.6 * -(-len(spec.tasks) // COLUMNS)), layout="constrained")
-    grid = panel_grid(figure, len(spec.tasks), COLUMNS)
+    figure = Figure(figsize=(11.0, 0.9 + 2.6 * -(-len(spec.tasks) // PANELS_PER_ROW)), layout="constrained")
+    grid = panel_grid(figure, len(spec.tasks), PANELS_PER_ROW)
     for task, axes in enumerate(grid):
         _draw_lines(axes, {name: each[..., task] for name, each in groups.items()})
         for stage in (i for i, each in enumerate(spec.stages) if each == task):
@@ -87,7 +85,7 @@ def draw_tasks(runs: Sequence[SequenceRun]) -> Figure:
 def _draw_lines(axes: Axes, lines: Mapping[str, FloatArray]) -> None:
     """Lines by method, of scores `(num_runs, num_stages)`."""
     for name, each in lines.items():
-        draw_line(axes, name, Line(np.arange(each.shape[1]), each), band(each), LINES[name])
+        draw_line(axes, name, Line(np.arange(each.shape[1]), each), band(each), STRATEGIES[name].style)
 
 
 def _label_stages(axes: Axes, stages: Sequence[int]) -> None:

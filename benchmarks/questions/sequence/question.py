@@ -3,71 +3,72 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import textwrap
-from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.arguments import add_budget, add_methods, add_seeds, reporting_seeds
 from benchmarks.protocol.anchors import reference_returns
-from benchmarks.questions.sequence.runs import STRATEGIES, SequenceRun, SequenceSpec, execute_sequence, specify_sequence
-from benchmarks.report import number
-from benchmarks.runs.job import Question, add_job_options, run_job
+from benchmarks.protocol.options import add_budget
+from benchmarks.questions.sequence import figures as drawn
+from benchmarks.questions.sequence import tables as page
+from benchmarks.questions.sequence.runs import SequenceResult, SequenceRun, SequenceSpec, specify_sequence
+from benchmarks.questions.sequence.strategies import STRATEGIES, Strategy
+from nb_evaluation.arguments import add_methods, add_seeds, reporting_seeds
+from nb_evaluation.question import Question
+from nb_evaluation.report.wording import number
+
+METHODS_TEXT = "\n".join(f"  {name:<16}{strategy.summary}" for name, strategy in STRATEGIES.items())
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the job; see `--help` and, for the exit status, `run_job`."""
-    return run_job(QUESTION, arguments)
+class TaskSequence(Question[SequenceSpec, SequenceRun]):
+    """What is left of earlier tasks."""
+
+    name = "sequence"
+    title = "Sequence: several tasks one after another and back again"
+    description = f"{textwrap.fill(__doc__ or '', 78)}\n\nmethods:\n{METHODS_TEXT}"
+    run = SequenceRun
+    tables = staticmethod(page.tables)
+    figures = staticmethod(drawn.sequence_pictures)
+    answer = staticmethod(page.answer)
+    caption = staticmethod(page.caption)
+
+    @property
+    def methods(self) -> dict[str, Strategy]:
+        """See `Question.methods`."""
+        return STRATEGIES
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """See `Question.add_options`."""
+        add_methods(parser, STRATEGIES, tuple(STRATEGIES))
+        add_seeds(parser, default=10)
+        add_budget(parser, "--pretrain-episodes", 50, "budget of the first task")
+        add_budget(parser, "--stage-episodes", 50, "budget of each further stage")
+
+    def specifications(self, options: argparse.Namespace) -> list[SequenceSpec]:
+        """See `Question.specifications`."""
+        specs = [
+            specify_sequence(
+                method,
+                seed=seed,
+                pretrain_episodes=options.pretrain_episodes,
+                transfer_episodes=options.stage_episodes,
+            )
+            for seed in reporting_seeds(options.seeds)
+            for method in dict.fromkeys(options.methods)
+        ]
+        for task in specs[0].tasks:
+            reference_returns(task)
+        return specs
+
+    def execute(self, spec: SequenceSpec) -> SequenceResult:
+        """See `Question.execute`."""
+        from benchmarks.questions.sequence.life import execute_sequence
+
+        return execute_sequence(spec)
+
+    def line(self, run: SequenceRun) -> str:
+        """See `Question.line`."""
+        return f"average over the tasks {number(float(np.mean(run.result.returns[-1]))):>8}"
 
 
-def _parser() -> argparse.ArgumentParser:
-    methods = "\n".join(f"  {name:<16}{strategy.summary}" for name, strategy in STRATEGIES.items())
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks sequence",
-        description=f"{textwrap.fill(__doc__ or '', 78)}\n\nmethods:\n{methods}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_methods(parser, STRATEGIES, tuple(STRATEGIES))
-    add_seeds(parser, default=10)
-    add_budget(parser, "--pretrain-episodes", 50, "budget of the first task")
-    add_budget(parser, "--stage-episodes", 50, "budget of each further stage")
-    add_job_options(parser, "sequence")
-    return parser
-
-
-def _specifications(options: argparse.Namespace) -> list[SequenceSpec]:
-    """Seed by seed, so that an interrupted job has whole comparisons.
-
-    Raises:
-        ValueError: a budget is not accepted.
-    """
-    specs = [
-        specify_sequence(
-            method,
-            seed=seed,
-            pretrain_episodes=options.pretrain_episodes,
-            transfer_episodes=options.stage_episodes,
-        )
-        for seed in reporting_seeds(options.seeds)
-        for method in dict.fromkeys(options.methods)
-    ]
-    for task in specs[0].tasks:
-        reference_returns(task)
-    return specs
-
-
-def _line(run: SequenceRun) -> str:
-    return f"average over the tasks {number(float(np.mean(run.result.returns[-1]))):>8}"
-
-
-QUESTION = Question(
-    name="sequence",
-    parser=_parser(),
-    specifications=_specifications,
-    line=_line,
-    experiment=execute_sequence,
-)
-
-if __name__ == "__main__":
-    sys.exit(main())
+QUESTION = TaskSequence()

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.protocol.anchors import normalise, reference_returns
-from benchmarks.questions.sequence.runs import STRATEGIES, SequenceRun, SequenceSpec
-from benchmarks.runs.groups import by_method
+from benchmarks.questions.sequence.runs import SequenceRun, SequenceSpec
+from benchmarks.questions.sequence.strategies import STRATEGIES
+from nb_evaluation.runs.groups import by_method
 
 
 def scores(spec: SequenceSpec, returns: NDArray[np.float64]) -> NDArray[np.float64]:

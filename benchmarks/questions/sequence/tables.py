@@ -9,10 +9,11 @@ import numpy as np
 from benchmarks.questions.sequence.runs import SequenceRun
 from benchmarks.questions.sequence.scores import averages, by_strategy, forgetting, on_return
 from benchmarks.report import wording
-from benchmarks.report.wording import FEWEST_SEEDS, describe_context, interval, meta_tasks, number, told_apart
-from benchmarks.runs.groups import paired
+from benchmarks.report.wording import describe_context, meta_tasks
 from nb_evaluation.report.tables import Table
 from nb_evaluation.report.verdict import Verdict, against
+from nb_evaluation.report.wording import FEWEST_SEEDS, interval, number, told_apart
+from nb_evaluation.runs.groups import paired
 from nb_evaluation.stats.estimates import interquartile_mean, iqm, paired_difference
 
 BASELINE = "fine-tune"

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from stable_baselines3.common.policies import BasePolicy
 
-from benchmarks.arguments import output_file
 from benchmarks.protocol.environments import NUM_STARTS, STARTS_SEED
 from benchmarks.protocol.recorder import without_log_folder
 from benchmarks.runs.cached_runs import add_arguments, cached_runs, write_report
 from nb_agents.maml import MAML, TRPO, JointTraining
+from nb_evaluation.arguments import output_file
 from nb_evaluation.report.screen import any_terminal, make_console, show_table
 from nb_evaluation.report.tables import Table
 from nb_evaluation.stats.estimates import paired_difference

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike, NDArray
 
+from benchmarks.methods import METHODS, by_method
 from benchmarks.protocol.anchors import BEST, PUBLISHED, PUBLISHED_TARGET, WORST, reference_returns
+from benchmarks.protocol.run import Run
 from benchmarks.protocol.spec import EPISODE_STEPS, RunSpec
-from benchmarks.report.style import (
-    GREY,
-    STYLES,
-    Picture,
-    Style,
-    panel_grid,
-    panels,
-    save_png,
-    scale_returns,
-    spread,
-    tidy,
-)
-from benchmarks.report.wording import FEWEST_SEEDS, caption, conditions, describe_context, number
-from benchmarks.runs.groups import by_method
-from benchmarks.runs.records import Run
-from nb_evaluation.stats.estimates import interquartile_mean, iqm
+from benchmarks.report.wording import conditions, describe_context
+from nb_evaluation.report.lines import Line, draw_lines
+from nb_evaluation.report.style import GREY, Picture, apart, save_png, scale_returns
+from nb_evaluation.report.wording import number
 
 LABEL_GAP = 0.16
 """Decades between labels of neighbouring lines."""
@@ -36,17 +25,9 @@ LABEL_GAP = 0.16
 LEGEND = "Dotted: reference controllers over the same starts, and the best training episodes that the paper printed."
 
 
-class Line(NamedTuple):
-    """A method's line: x of the shape `(num_points,)` and scores of the shape `(num_runs, num_points)`."""
-
-    x: ArrayLike
-    scores: NDArray[np.float64]
-
-
-def save_curves(runs: Sequence[Run], path: Path, command: str) -> None:
-    """Draw the learning curves into a PNG file, caption included."""
-    text = f"{caption(runs, command)} {conditions(runs)} {LEGEND}"
-    save_png(draw_curves(runs), path, text)
+def save_curves(runs: Sequence[Run], path: Path, caption: str) -> None:
+    """Draw the learning curves into a PNG file, with a caption."""
+    save_png(draw_curves(runs), path, f"{caption} {conditions(runs)} {LEGEND}")
 
 
 def picture_of_curves(runs: Sequence[Run]) -> Picture:
@@ -74,7 +55,7 @@ def draw_curves(runs: Sequence[Run]) -> Figure:
         name: Line(group[0].result.curve.steps, np.array([run.result.curve.target for run in group]))
         for name, group in by_method(runs).items()
     }
-    figure, grid = draw_lines(lines)
+    figure, grid = draw_lines(lines, METHODS)
     end = max(run.summary.steps for run in runs)
     for axes in grid:
         if end > spec.transfer_episodes * EPISODE_STEPS:
@@ -87,50 +68,6 @@ def draw_curves(runs: Sequence[Run]) -> Figure:
     for axes in grid:
         scale_returns(axes)
     return figure
-
-
-def draw_lines(lines: Mapping[str, Line], *, columns: int = 2) -> tuple[Figure, list[Axes]]:
-    """Interquartile means with bands, the methods grouped into panels that share their axes."""
-    layout = panels(lines)
-    columns = min(columns, len(layout))
-    rows = -(-len(layout) // columns)
-    size = (9.0, 5.4) if len(layout) == 1 else (5.3 * columns, 3.4 * rows)
-    figure = Figure(figsize=size, layout="constrained")
-    grid = panel_grid(figure, len(layout), columns)
-    bands = {name: band(line.scores) for name, line in lines.items()}
-    for axes, (title, methods) in zip(grid, layout.items(), strict=True):
-        for name in methods:
-            draw_line(axes, name, lines[name], bands[name])
-        axes.set_title(title, loc="left", fontsize=10, pad=24)
-        axes.legend(
-            frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=len(methods), borderaxespad=0.2,
-            fontsize=7.5, columnspacing=0.9, handlelength=2.4, handletextpad=0.4,
-        )  # fmt: skip
-        tidy(axes)
-    return figure, grid
-
-
-def band(scores: NDArray[np.float64]) -> tuple[list[float], list[float]] | None:
-    """Pointwise 95 % interval of `(num_runs, num_points)`; None with less than `FEWEST_SEEDS` runs."""
-    if len(scores) < FEWEST_SEEDS:
-        return None
-    rng = np.random.default_rng(0)
-    points = [iqm(column, rng, num_resamples=500) for column in scores.T]
-    return [point.low for point in points], [point.high for point in points]
-
-
-def draw_line(
-    axes: Axes, name: str, line: Line, edges: tuple[list[float], list[float]] | None, style: Style | None = None
-) -> None:
-    """Draw a method's interquartile means with markers, and its band if there is one; the style is the method's own."""
-    colour, dashes, marker = style or STYLES[name]
-    middle = interquartile_mean(line.scores, axis=0)
-    axes.plot(
-        line.x, middle, color=colour, linestyle=dashes, label=name, linewidth=1.7,
-        marker=marker, markersize=4.0, markevery=max(1, len(middle) // 6),
-    )  # fmt: skip
-    if edges:
-        axes.fill_between(line.x, *edges, color=colour, alpha=0.14, linewidth=0)
 
 
 def _mark_transfer(axes: Axes, spec: RunSpec) -> None:
@@ -152,7 +89,7 @@ def _draw_anchors(grid: Sequence[Axes], spec: RunSpec) -> None:
     if spec.target == PUBLISHED_TARGET:
         lines |= {f"published {name} {number(row.best)}": (row.best, (0, (1, 3))) for name, row in PUBLISHED.items()}
     ordered = sorted(lines.items(), key=lambda item: item[1][0])
-    heights = spread(np.array([-np.log10(-value) for _, (value, _) in ordered]), LABEL_GAP * (1 + (len(grid) > 1)))
+    heights = apart(np.array([-np.log10(-value) for _, (value, _) in ordered]), LABEL_GAP * (1 + (len(grid) > 1)))
     for axes in grid:
         for _, (value, style) in ordered:
             axes.axhline(value, color="0.45", linestyle=style, linewidth=1.0, zorder=0)

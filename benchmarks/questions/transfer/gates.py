@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.report.style import STYLES, Picture, tidy
-from benchmarks.runs.groups import by_method
-from benchmarks.runs.records import Run
+from benchmarks.methods import METHODS, by_method
+from benchmarks.protocol.run import Run
+from nb_evaluation.report.style import Picture, tidy
 from nb_evaluation.report.verdict import listed
 from nb_evaluation.stats.estimates import interquartile_mean
 
@@ -39,13 +39,19 @@ def draw_k(groups: dict[str, list[Run]]) -> Figure:
     grid = figure.subplots(1, len(groups), sharey=True, width_ratios=widths, squeeze=False)[0]
     for axes, (name, group) in zip(grid, groups.items(), strict=True):
         sets = np.array([run.result.k_sets for run in group])  # (num_runs, 2, num_k)
-        colour, _, marker = STYLES[name]
+        colour, _, marker = METHODS[name].style
         for i in range(sets.shape[2]):
             before, after = sets[:, 0, i], sets[:, 1, i]
             axes.plot([i - 0.22, i + 0.22], [before, after], color=colour, linewidth=0.7, alpha=0.5)
-            style = {"color": colour, "markeredgecolor": "black", "markersize": 7, "linestyle": "none"}
-            axes.plot(i - 0.22, interquartile_mean(before), marker, **style | {"markerfacecolor": "white"})
-            axes.plot(i + 0.22, interquartile_mean(after), marker, **style)
+            style = {
+                "color": colour,
+                "markeredgecolor": "black",
+                "markersize": 7,
+                "linestyle": "none",
+                "marker": marker,
+            }
+            axes.plot(i - 0.22, interquartile_mean(before), **style | {"markerfacecolor": "white"})
+            axes.plot(i + 0.22, interquartile_mean(after), **style)
         axes.axhline(0.25, color="0.6", linewidth=1.0, zorder=0)
         axes.set_xticks(range(sets.shape[2]), _labels(group[0], sets.shape[2]), fontsize=8, rotation=90)
         axes.set_xlim(-0.6, sets.shape[2] - 0.4)

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.methods.registry import METHODS
-from benchmarks.protocol.landscape import DRIVES
+from benchmarks.methods import METHODS, by_method
+from benchmarks.protocol.results import DRIVES
+from benchmarks.protocol.run import Run
 from benchmarks.questions.transfer.landscapes import draw_maps, draw_over_drive, drive_range
-from benchmarks.report.style import Picture
-from benchmarks.report.wording import interval, number
-from benchmarks.runs.groups import by_method
-from benchmarks.runs.records import Run
+from nb_evaluation.report.style import Picture
 from nb_evaluation.report.tables import Table
+from nb_evaluation.report.wording import interval, number
 from nb_evaluation.stats.estimates import Estimate, iqm
 
 HELD = -100.0

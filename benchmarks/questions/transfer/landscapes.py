@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
+from benchmarks.methods import METHODS
 from benchmarks.protocol.anchors import BEST, CONTROLLERS, WORST
 from benchmarks.protocol.environments import reference_return
-from benchmarks.protocol.landscape import DRIVES, GRID_DRIVES, GRID_GAINS
+from benchmarks.protocol.results import DRIVES, GRID_DRIVES, GRID_GAINS
 from benchmarks.protocol.spec import RunSpec
-from benchmarks.questions.transfer.curves import Line, draw_lines
-from benchmarks.report.style import GREY, panel_grid, scale_returns
+from nb_evaluation.report.lines import Line, draw_lines
+from nb_evaluation.report.style import GREY, panel_grid, scale_returns
 from nb_evaluation.stats.estimates import interquartile_mean
 from nb_gym import Context as PendulumContext
 
@@ -33,7 +34,7 @@ def draw_over_drive(surveys: Mapping[str, NDArray[np.float64]], spec: RunSpec) -
         surveys: by method, the returns of its runs, shape `(num_runs, len(DRIVES))`.
         spec: of one of the runs.
     """
-    figure, grid = draw_lines({name: Line(DRIVES, scores) for name, scores in surveys.items()})
+    figure, grid = draw_lines({name: Line(DRIVES, scores) for name, scores in surveys.items()}, METHODS)
     low, high = drive_range(spec)
     others = tuple(sorted((name, value) for name, value in spec.target.items() if name != "A"))
     for axes in grid:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmarks.protocol.run import Run
 from benchmarks.questions.transfer.curves import picture_of_curves
 from benchmarks.questions.transfer.gates import pictures_of_k
 from benchmarks.questions.transfer.generalization import generalization_pictures, generalization_table
 from benchmarks.questions.transfer.published import claim, published_table
 from benchmarks.questions.transfer.scores import score_pictures
 from benchmarks.questions.transfer.tables import BASELINE, gains, transfer_tables
-from benchmarks.report.style import Picture
-from benchmarks.report.wording import describe_context, told_apart
-from benchmarks.runs.records import Run
+from benchmarks.report.wording import describe_context
+from nb_evaluation.report.style import Picture
 from nb_evaluation.report.tables import Table
 from nb_evaluation.report.verdict import Verdict, against
+from nb_evaluation.report.wording import told_apart
 
 
 def tables(runs: Sequence[Run]) -> list[Table]:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from benchmarks.methods import by_method
 from benchmarks.protocol.anchors import PUBLISHED, PUBLISHED_AS, is_published_protocol
-from benchmarks.report.wording import interval, number
-from benchmarks.runs.groups import by_method, paired
-from benchmarks.runs.records import Run
+from benchmarks.protocol.run import Run
 from nb_evaluation.report.tables import Table
 from nb_evaluation.report.verdict import Tone, Verdict, listed
+from nb_evaluation.report.wording import interval, number
+from nb_evaluation.runs.groups import paired
 from nb_evaluation.stats.estimates import PercentImprovement, paired_difference, percent_improvement
 
 REFERENCE = "maml"

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.protocol.environments import fixed_starts
+from benchmarks.protocol.run import Run
 from benchmarks.protocol.spec import EPISODE_STEPS
-from benchmarks.runs.records import Run
 from nb_evaluation.files import write_atomically
 from nb_gym import NBPendulumVectorEnv, tile
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.methods import METHODS, by_method
 from benchmarks.protocol.anchors import (
     CONTROLLERS,
     PUBLISHED,
@@ -16,11 +18,12 @@ from benchmarks.protocol.anchors import (
     is_published_protocol,
     reference_returns,
 )
+from benchmarks.protocol.run import Run
 from benchmarks.protocol.summary import Summary
-from benchmarks.report.style import GREY, STYLES, Picture, panel_grid, panels, scale_returns, tidy
-from benchmarks.report.wording import FEWEST_SEEDS, describe_context, number
-from benchmarks.runs.groups import by_method
-from benchmarks.runs.records import Run
+from benchmarks.report.wording import describe_context
+from nb_evaluation.method import panels
+from nb_evaluation.report.style import GREY, Picture, panel_grid, scale_returns, tidy
+from nb_evaluation.report.wording import FEWEST_SEEDS, number
 from nb_evaluation.stats.estimates import iqm, performance_profile
 
 Figures = dict[str, tuple[str, Callable[[Summary], float | None]]]
@@ -32,6 +35,10 @@ COLUMNS: Figures = {
 }
 
 NUM_THRESHOLDS = 61
+
+HOLLOW: dict[str, Any] = {"markerfacecolor": "none", "linestyle": "none"}
+EDGED: dict[str, Any] = {"markeredgecolor": "black", "markeredgewidth": 0.6}
+"""How marks are drawn: of single seeds, and of points with an interval."""
 
 
 def score_pictures(runs: Sequence[Run]) -> list[Picture]:
@@ -117,8 +124,8 @@ def draw_strips(runs: Sequence[Run]) -> Figure:
     for row, (name, group) in enumerate(groups.items()):
         scores = [run.summary.last_evaluations for run in group]
         heights = row + 0.22 * np.sin(2.4 * np.arange(len(scores)))  # apart, and the same at every drawing
-        colour, _, marker = STYLES[name]
-        axes.plot(scores, heights, marker, color=colour, markersize=5, markerfacecolor="none", markeredgewidth=1.1)
+        colour, _, marker = METHODS[name].style
+        axes.plot(scores, heights, marker=marker, color=colour, markersize=5, markeredgewidth=1.1, **HOLLOW)
         axes.plot([np.median(scores)] * 2, [row - 0.38, row + 0.38], color="black", linewidth=2.0)
     scale_returns(axes, "x")
     axes.set_xlabel(f"final return at {describe_context(runs[0].spec.target)}", fontsize=9)
@@ -134,7 +141,7 @@ def draw_profiles(runs: Sequence[Run]) -> Figure:
     everything = np.concatenate(list(scores.values()))
     low, high = np.log10(-everything.min()) + 0.1, np.log10(-everything.max()) - 0.1
     thresholds = -np.logspace(low, high, NUM_THRESHOLDS)
-    layout = panels(groups)
+    layout = panels(groups, METHODS)
     columns = min(2, len(layout))
     rows = -(-len(layout) // columns)
     size = (8.0, 4.2) if len(layout) == 1 else (4.5 * columns, 2.6 * rows)
@@ -142,7 +149,7 @@ def draw_profiles(runs: Sequence[Run]) -> Figure:
     grid = panel_grid(figure, len(layout), columns)
     for axes, (title, methods) in zip(grid, layout.items(), strict=True):
         for name in methods:
-            colour, dashes, _ = STYLES[name]
+            colour, dashes, _ = METHODS[name].style
             profile = performance_profile(scores[name], thresholds, np.random.default_rng(0), num_resamples=500)
             axes.step(thresholds, profile.point, color=colour, linestyle=dashes, label=name, linewidth=1.7)
             if len(scores[name]) >= FEWEST_SEEDS:
@@ -204,10 +211,10 @@ def draw_published(runs: Sequence[Run]) -> Figure:
     axes = figure.subplots()
     for row, (theirs, ours) in enumerate(rows):
         scores = [score for run in groups[ours] if (score := run.summary.best_episode) is not None]
-        colour, _, marker = STYLES[ours]
+        colour, _, marker = METHODS[ours].style
         heights = row + 0.2 * np.sin(2.4 * np.arange(len(scores)))
-        axes.plot(scores, heights, marker, color=colour, markersize=4, markerfacecolor="none", markeredgewidth=0.9)
-        axes.plot(np.mean(scores), row, marker, color=colour, markersize=10, markeredgecolor="black")
+        axes.plot(scores, heights, marker=marker, color=colour, markersize=4, markeredgewidth=0.9, **HOLLOW)
+        axes.plot(np.mean(scores), row, marker=marker, color=colour, markersize=10, markeredgecolor="black")
         axes.plot(PUBLISHED[theirs].best, row, "x", color="black", markersize=9, markeredgewidth=2)
         for value in (PUBLISHED[theirs].best, float(np.mean(scores))):
             axes.annotate(
@@ -225,13 +232,13 @@ def draw_published(runs: Sequence[Run]) -> Figure:
 def _draw_interval(axes: Axes, name: str, scores: Sequence[float], place: float, along: str = "x") -> None:
     """A point with its interval at a row, or with `along="y"` at a column."""
     estimate = iqm(scores, np.random.default_rng(0))
-    colour, _, marker = STYLES[name]
+    colour, _, marker = METHODS[name].style
     point, ends = (estimate.point, place), ([estimate.low, estimate.high], [place, place])
     if along == "y":
         point, ends = (place, estimate.point), ([place, place], [estimate.low, estimate.high])
     if len(scores) >= FEWEST_SEEDS:
         axes.plot(*ends, color=colour, linewidth=2.6, solid_capstyle="butt", zorder=2)
-    axes.plot(*point, marker, color=colour, markersize=7, markeredgecolor="black", markeredgewidth=0.6, zorder=3)
+    axes.plot(*point, marker=marker, color=colour, markersize=7, zorder=3, **EDGED)
 
 
 def _label_rows(axes: Axes, names: Sequence[str]) -> None:

@@ -8,13 +8,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.methods.registry import METHODS
+from benchmarks.methods import METHODS, by_method
 from benchmarks.protocol.anchors import PUBLISHED, PUBLISHED_TARGET, normalise, reference_returns
+from benchmarks.protocol.run import Run
 from benchmarks.protocol.summary import THRESHOLDS, Summary
-from benchmarks.report.wording import FEWEST_SEEDS, conditions, describe_context, describe_seeds, interval, number
-from benchmarks.runs.groups import by_method, paired
-from benchmarks.runs.records import Run
+from benchmarks.report.wording import conditions, describe_context
 from nb_evaluation.report.tables import Table
+from nb_evaluation.report.wording import FEWEST_SEEDS, describe_seeds, interval, number
+from nb_evaluation.runs.groups import paired
 from nb_evaluation.stats.estimates import Estimate, iqm, paired_difference, probability_of_improvement, rank_biserial
 from nb_evaluation.stats.learning_curves import iqm_of_steps
 

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from stable_baselines3.common.evaluation import evaluate_policy
 
-from benchmarks.methods import evolution
-from benchmarks.methods.evolution import EvolutionMethod, _Search
-from benchmarks.methods.registry import METHODS, specify
-from benchmarks.protocol.experiment import execute
+from benchmarks.methods import METHODS, specify
+from benchmarks.methods.kinds.evolution import _Search
 from benchmarks.protocol.recorder import Recorder
+from benchmarks.runs.experiment import execute
 from nb_agents.gates.gate import named_gates
 
 
@@ -34,7 +33,7 @@ def test_the_best_so_far_is_deployed(quick_spec, monkeypatch):
         tried.append(-float(np.abs(k - optimum).sum()))
         return [tried[-1]] * episodes, [50] * episodes
 
-    monkeypatch.setattr(evolution, "evaluate_policy", score)
+    monkeypatch.setattr("stable_baselines3.common.evaluation.evaluate_policy", score)
     spec = quick_spec(method="nb-k-cma", transfer_episodes=120)
     method = METHODS["nb-k-cma"]
     recorder = Recorder(spec)
@@ -63,7 +62,7 @@ def test_the_search_leaves_numpys_global_generator_alone():
     np.random.seed(3)
     expected = np.random.normal()
     np.random.seed(3)
-    search = _Search(np.zeros(2), EvolutionMethod(summary=""), np.random.default_rng(0))
+    search = _Search(np.zeros(2), METHODS["nb-k-cma"], np.random.default_rng(0))
     for _ in range(20):
         search.tell(-float(np.square(search.ask()).sum()))
     assert np.random.normal() == expected

@@ -7,9 +7,9 @@ import pytest
 from numpy.testing import assert_allclose
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 
-from benchmarks.methods.meta import RewardScale, environments
-from benchmarks.methods.registry import METHODS, specify
+from benchmarks.methods import METHODS, specify
 from benchmarks.protocol.environments import make_training_env
+from benchmarks.protocol.meta_environments import RewardScale, environments
 from benchmarks.protocol.recorder import Recorder
 from benchmarks.protocol.settings import MetaSettings, PPOSettings
 from benchmarks.protocol.spec import RunSpec

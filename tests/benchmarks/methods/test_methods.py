@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.methods.base import count_adapted
-from benchmarks.methods.gradient import HIDDEN_LAYERS
-from benchmarks.methods.registry import METHODS, find_method, specify
+from benchmarks.methods import METHODS, find_method, specify
+from benchmarks.methods.kinds.base import count_adapted
+from benchmarks.methods.kinds.gradient import HIDDEN_LAYERS
 from benchmarks.protocol.environments import make_training_env
 from benchmarks.protocol.recorder import Recorder
 from benchmarks.protocol.settings import MetaSettings, PPOSettings, SACSettings

@@ -4,16 +4,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.methods.registry import METHODS
-from benchmarks.questions.ablation import question as ablation
+from benchmarks.__main__ import main as benchmarks
+from benchmarks.methods import METHODS
+from benchmarks.protocol.run import Run
 from benchmarks.questions.ablation.figures import ablation_pictures, draw_ablation
-from benchmarks.questions.ablation.question import VARIANTS, main
+from benchmarks.questions.ablation.question import VARIANTS, Ablation
 from benchmarks.questions.ablation.scores import PUBLISHED
 from benchmarks.questions.ablation.tables import answer, tables
-from benchmarks.report.__main__ import main as report
-from benchmarks.runs.records import Run
+from benchmarks.report.command import main as report
+from tests.benchmarks.tools import stored
 
 JOB = ["--seeds", "1", "--workers", "1", "--pretrain-episodes", "2", "--transfer-episodes", "4"]
+
+
+def main(arguments):
+    return benchmarks(["ablation", *arguments])
 
 
 @pytest.fixture
@@ -88,17 +93,17 @@ def test_nothing_to_compare(made_up):
 def test_the_whole_job_and_going_on_with_it(tmp_path, monkeypatch):
     options = [*JOB, "--methods", "nb-pro-neutral", "--out", str(tmp_path)]
     assert main(options) == 0
-    runs = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*-seed100-*.json")}
-    assert [path.name.split("-ppo-")[0] for path in sorted(runs)] == ["nb-pro-neutral", "nb-pro"]
+    runs = stored(tmp_path)
+    assert sorted(runs) == [("nb-pro", 100), ("nb-pro-neutral", 100)]
     assert json.loads((tmp_path / "job.json").read_text())["question"] == "ablation"
     table = (tmp_path / "table.md").read_text()
     assert "| `nb-pro-neutral` |" in table
     assert (tmp_path / "ablation.png").exists()
     assert report([str(tmp_path)]) == 0
     assert (tmp_path / "table.md").read_text() == table
-    monkeypatch.setattr(ablation, "QUESTION", replace(ablation.QUESTION, experiment=None))
+    monkeypatch.setattr(Ablation, "execute", None)
     assert main(options) == 0
-    assert {path: path.stat().st_mtime_ns for path in runs} == runs
+    assert stored(tmp_path) == runs
 
 
 @pytest.mark.parametrize(

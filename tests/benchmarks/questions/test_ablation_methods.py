@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.methods.registry import ABLATIONS, METHODS, specify
+from benchmarks.methods import METHODS, specify
+from benchmarks.methods.kinds.ablation import Variant
 from benchmarks.protocol.environments import make_training_env
 from benchmarks.protocol.recorder import Recorder
+from nb_agents import ClampedKGate
 from nb_agents.gates.gate import named_gates
-from nb_agents.recipe.policy import ClampedKGate
+
+ABLATIONS = {name: method for name, method in METHODS.items() if isinstance(method, Variant)}
 
 
 @pytest.fixture

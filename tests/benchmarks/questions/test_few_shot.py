@@ -6,18 +6,24 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from benchmarks.methods.registry import METHODS
-from benchmarks.protocol import experiment
+from benchmarks.__main__ import main as benchmarks
+from benchmarks.methods import METHODS
 from benchmarks.protocol.anchors import reference_returns
-from benchmarks.questions.few_shot import question as few_shot
+from benchmarks.protocol.run import Run
 from benchmarks.questions.few_shot.figures import few_shot_pictures, highlighted
-from benchmarks.questions.few_shot.question import CHOICES, _parser, _specifications, main
+from benchmarks.questions.few_shot.question import CHOICES, FewShot
 from benchmarks.questions.few_shot.scores import TARGETS, k_shot
 from benchmarks.questions.few_shot.tables import answer, tables
-from benchmarks.report.__main__ import main as report
-from benchmarks.runs.records import Run
+from benchmarks.report.command import main as report
+from benchmarks.runs import experiment
+from nb_evaluation.runs.folder import read_lines
+from tests.benchmarks.tools import parse
 
 TARGET = {"A": 1.0, "torque_gain": -1.0}
+
+
+def main(arguments):
+    return benchmarks(["few-shot", *arguments])
 
 
 @pytest.fixture
@@ -37,7 +43,7 @@ def made_up(quick_spec, made_up_run):
 
 
 def specifications(*options):
-    return _specifications(_parser().parse_args(options))
+    return FewShot().specifications(parse(FewShot(), *options))
 
 
 def test_who_takes_part():
@@ -170,7 +176,7 @@ def test_the_whole_job_and_going_on_with_it(tmp_path, monkeypatch, capsys):
     options = ["--seeds", "1", "--workers", "1", "--pretrain-episodes", "2", "--shots", "2", "--out", str(tmp_path)]
     options += ["--methods", "nb-k-cma", "fine-tune", "--targets", "A=1.8", "max_torque=1.2"]
     assert main(options) == 0
-    runs = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*-seed100-*.json")}
+    runs = [line.content for line in read_lines(tmp_path)]
     assert len(runs) == 4
     assert json.loads((tmp_path / "job.json").read_text())["question"] == "few_shot"
     table = (tmp_path / "table.md").read_text()
@@ -178,19 +184,19 @@ def test_the_whole_job_and_going_on_with_it(tmp_path, monkeypatch, capsys):
     assert all((tmp_path / f"{name}.png").exists() for name in ("few_shot", "few_shot_targets"))
     assert report([str(tmp_path)]) == 0
     assert (tmp_path / "table.md").read_text() == table
-    monkeypatch.setattr(few_shot, "QUESTION", replace(few_shot.QUESTION, experiment=None))
+    monkeypatch.setattr(FewShot, "execute", None)
     assert main(options) == 0
-    assert {path: path.stat().st_mtime_ns for path in runs} == runs
+    assert [line.content for line in read_lines(tmp_path)] == runs
 
     capsys.readouterr()
     with pytest.raises(SystemExit):  # runs of other budgets do not mix
         main([*options, "--shots", "3"])
     assert "transfer_episodes is 2 there and 3 here" in capsys.readouterr().err
-    damaged = next(iter(runs))
+    damaged = tmp_path / "nb-k-cma-ppo-seed100-0123456789ab.json"
     damaged.write_bytes(b"{")
     with pytest.raises(SystemExit):
         main(options)
-    assert f"{damaged.name} is not a run file" in capsys.readouterr().err
+    assert f"{damaged.name} is not a run" in capsys.readouterr().err
     assert damaged.read_bytes() == b"{"
 
 

@@ -7,31 +7,32 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from benchmarks.figures import STYLES, panels, save_before_and_after, save_curves, svg
-from benchmarks.methods.registry import METHODS
-from benchmarks.questions.sequence.figures import LINES
-from benchmarks.questions.sequence.runs import STRATEGIES
+from benchmarks.methods import METHODS
+from benchmarks.questions.sequence.strategies import STRATEGIES
+from benchmarks.questions.transfer.curves import save_curves
 from benchmarks.questions.transfer.page import figures
-from benchmarks.report.style import GROUPS, REFERENCE, scale_differences, scale_returns, scale_scores, spread
+from benchmarks.questions.transfer.replay import save_before_and_after
+from nb_evaluation.method import REFERENCE_PANEL, panels
+from nb_evaluation.report.style import apart, scale_differences, scale_returns, scale_scores, svg
 
 
 def test_every_method_has_a_style_of_its_own():
-    assert set(STYLES) == set(METHODS)
-    assert len({style.marker for style in STYLES.values()}) == len(METHODS)
+    assert len({method.style.marker for method in METHODS.values()}) == len(METHODS)
+    assert len({method.row for method in METHODS.values()}) == len(METHODS)
 
 
 def test_the_lines_of_a_panel_can_be_told_apart_with_and_without_colour():
-    layout = panels(METHODS)
+    layout = panels(METHODS, METHODS)
     assert {name for names in layout.values() for name in names} == set(METHODS)
     for names in layout.values():
-        assert len({STYLES[name].colour for name in names}) == len(names) <= 5
-        assert len({(STYLES[name].line, STYLES[name].marker) for name in names}) == len(names)
-        assert names[0] == REFERENCE
+        assert len({METHODS[name].style.colour for name in names}) == len(names) <= 5
+        assert len({(METHODS[name].style.line, METHODS[name].style.marker) for name in names}) == len(names)
+        assert METHODS[names[0]].panel == REFERENCE_PANEL
 
 
 def test_few_methods_share_a_panel():
-    assert panels(["scratch", "nb"]) == {"": ["nb", "scratch"]}
-    assert len(panels(sum(GROUPS.values(), ()))) == len(GROUPS)
+    assert panels(["scratch", "nb"], METHODS) == {"": ["nb", "scratch"]}
+    assert len(panels(METHODS, METHODS)) == 7
 
 
 def test_curves(made_up_run, tmp_path):
@@ -41,7 +42,7 @@ def test_curves(made_up_run, tmp_path):
         assert min(picture.size) > 600
         colours = {tuple(pixel) for pixel in np.asarray(picture.convert("RGB")).reshape(-1, 3)}
     for method in ("nb-pro", "scratch"):
-        assert tuple(bytes.fromhex(STYLES[method][0][1:])) in colours
+        assert tuple(bytes.fromhex(METHODS[method].style.colour[1:])) in colours
 
 
 def test_one_run_makes_a_figure(made_up_run, tmp_path):
@@ -98,9 +99,9 @@ def test_the_axis_of_differences_holds_everything_drawn_and_0(low, high):
 
 
 def test_the_lines_of_a_sequence_can_be_told_apart_with_and_without_colour():
-    assert set(LINES) == set(STRATEGIES)
-    assert len({style.colour for style in LINES.values()}) == len(LINES)
-    assert len({(style.line, style.marker) for style in LINES.values()}) == len(LINES)
+    styles = [strategy.style for strategy in STRATEGIES.values()]
+    assert len({style.colour for style in styles}) == len(styles)
+    assert len({(style.line, style.marker) for style in styles}) == len(styles)
 
 
 def test_before_and_after(made_up_run, tmp_path):
@@ -115,9 +116,9 @@ def test_before_and_after(made_up_run, tmp_path):
 
 
 def test_labels_are_moved_apart_no_further_than_needed():
-    np.testing.assert_allclose(spread(np.array([0.0, 0.1, 5.0]), 1.0), [-0.45, 0.55, 5.0])
-    np.testing.assert_allclose(spread(np.array([0.0, 1.0, 2.5]), 1.0), [0.0, 1.0, 2.5])
-    assert np.diff(spread(np.array([0.0, 0.2, 0.3, 0.3, 4.0]), 1.0)).min() >= 1.0 - 1e-12
+    np.testing.assert_allclose(apart(np.array([0.0, 0.1, 5.0]), 1.0), [-0.45, 0.55, 5.0])
+    np.testing.assert_allclose(apart(np.array([0.0, 1.0, 2.5]), 1.0), [0.0, 1.0, 2.5])
+    assert np.diff(apart(np.array([0.0, 0.2, 0.3, 0.3, 4.0]), 1.0)).min() >= 1.0 - 1e-12
 
 
 def test_little_can_be_drawn_too(made_up_run):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.protocol.landscape import DRIVES, GRID_DRIVES, GRID_GAINS, Landscape
+from benchmarks.protocol.results import DRIVES, GRID_DRIVES, GRID_GAINS, Landscape
 from benchmarks.questions.transfer.generalization import (
     generalization_pictures,
     generalization_table,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.methods.registry import specify
+from benchmarks.methods import specify
 from benchmarks.protocol.anchors import is_published_protocol
 from benchmarks.questions.transfer.published import claim, improvement, published_table
 

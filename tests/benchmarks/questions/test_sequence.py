@@ -1,29 +1,33 @@
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from benchmarks.__main__ import main as benchmarks
 from benchmarks.protocol.anchors import reference_returns
 from benchmarks.protocol.settings import MetaSettings, PPOSettings
-from benchmarks.questions.sequence import question as sequence
 from benchmarks.questions.sequence.figures import sequence_pictures
-from benchmarks.questions.sequence.question import main
+from benchmarks.questions.sequence.life import execute_sequence
+from benchmarks.questions.sequence.question import TaskSequence
 from benchmarks.questions.sequence.runs import (
     STRATEGIES,
     SequenceResult,
     SequenceRun,
     SequenceSpec,
-    execute_sequence,
     specify_sequence,
 )
 from benchmarks.questions.sequence.scores import averages, forgetting, on_return
 from benchmarks.questions.sequence.tables import answer, tables
-from benchmarks.report.__main__ import main as report
-from benchmarks.runs.records import versions
+from benchmarks.report.command import main as report
+from nb_evaluation.runs.provenance import versions
+from tests.benchmarks.tools import stored
 
 TASKS = ({"A": 1.0}, {"A": 1.8}, {"A": 1.0, "torque_gain": -1.0})
 QUICK = PPOSettings(n_epochs=1, net_arch=(16, 16))
+
+
+def main(arguments):
+    return benchmarks(["sequence", *arguments])
 
 
 @pytest.fixture
@@ -117,12 +121,12 @@ def test_run_files(made_up, tmp_path):
     path = run.write(tmp_path)
     assert SequenceRun.read(path) == run
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(ValueError, match="is not a run file, or a damaged one"):
+    with pytest.raises(ValueError, match="is not a run, or a damaged one"):
         SequenceRun.read(path)
 
 
 def test_a_transfers_file_is_no_sequences(made_up_run, tmp_path):
-    with pytest.raises(ValueError, match="is not a run file, or a damaged one"):
+    with pytest.raises(ValueError, match="is not a run, or a damaged one"):
         SequenceRun.read(made_up_run().write(tmp_path))
 
 
@@ -130,9 +134,9 @@ def test_tables(made_up):
     better = np.array(SCORES) + 0.1
     runs = [made_up(SCORES, ARRIVALS, seed=seed) for seed in range(5)]
     runs += [made_up(better, ARRIVALS, seed=seed, method="nb-k") for seed in range(5)]
-    measured, stored, followed, compared = tables(runs)
+    measured, kept, followed, compared = tables(runs)
     assert [row[0] for row in measured.rows] == ["`nb-k`", "`fine-tune`"]
-    assert stored.rows[0][:3] == ["`nb-k`", "2", "233"]
+    assert kept.rows[0][:3] == ["`nb-k`", "2", "233"]
     assert followed.rows[1][1:] == ["0.500", "0.600", "0.533", "0.567", "0.567"]
     assert compared.rows[0][1] == "+0.100 [+0.100, +0.100]"
     assert compared.rows[0][3] == "+0.000 [+0.000, +0.000]"
@@ -148,7 +152,7 @@ def test_the_whole_job_and_going_on_with_it(tmp_path, monkeypatch, capsys):
     options = ["--seeds", "1", "--workers", "1", "--methods", "nb-k", "fine-tune", "--out", str(tmp_path)]
     options += ["--pretrain-episodes", "2", "--stage-episodes", "2"]
     assert main(options) == 0
-    runs = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*-seed100-*.json")}
+    runs = stored(tmp_path)
     assert len(runs) == 2
     assert json.loads((tmp_path / "job.json").read_text())["question"] == "sequence"
     table = (tmp_path / "table.md").read_text()
@@ -156,9 +160,9 @@ def test_the_whole_job_and_going_on_with_it(tmp_path, monkeypatch, capsys):
     assert all((tmp_path / f"{name}.png").exists() for name in ("sequence", "sequence_tasks"))
     assert report([str(tmp_path)]) == 0
     assert (tmp_path / "table.md").read_text() == table
-    monkeypatch.setattr(sequence, "QUESTION", replace(sequence.QUESTION, experiment=None))
+    monkeypatch.setattr(TaskSequence, "execute", None)
     assert main(options) == 0
-    assert {path: path.stat().st_mtime_ns for path in runs} == runs
+    assert stored(tmp_path) == runs
     capsys.readouterr()
     with pytest.raises(SystemExit):
         main([*options, "--stage-episodes", "4"])

@@ -3,15 +3,20 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import pytest
 
-from benchmarks.protocol.experiment import execute
-from benchmarks.questions.transfer import question as transfer
-from benchmarks.questions.transfer.question import main
+from benchmarks.__main__ import main as benchmarks
+from benchmarks.questions.transfer.question import Transfer
+from benchmarks.runs.experiment import execute
+from nb_evaluation.runs.folder import PACK
+from tests.benchmarks.tools import drop, parse, stored
 
 TINY = ["--seeds", "1", "--pretrain-episodes", "2", "--transfer-episodes", "4", "--workers", "1"]
+
+
+def main(arguments):
+    return benchmarks(["transfer", *arguments])
 
 
 def job(folder, *options):
@@ -21,26 +26,20 @@ def job(folder, *options):
 def test_the_whole_job_and_going_on_with_it(tmp_path, capsys):
     folder = tmp_path / "out"
     assert main(job(folder, "--methods", "nb-pro-k", "scratch")) == 0
-    runs = sorted(folder.glob("*-ppo-*.json"))
-    assert [path.name.split("-ppo-")[0] for path in runs] == ["nb-pro-k", "scratch"]
-    assert {path.name for path in folder.iterdir()} - {path.name for path in runs} == {
-        "job.json",
-        "table.md",
-        "curves.png",
-        "transfer.gif",
-    }
+    runs = stored(folder)
+    assert sorted(runs) == [("nb-pro-k", 100), ("scratch", 100)]
+    assert {path.name for path in folder.iterdir()} == {PACK, "job.json", "table.md", "curves.png", "transfer.gif"}
     table = (folder / "table.md").read_text()
     assert "| `nb-pro-k` |" in table
     assert "python -m benchmarks transfer --seeds 1" in table
     assert "Return at A = 1.8" in capsys.readouterr().out
 
-    before = {path: json.loads(path.read_text()) for path in runs}
-    stamp = runs[1].stat().st_mtime_ns
-    runs[0].unlink()
+    drop(folder, "nb-pro-k")
     assert main(job(folder, "--methods", "nb-pro-k", "scratch")) == 0
-    assert runs[1].stat().st_mtime_ns == stamp  # was finished, stayed as it was
-    again = json.loads(runs[0].read_text())
-    assert again["result"] == before[runs[0]]["result"]  # and the same run gives the same numbers
+    again = stored(folder)
+    assert again["scratch", 100] == runs["scratch", 100]  # was finished, stayed as it was
+    result, before = (json.loads(each["nb-pro-k", 100])["result"] for each in (again, runs))
+    assert result == before  # and the same run gives the same numbers
     out = capsys.readouterr().out
     assert "nb-pro-k   seed 100" in out
     assert "scratch    seed 100" not in out
@@ -54,27 +53,27 @@ def test_a_killed_job_goes_on_where_it_stopped(tmp_path):
         stderr=subprocess.DEVNULL,
     )
     try:
-        while not (finished := list(tmp_path.glob("*.json"))):
+        while not (finished := stored(tmp_path)):
             assert process.poll() is None
             time.sleep(0.01)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not (tmp_path / "table.md").exists()
-    stamps = {path: path.stat().st_mtime_ns for path in finished}
     assert main(options) == 0
-    assert {path: path.stat().st_mtime_ns for path in finished} == stamps
-    assert len(list(tmp_path.glob("*-ppo-*.json"))) == 2
+    after = stored(tmp_path)
+    assert {key: after[key] for key in finished} == finished
+    assert len(after) == 2
     assert (tmp_path / "table.md").exists()
 
 
 def test_a_failed_run_is_shown_and_the_others_reported(tmp_path, capsys, monkeypatch):
-    def fail_on_scratch(spec):
+    def fail_on_scratch(self, spec):
         if spec.method == "scratch":
             raise ArithmeticError("not today")
         return execute(spec)
 
-    monkeypatch.setattr(transfer, "QUESTION", replace(transfer.QUESTION, experiment=fail_on_scratch))
+    monkeypatch.setattr(Transfer, "execute", fail_on_scratch)
     assert main(job(tmp_path, "--methods", "scratch", "fine-tune")) == 1
     out = capsys.readouterr().out
     assert "ArithmeticError: not today" in out
@@ -134,7 +133,7 @@ def test_help_names_every_method_and_default(capsys):
 
 @pytest.mark.parametrize(("algo", "others"), [("ppo", ["maml", "fomaml", "reptile", "anil"]), ("sac", [])])
 def test_all_methods_are_those_that_the_algorithm_has(algo, others):
-    options = transfer._parser().parse_args(["--methods", "all", "scratch", "--seeds", "1", "--algo", algo])
-    methods = [spec.method for spec in transfer._specifications(options)]
+    options = parse(Transfer(), "--methods", "all", "scratch", "--seeds", "1", "--algo", algo)
+    methods = [spec.method for spec in Transfer().specifications(options)]
     gates = ["nb", "nb-pro", "nb-k", "nb-pro-k"]
     assert methods == [*gates, "fine-tune", "fine-tune-folded", "head", "scratch", "randomised", *others]

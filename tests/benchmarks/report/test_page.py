@@ -13,10 +13,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from benchmarks.report.__main__ import main
-from benchmarks.report.appearance import SCRIPT
-from benchmarks.report.page import POLICY
-from benchmarks.runs.records import write_job
+from benchmarks.report.command import main
+from nb_evaluation.report.appearance import SCRIPT
+from nb_evaluation.report.page import POLICY
+from nb_evaluation.runs.folder import write_job
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)

@@ -6,22 +6,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.protocol.anchors import CONTROLLERS, normalise, reference_returns
-from benchmarks.report import (
-    COLUMNS,
-    MAIN_COLUMNS,
-    Table,
-    caption,
-    comparison_table,
-    describe_context,
-    describe_seeds,
-    gains_table,
-    interval,
-    number,
-    results_table,
-)
-from benchmarks.report.folders import Job
-from benchmarks.report.questions import QUESTIONS
-from benchmarks.report.wording import meta_tasks
+from benchmarks.questions import find_question
+from benchmarks.questions.transfer.tables import COLUMNS, MAIN_COLUMNS, comparison_table, gains_table, results_table
+from benchmarks.report.wording import caption, describe_context, meta_tasks
+from nb_evaluation.report.jobs import Job
+from nb_evaluation.report.tables import Table
+from nb_evaluation.report.wording import describe_seeds, interval, number
 from nb_evaluation.stats.estimates import Estimate
 
 
@@ -37,7 +27,7 @@ def runs(made_up_run):
 
 
 def markdown_page(runs, command):
-    question = QUESTIONS["transfer"]
+    question = find_question("transfer")
     return Job(Path("job"), "job", question, command, runs, []).markdown(question.tables(runs))
 
 

@@ -19,13 +19,14 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.runs.records import JOB_FILE, Run
+from benchmarks.protocol.run import Run
+from nb_evaluation.runs.folder import JOB_FILE, PACK, read_lines
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 10.0
 """Seconds within which a killed job's processes have to end."""
 
-MADE = {JOB_FILE, "table.md", "curves.png", "transfer.gif"}
+MADE = {JOB_FILE, PACK, "table.md", "curves.png", "transfer.gif"}
 
 
 class Job:
@@ -43,16 +44,17 @@ class Job:
 
     def finish(self) -> None:
         subprocess.run(self.command, cwd=ROOT, check=True, capture_output=True)
-        others = {path.name for path in self.folder.iterdir()} - {f"{name}.json" for name in self.results()}
-        assert others == MADE, others
+        made = {path.name for path in self.folder.iterdir()}
+        assert made == MADE, made
 
     def results(self) -> dict:
-        """What the finished runs came to; each is read with all checks."""
-        runs = [path for path in self.folder.glob("*.json") if path.name != JOB_FILE]
-        return {Run.read(path).spec.name: json.loads(path.read_bytes())["result"] for path in runs}
+        """Results of the finished runs; each is read with all checks."""
+        lines = self.lines()
+        return {Run.from_line(line, "a line").spec.name: json.loads(line)["result"] for line in lines}
 
-    def stamps(self) -> dict:
-        return {path.name: path.stat().st_mtime_ns for path in self.folder.glob("*-*.json")}
+    def lines(self) -> set:
+        """The finished runs as they are stored, with the seconds that each has taken."""
+        return {line.content for line in read_lines(self.folder)}
 
 
 def session(leader: int) -> list[int]:
@@ -94,7 +96,7 @@ def kill_and_resume(folder: Path, kills: int, seeds: int, seed: int = 0, *, span
     job, wanted = Job(folder / "killed", seeds), undisturbed.results()
     while sum(counts.values()) < kills:
         job.folder.mkdir(exist_ok=True)
-        before = job.stamps()
+        before = job.lines()
         process = job.start()
         time.sleep(rng.uniform(0.0, span))
         ended = process.poll() is not None
@@ -105,8 +107,8 @@ def kill_and_resume(folder: Path, kills: int, seeds: int, seed: int = 0, *, span
         process.wait()
         longest = max(getattr(counts, "longest", 0.0), seconds_until_alone(process.pid))
         counts.longest = longest
-        after = job.stamps()
-        assert before.items() <= after.items(), "a finished run was written again, or lost"
+        after = job.lines()
+        assert before <= after, "a finished run was written again, or lost"
         assert all(wanted[name] == result for name, result in job.results().items()), "a run has another result"
         if ended:
             assert process.returncode == 0, process.returncode

@@ -5,11 +5,11 @@ import shutil
 
 import numpy as np
 import pytest
-
 from benchmarks.report.__main__ import DEFAULT, main
-from benchmarks.report.folders import Job, Skipped
+
 from benchmarks.speed import report as speed
 from benchmarks.speed.tables import Target, spread
+from nb_evaluation.report.jobs import Job, Skipped
 
 FILES = ("throughput.json", "learning_speed.json", "learning_speed_ppo.json", "battery_speed.json", "maml_speed.json")
 MADE = {"versions": {}, "commit": "0123456789ab", "machine": {"cpu": "a CPU", "cores": 3}}

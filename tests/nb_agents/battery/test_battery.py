@@ -89,7 +89,7 @@ def test_the_source_task_is_kept_to_the_last_bit(model: Any) -> None:
     battery = Battery(model)
     battery.capture("A", {"A": 1.0})
     on_a = outputs(model, observation)
-    model.policy.adapt("gates")
+    model.policy.train_only("gates")
     model.learn(64, reset_num_timesteps=False)
     battery.capture("B", {"A": 1.8})
     on_b = outputs(model, observation)
@@ -105,7 +105,7 @@ def test_the_source_task_is_kept_to_the_last_bit(model: Any) -> None:
 
 def test_learning_goes_on_after_a_swap(model: Any) -> None:
     battery = shaken(model, "other")
-    model.policy.adapt("gates")
+    model.policy.train_only("gates")
     for name in ("other", "start"):
         battery.apply(name)
         model.learn(32, reset_num_timesteps=False)
@@ -123,7 +123,7 @@ def test_swaps_between_the_steps_of_a_rollout() -> None:
         seen.append(outputs(model, observations(model)))
         return True
 
-    model.policy.adapt("gates")
+    model.policy.train_only("gates")
     model.learn(16, callback=swap)
     assert len(seen) == 16
     assert all(np.array_equal(seen[i], seen[i % 2]) for i in range(16))

@@ -147,7 +147,7 @@ class Recorder:
 
     calls = 0
 
-    def add_gradient(self, k: torch.Tensor) -> None:
+    def add_gradient(self, gate: KGate) -> None:
         Recorder.calls += 1
 
 
@@ -158,7 +158,7 @@ class Recorder:
 )
 def test_the_regularizer_is_called_once_per_backward_whatever_was_done_to_the_gate(copied: Any) -> None:
     gate = KGate(4)
-    gate.regularizer = (Recorder(),)
+    gate.regularizers = [Recorder()]
     gate = copied(gate)
     Recorder.calls = 0
     x = torch.ones(2, 4, dtype=gate.k.dtype)
@@ -182,7 +182,7 @@ def empty(gate: KGate) -> None:
 @pytest.mark.parametrize("replace", [assign, assign_itself, empty, copy.copy])
 def test_the_regularizer_survives_a_replaced_parameter(replace: Any) -> None:
     gate = KGate(4)
-    gate.regularizer = (Recorder(),)
+    gate.regularizers = [Recorder()]
     replace(gate)
     Recorder.calls = 0
     gate(torch.ones(1, 4)).sum().backward()

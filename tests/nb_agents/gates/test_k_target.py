@@ -28,7 +28,7 @@ def test_loss_is_the_formula() -> None:
 def test_gradient_is_that_of_the_loss_by_finite_differences() -> None:
     made, regularizer, step = gates(), KTarget(0.3, 0.1, task_difficulty=0.7), 1e-6
     for gate in made:
-        gate.regularizer = (regularizer,)
+        gate.regularizers = [regularizer]
         gate(torch.zeros(1, 8, dtype=torch.float64)).sum().backward()  # a task loss with zero gradient
         for i in range(3):
             with torch.no_grad():
@@ -43,7 +43,7 @@ def test_gradient_is_that_of_the_loss_by_finite_differences() -> None:
 def test_weight_zero_leaves_the_gradient_to_the_bit() -> None:
     plain, regularized = gates(1)[0], gates(1)[0]
     regularized.k.data.copy_(plain.k.data)
-    regularized.regularizer = (KTarget(weight=0.0),)
+    regularized.regularizers = [KTarget(weight=0.0)]
     x = torch.randn(5, 8, dtype=torch.float64)
     for gate in (plain, regularized):
         gate(x).square().sum().backward()
@@ -52,7 +52,7 @@ def test_weight_zero_leaves_the_gradient_to_the_bit() -> None:
 
 def test_a_frozen_gate_gets_no_gradient() -> None:
     gate = gates(1)[0]
-    gate.regularizer = (KTarget(),)
+    gate.regularizers = [KTarget()]
     gate.k.requires_grad_(False)
     x = torch.ones(1, 8, dtype=torch.float64, requires_grad=True)
     gate(x).sum().backward()
@@ -64,7 +64,7 @@ def test_as_a_part_of_the_loss_it_acts_under_a_gradient_scaler(scale: float) -> 
     """What the docs say to do: the loss is scaled with the rest, and nothing is added to the scaled gradient."""
     made, regularizer = [gate.float() for gate in gates()], KTarget(0.3, 0.0, task_difficulty=0.5)
     for gate in made:
-        gate.regularizer = (regularizer,)
+        gate.regularizers = [regularizer]
     optimizer = torch.optim.SGD([gate.k for gate in made])
     scaler = torch.amp.GradScaler("cpu", init_scale=scale)
     scaler.scale(0.1 * regularizer(made)).backward()

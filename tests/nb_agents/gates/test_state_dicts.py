@@ -31,25 +31,25 @@ def test_settings_are_in_the_state_dict_where_they_differ() -> None:
     policy = PPO(KGatedPolicy, "Pendulum-v1", device="cpu").policy
     plain = dict(policy.state_dict())
     policy.task_difficulty = 0.7
-    policy.adapt("gates", log_std=True)
+    policy.train_only("gates", log_std=True)
     state = policy.state_dict()
     assert state.keys() - plain.keys() == {"_extra_state", "regularizer._extra_state"}
     assert all(value.is_floating_point() for value in state.values())
     other = PPO(KGatedPolicy, "Pendulum-v1", device="cpu").policy
     other.load_state_dict(state)
-    assert (other.task_difficulty, other.adaptation) == (0.7, "gates")
+    assert (other.task_difficulty, other.trains) == (0.7, "gates")
     assert other.log_std.requires_grad
     other.load_state_dict(plain)
-    assert (other.task_difficulty, other.adaptation) == (0.0, "all"), "absent settings are the default"
+    assert (other.task_difficulty, other.trains) == (0.0, "all"), "absent settings are the default"
     assert all(p.requires_grad for p in other.parameters())
 
 
 def test_a_plain_state_dict_says_nothing_of_settings() -> None:
     policy = PPO(KGatedPolicy, "Pendulum-v1", device="cpu").policy
     policy.task_difficulty = 0.7
-    policy.adapt("gates")
+    policy.train_only("gates")
     policy.load_state_dict(PPO("MlpPolicy", "Pendulum-v1", device="cpu").policy.state_dict(), strict=False)
-    assert (policy.task_difficulty, policy.adaptation) == (0.7, "gates")
+    assert (policy.task_difficulty, policy.trains) == (0.7, "gates")
 
 
 def test_state_dicts_of_earlier_versions() -> None:
@@ -60,7 +60,7 @@ def test_state_dicts_of_earlier_versions() -> None:
     policy.load_state_dict(state)
     with pytest.raises(RuntimeError, match=r"saved when all gates were the paper's: pass policy_kwargs=.*PAPER"):
         PPO(KGatedPolicy, "Pendulum-v1", device="cpu").policy.load_state_dict(state)
-    assert (policy.task_difficulty, policy.adaptation) == (0.25, "gates")
+    assert (policy.task_difficulty, policy.trains) == (0.25, "gates")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -69,11 +69,11 @@ def test_state_dicts_as_numbers(dtype: torch.dtype) -> None:
     policies = [PPO(KGatedPolicy, "Pendulum-v1", device="cpu", seed=seed).policy for seed in (0, 1)]
     for policy in policies:
         policy.task_difficulty = 0.25
-        policy.adapt("gates")
+        policy.train_only("gates")
     states = [{key: value.to(dtype) for key, value in policy.state_dict().items()} for policy in policies]
     mean = {key: (states[0][key] + states[1][key]) / 2 for key in states[0]}
     policies[0].load_state_dict(mean)
-    assert (policies[0].task_difficulty, policies[0].adaptation) == (0.25, "gates")
+    assert (policies[0].task_difficulty, policies[0].trains) == (0.25, "gates")
     for key, value in policies[0].state_dict().items():
         torch.testing.assert_close(value, mean[key].to(value.dtype))
     policy = PPO(KGatedPolicy, "Pendulum-v1", device="cpu").policy
@@ -94,7 +94,7 @@ def test_a_state_dict_with_unknown_settings_is_refused(key: str, value: Any, mes
     policy = PPO(KGatedPolicy, "Pendulum-v1", device="cpu").policy
     with pytest.raises(RuntimeError, match=message):
         policy.load_state_dict(policy.state_dict() | {key: value})
-    assert (policy.task_difficulty, policy.adaptation) == (0.0, "all")
+    assert (policy.task_difficulty, policy.trains) == (0.0, "all")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -111,7 +111,7 @@ def test_cast_policies(dtype: torch.dtype) -> None:
         value = torch.sigmoid(gate.k.detach()[0].double())
         expected = 0.2 * (value - 0.15) * value * (1 - value)
         torch.testing.assert_close(gate.k.grad[0].double(), expected, rtol=1e-2, atol=1e-4)
-    policy.adapt("gates")
+    policy.train_only("gates")
     battery = Battery(policy)
     battery.capture("source")
     battery.apply("source")
@@ -137,14 +137,14 @@ def test_averaged_policies() -> None:
 def test_an_averaged_policy_follows_what_adapts() -> None:
     settings: dict[str, Any] = {"learning_starts": 8, "batch_size": 8, "seed": 0, "device": "cpu"}
     model = SAC("KGatedPolicy", "Pendulum-v1", **settings).learn(16)
-    model.policy.adapt("gates")
+    model.policy.train_only("gates")
     averaged = AveragedModel(model.policy, use_buffers=True)
     for _ in range(2):
         model.learn(16)
         averaged.update_parameters(model.policy)
     for key, value in averaged.module.actor.state_dict().items():
         assert torch.equal(value, model.policy.actor.state_dict()[key]) is not key.endswith(".k"), key
-    assert averaged.module.adaptation == "gates"
+    assert averaged.module.trains == "gates"
 
 
 @pytest.mark.filterwarnings("ignore")  # PyTorch's own, at the first compilation
@@ -161,7 +161,7 @@ def test_compiled_policies(wrapped: bool, tmp_path: Any) -> None:
     for model in models:
         model.set_random_seed(0)
         model.learn(16, callback=KGateCallback())
-        model.policy.adapt("gates")
+        model.policy.train_only("gates")
         model.learn(16)
     states = [nb_agents._compiled.uncompiled(model.policy).state_dict() for model in models]
     assert states[0].keys() == states[1].keys()
@@ -172,7 +172,7 @@ def test_compiled_policies(wrapped: bool, tmp_path: Any) -> None:
     expected = plain.predict(obs, deterministic=True)[0]
     compiled.save(tmp_path / "model")
     loaded = PPO.load(tmp_path / "model", device="cpu")
-    assert loaded.policy.adaptation == "gates"
+    assert loaded.policy.trains == "gates"
     for model in (compiled, loaded, fold_gates(compiled)):
         np.testing.assert_allclose(model.predict(obs, deterministic=True)[0], expected, rtol=1e-4, atol=1e-5)
     with torch.no_grad():

@@ -385,10 +385,10 @@ def test_the_level_of_the_k_target_follows_the_task_difficulty() -> None:
 
 def test_a_regularizer_of_another_kind_is_refused() -> None:
     class Other:
-        def add_gradient(self, k: torch.Tensor) -> None: ...
+        def add_gradient(self, gate: Any) -> None: ...
 
     policy: Any = make(policy=KGatedPolicy).policy
-    next(iter(policy.gates.values())).regularizer = (Other(),)
+    next(iter(policy.gates.values())).regularizers = [Other()]
     with pytest.raises(
         ValueError, match=r"regularizer of gate 'mlp_extractor\.policy_net\.1' must be a KTarget .* Other"
     ):

@@ -136,7 +136,7 @@ def test_training_imitates() -> None:
 def test_only_k_and_the_value_network_move_where_only_gates_adapt() -> None:
     trainer = NeuralBatteryTrainer(2, 1, seed=0)
     trainer.train_step(**batch())
-    trainer.policy.adapt("gates")
+    trainer.policy.train_only("gates")
     before = {name: p.detach().clone() for name, p in trainer.policy.named_parameters()}
     trainer.train_step(**batch(seed=1))
     moved = {name for name, p in trainer.policy.named_parameters() if not p.equal(before[name])}
@@ -284,14 +284,14 @@ def test_a_loaded_trainer_goes_on_to_the_last_bit(tmp_path: Any) -> None:
     settings: dict[str, Any] = {"updates_per_step": 2, "batch_size": 8, "learn_k_target": True, "net_arch": (16, 8)}
     trainer = NeuralBatteryTrainer(2, 1, seed=0, **settings)
     trainer.train_step(**batch())
-    trainer.policy.adapt("gates")
+    trainer.policy.train_only("gates")
     trainer.train_step(**batch())
     trainer.save(tmp_path / "trainer.pt")
     loaded = NeuralBatteryTrainer.load(tmp_path / "trainer.pt")
     for each in (trainer, loaded):
         each.train_step(**batch(seed=1), task_difficulty=0.1)
     assert equal(parameters(trainer), parameters(loaded))
-    assert loaded.policy.adaptation == "gates"
+    assert loaded.policy.trains == "gates"
 
 
 def test_a_loaded_policy_acts_alike(tmp_path: Any) -> None:

@@ -424,7 +424,7 @@ def test_frozen_parameters_stay_frozen() -> None:
     assert {name for name, p in gated.policy.named_parameters() if not p.requires_grad} == frozen
     for adapted in (False, True):
         if adapted:
-            gated.policy.adapt("gates")
+            gated.policy.train_only("gates")
         for policy in (fold_gates(gated).policy, fold_gates(gated.policy)):
             assert {name for name, p in policy.named_parameters() if not p.requires_grad} == frozen
     net = OneHead()

@@ -303,7 +303,7 @@ def test_refusals_leave_the_model_alone() -> None:
 
 def test_adapted_policy_folds() -> None:
     model = retrofit(CASES["TD3"].train(), gate_critic=True)
-    model.policy.adapt("gates")
+    model.policy.train_only("gates")
     model.learn(48)
     folded = fold_gates(model)
     np.testing.assert_allclose(actions(folded), actions(model), atol=2e-5)

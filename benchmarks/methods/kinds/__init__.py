@@ -1,0 +1,1 @@
+"""Kinds of methods: how they pretrain, and how they adapt."""

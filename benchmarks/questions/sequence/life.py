@@ -1,0 +1,125 @@
+"""One run of a sequence: a method's state from task to task, and what is left of each after every stage."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+from stable_baselines3.common.policies import BasePolicy
+
+from benchmarks.methods import find_method
+from benchmarks.methods.kinds.base import Method, Pretrained, adapted_parameters
+from benchmarks.protocol.environments import NUM_STARTS, fixed_starts, make_vector_env, mean_returns
+from benchmarks.protocol.recorder import Recorder
+from benchmarks.protocol.results import Curve
+from benchmarks.questions.sequence.runs import SequenceResult, SequenceSpec
+from benchmarks.questions.sequence.strategies import STRATEGIES
+from benchmarks.runs.experiment import pretrain
+from nb_agents import Battery
+from nb_evaluation.runs.workers import one_torch_thread
+
+
+def execute_sequence(spec: SequenceSpec) -> SequenceResult:
+    """Run a specification: a pure function of it, to the last bit on one machine."""
+    with one_torch_thread():
+        life = _Life(spec)
+        returns = [life.measure()]
+        arrivals = [returns[0][0]]
+        for number in range(1, len(spec.stages)):
+            arrivals.append(life.train(number))
+            returns.append(life.measure())
+        return SequenceResult(arrivals, returns, *life.stored())
+
+
+class _Life:
+    """A method's state along a sequence.
+
+    Attributes:
+        source: what the pretraining has brought.
+        latest: the last model trained.
+        kept: models of the tasks seen, for a method that keeps weights.
+        k_sets: one per task seen beside the source's network, for a method that keeps k.
+    """
+
+    def __init__(self, spec: SequenceSpec) -> None:
+        self.spec = spec
+        self.strategy = STRATEGIES[spec.method]
+        self.method: Method = find_method(self.strategy.method)
+        self.source = self.latest = pretrain(spec.stage(0))
+        self.kept: dict[int, Pretrained] = {0: self.source}
+        self.k_sets: Battery | None = None
+        if self.strategy.keeps == "k":
+            # Of a copy, as the pretraining is shared between runs.
+            recorder = Recorder(spec.stage(0), follow=False)
+            self.k_sets = Battery(self.method.begin_transfer(spec.stage(0), self.source, recorder).policy)
+            self.k_sets.capture("0")
+
+    def train(self, number: int) -> float:
+        """Live through a stage.
+
+        Returns:
+            The return on its task as it begins, before any of its episodes.
+        """
+        stage, task = self.spec.stage(number), self.spec.stages[number]
+        recorder = Recorder(stage, follow=False)
+        start = self.latest if self.strategy.goes_on else self.source
+        if self.strategy.keeps == "weights":
+            start = self.kept.get(task, self.source)
+        arrival = recorder.evaluator(start.model.policy).target
+        model = self.method.begin_transfer(stage, start, recorder)
+        if self.k_sets is not None:
+            now = Battery(model.policy)
+            if str(task) in self.k_sets:
+                now.add("now", self.k_sets[str(task)])
+                now.apply("now")
+            arrival = recorder.evaluator(model.policy).target
+        self.method.transfer(stage, model, recorder)
+        if self.k_sets is not None:
+            now.capture("now", overwrite=True)
+            assert now.verify() == self.k_sets.verify()  # the k's are all that has changed
+            self.k_sets.add(str(task), now["now"], {**stage.target}, overwrite=True)
+        rewards = getattr(model.get_env(), "ret_rms", start.rewards)
+        self.latest = Pretrained(model, rewards, Curve())
+        if self.strategy.keeps == "weights":
+            self.kept[task] = self.latest
+        return arrival
+
+    def measure(self) -> list[float]:
+        """Return on each task, with what is kept for it, or with the source's k's or weights where nothing is."""
+        returns = []
+        for task, context in enumerate(self.spec.tasks):
+            policy = self.latest.model.policy
+            if self.strategy.keeps == "weights":
+                policy = self.kept.get(task, self.source).model.policy
+            elif self.k_sets is not None:
+                self.k_sets.apply(str(task) if str(task) in self.k_sets else "0")
+                policy = self.k_sets.network  # type: ignore[assignment]
+            returns.append(_mean_return(self.spec, context, policy))
+        return returns
+
+    def stored(self) -> tuple[int, int]:
+        """Numbers per task, and bytes of all of them in a file."""
+        if self.k_sets is not None:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "k.safetensors"
+                self.k_sets.save(path)
+                return self.k_sets.n_k, path.stat().st_size
+        if self.strategy.keeps is None:
+            return 0, 0
+        tensors = {
+            f"{task}.{name}": parameter.detach()
+            for task, each in self.kept.items()
+            for name, parameter in adapted_parameters(each.model.policy).items()
+        }
+        numbers = sum(tensor.numel() for tensor in tensors.values()) // len(self.kept)
+        return numbers, len(safetensors.torch.save(tensors))
+
+
+def _mean_return(spec: SequenceSpec, context: Mapping[str, float], policy: BasePolicy) -> float:
+    """Deterministic return over the fixed starts."""
+    env = make_vector_env(spec.settings, NUM_STARTS, **context)
+    theta, theta_dot = fixed_starts()
+    (score,), _ = mean_returns(env, policy, {"theta": theta, "theta_dot": theta_dot}, NUM_STARTS)
+    return float(score)

@@ -1,0 +1,45 @@
+"""The methods of a sequence: a transfer method, and what it keeps of each task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.methods import METHODS
+from nb_evaluation.method import Described, Style
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy(Described):
+    """A transfer method along a sequence of tasks.
+
+    Attributes:
+        method: Key of `benchmarks.methods.METHODS`.
+        keeps: What is stored for each task and put back when it returns: "k", "weights" or None.
+        goes_on: Whether a task that is new starts from where the last one ended, and not from the source's policy.
+    """
+
+    method: str
+    keeps: str | None = None
+    goes_on: bool = False
+
+
+def _of(method: str, summary: str, *, keeps: str | None = None, goes_on: bool = False) -> Strategy:
+    """A strategy that is drawn as its transfer method."""
+    drawn = {name: getattr(METHODS[method], name) for name in ("row", "style", "panel")}
+    return Strategy(summary=summary, method=method, keeps=keeps, goes_on=goes_on, **drawn)
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "nb-k": _of("nb-k", "k per layer; a k-set per task", keeps="k"),
+    "nb-pro-k": _of("nb-pro-k", "k per layer and block; a k-set per task", keeps="k"),
+    "fine-tune": _of("fine-tune", "one network that trains on and on", goes_on=True),
+    "fine-tune-kept": Strategy(
+        summary="fine-tuned from the source for each task; all weights kept",
+        method="fine-tune",
+        keeps="weights",
+        row=METHODS["fine-tune"].row + 1,
+        style=Style("#009E73", "--", "X"),
+        panel=METHODS["fine-tune"].panel,
+    ),
+    "maml": _of("maml", "adapts from the same initialisation whenever a task comes"),
+}

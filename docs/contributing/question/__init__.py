@@ -1,0 +1,1 @@
+"""Which reference controller holds which pendulum."""

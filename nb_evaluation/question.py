@@ -1,0 +1,99 @@
+"""What a question is: what is run to answer it, and what the runs are made into."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from nb_evaluation.method import Described
+from nb_evaluation.report import wording
+from nb_evaluation.report.style import Picture
+from nb_evaluation.report.tables import Table
+from nb_evaluation.report.verdict import Verdict
+from nb_evaluation.runs.records import FinishedRun
+from nb_evaluation.runs.specification import Specification
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nb_evaluation.report.jobs import Job
+
+Spec = TypeVar("Spec", bound=Specification)
+Run = TypeVar("Run", bound=FinishedRun[Any, Any])
+
+
+class Question(Generic[Spec, Run]):
+    """A question; a subclass answers it, and its module holds an instance as `QUESTION`.
+
+    What makes tables and figures reads finished runs alone and imports neither torch nor SB3; what runs an experiment
+    imports them in `execute`.
+
+    Attributes:
+        name: Name of the question's folder and, with dashes, of its command.
+        title: Head of the question's section on the page.
+        description: Text of the command's help.
+        run: Kind of the question's runs.
+        varies: Fields of the specification, beside `Specification.own`, in which the runs of one folder may differ.
+        file: Name of the file with the tables, in the folder of the runs.
+        intervals: How the intervals in the tables are to be read.
+        first_seed: The lowest seed that is reported.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    description: ClassVar[str]
+    run: ClassVar[type[FinishedRun[Any, Any]]]
+    varies: ClassVar[tuple[str, ...]] = ()
+    file: ClassVar[str] = "table.md"
+    intervals: ClassVar[str] = wording.INTERVALS
+    first_seed: ClassVar[int] = 100
+
+    @property
+    def methods(self) -> Mapping[str, Described]:
+        """The methods that a run may be of, by name, in the order of the tables."""
+        raise NotImplementedError
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Add the command's own options; `--workers`, `--ray` and `--out` are there."""
+        raise NotImplementedError
+
+    def specifications(self, options: argparse.Namespace) -> Sequence[Spec]:
+        """What is to be run, seed by seed, so that an interrupted job has whole comparisons.
+
+        Raises:
+            ImportError: A package that a method needs is not installed.
+            TypeError: An option is not accepted.
+            ValueError: An option is not accepted.
+        """
+        raise NotImplementedError
+
+    def execute(self, spec: Spec) -> Any:
+        """The result of a run: a pure function of its specification, to the last bit on one machine."""
+        raise NotImplementedError
+
+    def line(self, run: Run) -> str:
+        """What a finished run shows for itself while the job goes on."""
+        raise NotImplementedError
+
+    def tables(self, runs: Sequence[Run]) -> Sequence[Table]:
+        """All tables of a folder of runs."""
+        raise NotImplementedError
+
+    def figures(self, runs: Sequence[Run]) -> Sequence[Picture]:
+        """All figures of a folder of runs, the most telling one first."""
+        return ()
+
+    def answer(self, runs: Sequence[Run]) -> Verdict | None:
+        """The verdict, for the top of the page; None where the runs do not give one."""
+        return None
+
+    def caption(self, runs: Sequence[Run], command: str) -> str:
+        """What a reader has to know to make tables and figures again: seeds, budget, command, code."""
+        return wording.caption(runs, command)
+
+    def publish(self, job: Job, console: Console) -> None:
+        """Write the tables and the named figures beside the runs, and show what matters most on the screen."""
+        from nb_evaluation.job import publish
+
+        publish(job, console)

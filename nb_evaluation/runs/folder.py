@@ -1,0 +1,171 @@
+"""A job's folder: the runs in one packed file, those of a job that goes on beside it, and what the job was.
+
+While a job goes on, each run that ends is a file of its own, so that a killed job loses none; when it has ended, all of
+them are packed into `runs.jsonl.xz`, a line for each run, byte for byte as it was in its file. `xzcat` shows the
+file, and pandas reads it (`read_json(..., lines=True)`).
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from nb_evaluation.files import write_atomically
+from nb_evaluation.runs.provenance import versions
+from nb_evaluation.runs.records import FinishedRun
+from nb_evaluation.seal import SEAL, add_seal
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: two jobs that end at once in one folder are not kept apart
+    fcntl = None  # type: ignore[assignment]
+
+PACK = "runs.jsonl.xz"
+"""In each folder of runs: all that have been packed."""
+
+JOB_FILE = "job.json"
+"""In each folder of runs: the question that they answer, and the command that made them."""
+
+_AND = " && "
+
+Run = TypeVar("Run", bound=FinishedRun[Any, Any])
+
+
+class Line(NamedTuple):
+    """A run as it is stored.
+
+    Attributes:
+        content: The line, see `FinishedRun.to_line`.
+        where: Where it stands, in words: a file's name, or a line's number in the packed file.
+        name: Name that the run must have; None where the place does not say.
+    """
+
+    content: bytes
+    where: str
+    name: str | None = None
+
+
+def read_lines(folder: Path) -> list[Line]:
+    """All stored runs of a folder, the packed ones first; of two of the same name the later one counts.
+
+    Raises:
+        OSError: A file cannot be read.
+        ValueError: The packed file is damaged as a whole.
+    """
+    packed = enumerate(_unpack(folder / PACK), start=1)
+    lines = [Line(content, f"line {number} of {PACK}") for number, content in packed]
+    return lines + [Line(path.read_bytes(), path.name, path.stem) for path in _loose(folder)]
+
+
+def pack(folder: Path) -> None:
+    """Move the runs that have a file of their own into the packed one; older ones get the digest that they lack.
+
+    Raises:
+        OSError: The packed file cannot be written; the runs' own files are still there then.
+        ValueError: The packed file is damaged, or a run's file is none.
+    """
+    with _alone(folder):
+        loose = _loose(folder)
+        if not loose:
+            return
+        runs = {}
+        for line in read_lines(folder):
+            try:
+                data = json.loads(line.content)
+                key = data["spec"]["method"], data["spec"]["seed"], data["digest"]
+            except (KeyError, TypeError, ValueError) as error:
+                raise ValueError(f"{folder}: {line.where} is not a run ({error!r}): remove it") from error
+            runs[key] = line.content.strip() if SEAL in data else add_seal(line.content.strip())
+        content = b"".join(runs[key] + b"\n" for key in sorted(runs))
+        write_atomically(folder / PACK, lzma.compress(content, preset=9))
+        for path in loose:
+            path.unlink(missing_ok=True)
+
+
+def read_runs(folder: Path, kind: type[Run], shared: Mapping[str, Any], varies: tuple[str, ...] = ()) -> dict[str, Run]:
+    """All runs in an output folder, by name.
+
+    Args:
+        folder: Folder of the runs; may not exist yet.
+        kind: The runs' kind.
+        shared: What every run there has to agree with, see `Specification.shared`.
+        varies: Fields of the specification in which the runs may differ nevertheless.
+
+    Raises:
+        ValueError: A file is damaged, or a run is of another specification or made with other package versions.
+    """
+    found = [kind.from_line(line.content, f"{folder}: {line.where}", line.name) for line in read_lines(folder)]
+    runs = {run.spec.name: run for run in found}
+    here = compared(shared, versions(), varies)
+    for name, run in runs.items():
+        there = compared(run.spec.shared, run.versions, varies)
+        differences = [
+            f"{key} is {there.get(key)} there and {here.get(key)} here"
+            for key in sorted(there.keys() | here.keys())
+            if there.get(key) != here.get(key)
+        ]
+        if differences:
+            raise ValueError(
+                f"{folder} holds runs of another specification ({name}): {'; '.join(differences)}."
+                " Choose another output folder, or remove that one"
+            )
+    return runs
+
+
+def compared(shared: Mapping[str, Any], packages: Mapping[str, str], varies: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What the runs of one folder have to agree on, by its name in a message.
+
+    Args:
+        shared: See `Specification.shared`.
+        packages: Versions by package.
+        varies: Fields of the specification in which the runs may differ nevertheless.
+    """
+    kept = {name: value for name, value in shared.items() if name.partition(".")[0] not in varies}
+    return kept | {f"version of {package}": number for package, number in packages.items()}
+
+
+def write_job(folder: Path, question: str, command: str) -> None:
+    """Leave word in a folder of runs: the question's name, and the command line that made them.
+
+    Where several commands of one question have filled the folder, it names all of them, joined by ``&&``.
+    """
+    path = folder / JOB_FILE
+    try:
+        known = json.loads(path.read_bytes())
+        earlier = known["command"].split(_AND) if known["question"] == question else []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none yet, or a damaged one
+        earlier = []
+    commands = _AND.join(dict.fromkeys([*earlier, command]))
+    write_atomically(path, json.dumps({"question": question, "command": commands}).encode())
+
+
+def _loose(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.json") if path.name != JOB_FILE)
+
+
+def _unpack(path: Path) -> list[bytes]:
+    try:
+        return lzma.decompress(path.read_bytes()).splitlines()
+    except FileNotFoundError:
+        return []
+    except lzma.LZMAError as error:
+        raise ValueError(f"{path} is damaged ({error}): take it from its source again, or remove it") from error
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from packing the same folder at the same time."""
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
