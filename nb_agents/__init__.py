@@ -27,12 +27,14 @@ from nb_agents.policies.sb3 import (
     KGatedTD3Policy,
     QNetworkGates,
 )
+from nb_agents.recipe.dagger import collect
 from nb_agents.recipe.trainer import NeuralBatteryPolicy, NeuralBatteryTrainer
 from nb_agents.surgery.fold import fold_gates
 from nb_agents.surgery.insert import insert_gates
 from nb_agents.surgery.retrofit import retrofit
 from nb_agents.surgery.weights import FoldError
 from nb_agents.tracking.callback import KGateCallback
+from nb_agents.tracking.history import GateHistory
 from nb_agents.transfer import Transfer, transfer
 from nb_agents.vec_env.adapter import VectorEnvAdapter
 
@@ -48,6 +50,7 @@ __all__ = [
     "DeterministicPolicy",
     "FingerprintError",
     "FoldError",
+    "GateHistory",
     "KGate",
     "KGateCallback",
     "KGatedCnnPolicy",
@@ -69,6 +72,7 @@ __all__ = [
     "QNetworkGates",
     "Transfer",
     "VectorEnvAdapter",
+    "collect",
     "export_onnx",
     "fold_gates",
     "insert_gates",

@@ -23,8 +23,8 @@ def check_number(name: str, value: Any, *, low: float = -math.inf, high: float =
     """Return ``value`` as a float, or say what is accepted.
 
     Args:
-        name: The argument's name, for the message.
-        value: What the caller passed.
+        name: Name of the argument, for the message.
+        value: Value that the caller passed.
         low: Smallest accepted value.
         high: Largest accepted value.
 

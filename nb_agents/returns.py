@@ -19,9 +19,9 @@ def episode_returns(model: BaseAlgorithm, env: VecEnv, episodes: int, seed: int)
 
     Args:
         model: Any SB3 model. If ``env`` is its own, its next training begins with a reset.
-        env: Where it acts, seen through the normalization that the model is trained with.
-        episodes: How many, over all environments.
-        seed: Of ``env``.
+        env: Environment in which it acts, seen through the normalization that the model is trained with.
+        episodes: Number of episodes, over all environments.
+        seed: Seed of ``env``.
 
     Returns:
         Sums of unnormalized rewards, shape ``(episodes,)``.

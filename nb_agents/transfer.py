@@ -55,7 +55,7 @@ class Transfer:
         returns_after: The same afterwards, from the same starts where the environment can be seeded.
         n_trained: Numbers that were trained in the actor.
         n_actor: Numbers that an action depends on in all.
-        eval_env: Where the policy was evaluated.
+        eval_env: Environment in which the policy was evaluated.
         eval_seed: Seed of each evaluation.
     """
 
@@ -119,15 +119,15 @@ def transfer(
             vector environment, or a `VecEnv`. A `VecNormalize` in it that has seen nothing yet is given the statistics
             of the model's; one that has is taken as it is.
         total_timesteps: Budget of the training, as in ``learn()``.
-        train_only: What of the actor trains: "gates", "head" or "all", see `KGatedMixin.train_only`. Critics always do.
-        task_difficulty: τ of the new task in [0, 1], for a policy with a k-target; None leaves it as it is.
-        normalize: What becomes of the `VecNormalize` around the model's present environment: with "freeze" its
+        train_only: Part of the actor that trains: "gates", "head" or "all", see `KGatedMixin.train_only`.
+        task_difficulty: Difficulty τ of the new task in [0, 1], for a policy with a k-target; None leaves it as it is.
+        normalize: Fate of the `VecNormalize` around the model's present environment: with "freeze" its
             statistics stand still, which keeps the old task to the last bit, with "carry" they go on from where they
             are.
         keep_replay_buffer: Whether an off-policy algorithm goes on learning from the old task's transitions, too. An
             empty buffer is learned from at once: ``learning_starts`` counts from the model's first step.
-        eval_env: Where the policy is evaluated, prepared like ``env``; None for ``env`` itself.
-        n_eval_episodes: Episodes of each evaluation, >= 1.
+        eval_env: Environment of the evaluation, prepared like ``env``; None for ``env`` itself.
+        n_eval_episodes: Number of episodes of each evaluation, >= 1.
         eval_seed: Seed of the evaluation's starts, >= 0.
         **learn_kwargs: Further arguments of ``learn()``; ``reset_num_timesteps`` is False unless given.
 

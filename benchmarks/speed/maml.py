@@ -28,7 +28,7 @@ from torch import nn
 import nb_gym  # noqa: F401  # registers the environment
 from benchmarks.protocol.recorder import without_log_folder
 from benchmarks.questions.navigation.question import draw_goals
-from nb_agents.maml import MAML, TRPO
+from nb_agents.maml import MAML, TRPOUpdate
 from nb_evaluation.arguments import count, output_file
 from nb_evaluation.report.screen import any_terminal, make_console, show_table
 from nb_evaluation.report.tables import Table
@@ -67,7 +67,7 @@ class Ours:
     """Meta-iterations of ours."""
 
     def __init__(
-        self, hidden: int, activation: str, sub_sampling_factor: int = TRPO.sub_sampling_factor, tasks: int = 20
+        self, hidden: int, activation: str, sub_sampling_factor: int = TRPOUpdate.sub_sampling_factor, tasks: int = 20
     ) -> None:
         torch.set_num_threads(1)
         self._maml = MAML(
@@ -77,7 +77,7 @@ class Ours:
             tasks_per_iteration=tasks,
             episodes_per_task=20,
             gae_lambda=1.0,
-            outer=TRPO(sub_sampling_factor=sub_sampling_factor),
+            outer=TRPOUpdate(sub_sampling_factor=sub_sampling_factor),
             normalize_observations=False,
             policy_kwargs={"net_arch": [hidden, hidden], "activation_fn": ACTIVATIONS[activation]},
             seed=0,

@@ -34,7 +34,7 @@ class KSet:
     Attributes:
         k: The k's of all gates in order, shape ``(n_k,)``.
         parts: Views of ``k``, one per gate, shape ``(1 + n_blocks,)`` each.
-        metadata: Whatever JSON can hold, as ``{"A": 1.8}``.
+        metadata: Notes beside it, anything that JSON can hold, as ``{"A": 1.8}``.
     """
 
     k: torch.Tensor
@@ -108,7 +108,7 @@ class Battery:
         Args:
             name: Any text but the empty one and ``"__metadata__"``.
             k: The k's of all gates in order, shape ``(n_k,)``, finite in the gates' dtypes.
-            metadata: To keep beside it, for instance the task; anything that JSON can hold.
+            metadata: Notes to keep beside it, as the task; anything that JSON can hold.
             overwrite: Whether a k-set of this name may be replaced.
 
         Raises:
@@ -161,7 +161,7 @@ class Battery:
             first: The k-set at t = 0.
             second: The k-set at t = 1.
             t: Any finite number; outside [0, 1] it extrapolates.
-            name: The new k-set's.
+            name: Name of the new k-set.
             overwrite: Whether a k-set of this name may be replaced.
 
         Raises:
@@ -183,7 +183,7 @@ class Battery:
         are untouched.
 
         Args:
-            rows: For each row of the batches to come the name of a k-set, or its index in the order of the names;
+            rows: Name of a k-set, or its index in the order of the names, for each row of the batches to come;
                 length ``batch``.
 
         Raises:
@@ -233,7 +233,7 @@ class Battery:
 
         Args:
             path: A file that `save` wrote.
-            network: As in the constructor. It is not changed: `apply` a k-set to change it.
+            network: Network as in the constructor. It is not changed: `apply` a k-set to change it.
 
         Raises:
             ImportError: If safetensors is not installed.

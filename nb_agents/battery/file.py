@@ -32,7 +32,7 @@ def write(
         path: The file; an older one is replaced.
         found: Fingerprint of the network.
         k: The k-sets by name, shape ``(n_k,)`` each.
-        notes: What JSON can hold beside each, by the same names.
+        notes: Notes beside each, anything that JSON can hold, by the same names.
 
     Raises:
         ImportError: If safetensors is not installed.

@@ -19,7 +19,7 @@ def distinct(rows: Any, known: Sequence[str]) -> tuple[list[str], torch.Tensor]:
 
     Args:
         rows: Names, or indices into ``known``, one per row of a batch.
-        known: The names that there are.
+        known: All names.
 
     Returns:
         The names that occur, and for each row which of them, shape ``(batch,)``.
@@ -58,8 +58,8 @@ def gates_per_row(
 
     Args:
         gates: The network's gates.
-        k_sets: For each k-set the k's of each gate, shape ``(1 + n_blocks,)``.
-        index: Shape ``(batch,)``.
+        k_sets: The k's of each gate for each k-set, shape ``(1 + n_blocks,)``.
+        index: Index of each row's k-set, shape ``(batch,)``.
     """
     with torch.no_grad():
         per_row = [

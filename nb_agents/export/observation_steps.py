@@ -40,11 +40,11 @@ def observation_steps(model: BaseAlgorithm, normalize: VecEnv | bool) -> tuple[s
 
     Args:
         model: An SB3 model.
-        normalize: As in `nb_agents.export.onnx.export_onnx`.
+        normalize: Choice as in `nb_agents.export.onnx.export_onnx`.
 
     Raises:
         TypeError: If ``normalize`` is an environment without `VecNormalize`.
-        ValueError: If it is one for other observations, or what `VecNormalize` does to the model's cannot be told.
+        ValueError: If it is one for other observations, or what `VecNormalize` does to the model's is not known.
     """
     env: VecEnv | None = normalize if isinstance(normalize, VecEnv) else model.get_env()
     if env is None:
@@ -85,8 +85,8 @@ class _Stream:
 
     Attributes:
         name: The input's name.
-        space: What it has to hold.
-        steps: What is done to it, in order.
+        space: Space of the input.
+        steps: Modules that it goes through, in order.
         stacks: The frame stacks around the wrapper that has been reached; the input is their output.
         hidden_by: The outermost wrapper of unknown effect that has been passed; the input is its output.
     """

@@ -39,8 +39,8 @@ class DeterministicPolicy(nn.Module):
         output: Name of the output: ``action``, followed by an underscore where an input is called so.
 
     Args:
-        model: An SB3 model; it is left as it is.
-        normalize: See `export_onnx`.
+        model: An SB3 model, which is left as it is.
+        normalize: Choice as in `export_onnx`.
 
     Raises:
         TypeError: If ``model`` is no SB3 model or ``normalize`` is of the wrong kind.
@@ -109,8 +109,8 @@ def export_onnx(model: BaseAlgorithm, path: str | os.PathLike[str], normalize: V
     episode: put the running mean of the observations, ``vec_normalize.obs_rms.mean``, where a frame is missing.
 
     Args:
-        model: An SB3 model, k-gated or not; it is left as it is.
-        path: The file; it is written at once and whole.
+        model: An SB3 model, k-gated or not, which is left as it is.
+        path: The file, written at once and whole.
         normalize: True for the statistics of the model's own environment, if it has a `VecNormalize`; another
             `VecNormalize`, or a frame stack around one (a model loaded without environment has none); False for none.
 

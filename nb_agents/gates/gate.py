@@ -51,20 +51,20 @@ class KGate(nn.Module):
     docs/contributing/gate_kind.py. It is passed as ``gate_class`` wherever gates are made.
 
     Attributes:
-        k_start: k of a new gate. A kind that starts neutral has ``phi(k_start) = 1 / 2``, as ``gate_max`` is 2.
+        k_start: Value of every k of a new gate; ``phi(k_start) = 1 / 2`` in a kind that starts neutral.
         k: Parameter of shape ``(1 + n_blocks,)``.
-        membership: M, shape ``(n_units, 1 + n_blocks)``; moves with the module, is not saved.
-        regularizers: What adds to the gradient of k, as the policy's k-target; none of them is a part of the gate.
+        membership: The matrix M, shape ``(n_units, 1 + n_blocks)``, which moves with the module and is not saved.
+        regularizers: Terms added to the gradient of k, as the policy's k-target; none of them is a part of the gate.
 
     Args:
         n_units: Number of units, or of channels for a convolution.
         block_size: Neighbouring units per block (the last block may be shorter); None for the layer's gate alone.
         block_weight: Weight of a block's gate beside the layer's, >= 0.
-        gate_max: What every unit's gate stays below, > 0; None for the paper's, whose sum is not scaled.
+        gate_max: Bound that every unit's gate stays below, > 0; None for the paper's, whose sum is not scaled.
         k_init: Start value of every k; None for `k_start`.
         spatial_dims: Number of dimensions behind the units': 0 for a linear layer, 2 behind a `Conv2d`.
-        activation: Computed first; None for a gate alone. In an `nn.Sequential` the gate takes the activation's place,
-            so that every other layer keeps its name in the state dict.
+        activation: Module computed first; None for a gate alone. In an `nn.Sequential` the gate takes its place, so
+            that every other layer keeps its name in the state dict.
 
     Raises:
         TypeError: If an argument is not a number.
@@ -138,7 +138,7 @@ class KGate(nn.Module):
         """The gate g.
 
         Args:
-            k: Taken instead of the module's own; shape ``(1 + n_blocks,)``.
+            k: Values in the place of the module's own; shape ``(1 + n_blocks,)``.
 
         Returns:
             Shape ``(n_units,)``, or ``(1,)`` where one number serves all units, followed by ``spatial_dims`` ones.
@@ -154,7 +154,7 @@ class KGate(nn.Module):
         """``activation(x) ⊙ g``.
 
         Args:
-            x: Shape ``(..., n_units)`` followed by ``spatial_dims`` dimensions.
+            x: Input of shape ``(..., n_units)`` followed by ``spatial_dims`` dimensions.
 
         Returns:
             The same shape.

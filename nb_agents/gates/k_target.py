@@ -32,9 +32,9 @@ class KTarget(OptionalExtraState, nn.Module):
     ``loss + 0.1 * policy.regularizer(policy.gates.values())``.
 
     Args:
-        target: ``k_target`` of the paper, >= 0.
+        target: The paper's ``k_target``, >= 0.
         weight: Factor of the loss, >= 0.
-        task_difficulty: τ in [0, 1].
+        task_difficulty: Difficulty τ of the task, in [0, 1].
 
     Raises:
         TypeError: If an argument is not a number.

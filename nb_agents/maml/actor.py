@@ -129,8 +129,8 @@ class StackedActor:
         """Outputs of every actor on its own observations.
 
         Args:
-            params: Shape ``(tasks, n_params)``.
-            observations: As `preprocess` returns them, shape ``(tasks, batch, n_features)``.
+            params: Stacked parameters, shape ``(tasks, n_params)``.
+            observations: Observations as `preprocess` returns them, shape ``(tasks, batch, n_features)``.
 
         Returns:
             Shape ``(tasks, batch, n_outputs)``.
@@ -226,7 +226,7 @@ def chunks(tasks: int, samples: int) -> Iterator[slice]:
 
     Args:
         tasks: Number of stacked actors.
-        samples: Rows of data for each.
+        samples: Number of rows of data for each.
     """
     size = max(1, _CHUNK_ROWS // max(samples, 1))
     for start in range(0, tasks, size):

@@ -21,7 +21,7 @@ from nb_agents._checks import check_count, check_positive
 from nb_agents.maml.actor import StackedActor
 from nb_agents.maml.critic import fit_critic
 from nb_agents.maml.inner import Adaptation, Batch
-from nb_agents.maml.rollout import Rollout, collect
+from nb_agents.maml.rollout import Rollout, roll_out
 from nb_agents.maml.tasks import EnvFactory, Task, check_tasks, make_env, make_task_envs
 from nb_agents.maml.updates.base import MetaParameters
 from nb_evaluation.files import write_atomically
@@ -33,9 +33,9 @@ class Adaptable(BaseAlgorithm):
     Attributes:
         policy: The initialisation.
         inner_rates: Step size of each of the actor's parameters, shape ``(n_params,)``.
-        inner_steps: Gradient steps of an adaptation.
-        episodes_per_task: Episodes for each of them.
-        env_factory: Makes a task's environment.
+        inner_steps: Number of gradient steps of an adaptation.
+        episodes_per_task: Number of episodes for each of them.
+        env_factory: Maker of a task's environment.
     """
 
     policy: ActorCriticPolicy
@@ -67,12 +67,12 @@ class Adaptable(BaseAlgorithm):
 
         Args:
             task: Keywords of the environment.
-            steps: Gradient steps, >= 0; those of the training by default. 0 gives the initialisation itself.
-            episodes: Episodes per step; those of the training by default.
+            steps: Number of gradient steps, >= 0; that of the training by default. 0 gives the initialisation itself.
+            episodes: Number of episodes per step; that of the training by default.
             env: The environment to give to the model; one made of the task by default.
             reward_scale: Factor between the tasks' rewards and those of ``env``; the critic, which the inner loop does
                 without, is fitted to the latter on the same episodes (`fit_critic`), so that PPO can go on from here.
-            seed: Of the rollouts and the model; the algorithm's own by default.
+            seed: Seed of the rollouts and the model; the algorithm's own by default.
             **ppo_kwargs: Further arguments of `PPO`, for those who go on training with `PPO.learn`.
 
         Returns:
@@ -119,9 +119,9 @@ class Adaptable(BaseAlgorithm):
 
         Args:
             tasks: The tasks, all adapted to at once.
-            steps: As for `adapt`.
-            episodes: As for `adapt`.
-            seed: As for `adapt`.
+            steps: Number of gradient steps, as for `adapt`.
+            episodes: Number of episodes, as for `adapt`.
+            seed: Seed, as for `adapt`.
 
         Returns:
             Undiscounted returns, shape ``(steps + 1, tasks, episodes)``.
@@ -147,7 +147,7 @@ class Adaptable(BaseAlgorithm):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(np.random.SeedSequence(seed).generate_state(1)[0])
                 for k in range(steps + evaluate):
-                    rollouts.append(collect(envs, self._actor, adaptation.params[-1], seed=seed if k == 0 else None))
+                    rollouts.append(roll_out(envs, self._actor, adaptation.params[-1], seed=seed if k == 0 else None))
                     if k < steps:
                         adaptation.step(Batch.from_rollout(self._actor, rollouts[-1], self.gamma, self.gae_lambda))
         finally:

@@ -18,16 +18,13 @@ from nb_agents.maml.actor import StackedActor
 from nb_agents.maml.adaptable import Adaptable
 from nb_agents.maml.inner import Adaptation, Batch
 from nb_agents.maml.rates import inner_rates
-from nb_agents.maml.rollout import Rollout, Stopped, collect
+from nb_agents.maml.rollout import Rollout, Stopped, roll_out
 from nb_agents.maml.scaling import ScaledExtractor
 from nb_agents.maml.tasks import EnvFactory, Task, TaskSampler, TaskSource, make_task_envs
+from nb_agents.maml.updates import parse_outer
 from nb_agents.maml.updates.base import MetaData, MetaParameters, OuterUpdate
-from nb_agents.maml.updates.ppo_clip import PPOClip
-from nb_agents.maml.updates.reptile import ReptileStep
-from nb_agents.maml.updates.trpo import TRPO
+from nb_agents.maml.updates.reptile import ReptileUpdate
 from nb_agents.vec_env.adapter import VectorEnvAdapter
-
-OUTER_UPDATES: dict[str, type[TRPO | PPOClip | ReptileStep]] = {"trpo": TRPO, "ppo": PPOClip, "reptile": ReptileStep}
 
 SelfMAML = TypeVar("SelfMAML", bound="MAML")
 
@@ -44,25 +41,25 @@ class MAML(Adaptable):
         env: An id for `gymnasium.make`, a callable that takes a task's keywords and returns an environment, or
             `Environments`, which can also make many at once.
         tasks: A list of environment keyword dicts, or a sampler ``(rng, n) -> list of n of them``.
-        inner_steps: Gradient steps K of an adaptation, >= 1.
+        inner_steps: Number K of gradient steps of an adaptation, >= 1.
         inner_lr: Their step size α, > 0.
-        episodes_per_task: Episodes collected for each task and gradient step.
-        tasks_per_iteration: Tasks in a meta-iteration; all of a list by default.
-        adapt: What the inner loop changes: "all" of the actor, its "head" (ANIL) or the k's of its "gates".
-        first_order: Take each inner step's Jacobian as the identity (FOMAML).
-        learn_inner_lr: Learn one step size per parameter, from ``inner_lr`` on (Meta-SGD).
-        outer: "trpo", "ppo", "reptile", or one of `TRPO`, `PPOClip`, `ReptileStep` with settings of its own.
-        learning_rate: Of the policy's optimizer, which "ppo" uses; "trpo" and "reptile" have their own step sizes.
+        episodes_per_task: Number of episodes for each task and gradient step.
+        tasks_per_iteration: Number of tasks in a meta-iteration; all of a list by default.
+        adapt: Scope of the inner loop: "all" of the actor, its "head" (ANIL) or the k's of its "gates".
+        first_order: Whether each inner step's Jacobian is taken as the identity (FOMAML).
+        learn_inner_lr: Whether one step size per parameter is learned, from ``inner_lr`` on (Meta-SGD).
+        outer: "trpo", "ppo", "reptile", or a `TRPOUpdate`, `PPOClipUpdate` or `ReptileUpdate` with its own settings.
+        learning_rate: Rate of the policy's optimizer, which "ppo" uses; "trpo" and "reptile" have own step sizes.
         gamma: Discount factor.
-        gae_lambda: λ of generalised advantage estimation.
-        normalize_observations: Scale observations by running statistics kept in the policy (`ScaledExtractor`); a
+        gae_lambda: Factor λ of generalised advantage estimation.
+        normalize_observations: Whether running statistics in the policy scale observations (`ScaledExtractor`); a
             ``features_extractor_class`` in ``policy_kwargs`` takes its place.
         policy_kwargs: Further arguments of the policy.
         tensorboard_log: Folder for TensorBoard.
-        verbose: As in SB3.
-        seed: Of initialisation, tasks, environments and actions.
-        device: Of the networks.
-        _init_setup_model: False to build nothing yet, as `load` asks for.
+        verbose: Verbosity, as in SB3.
+        seed: Seed of initialisation, tasks, environments and actions.
+        device: Device of the networks.
+        _init_setup_model: Whether to build the networks; `load` does so later.
 
     Raises:
         TypeError: If an argument is not of its kind.
@@ -119,10 +116,10 @@ class MAML(Adaptable):
         self.learn_inner_lr = learn_inner_lr
         self.gamma = check_positive("gamma", gamma, high=1.0)
         self.gae_lambda = check_positive("gae_lambda", gae_lambda, high=1.0)
-        self.outer = _parse_outer(outer)
+        self.outer = parse_outer(outer)
         if not callable(learning_rate):
             check_positive("learning_rate", learning_rate)
-        if learn_inner_lr and isinstance(self.outer, ReptileStep):
+        if learn_inner_lr and isinstance(self.outer, ReptileUpdate):
             raise ValueError("learn_inner_lr must be False with outer='reptile', which has no gradient for the rates")
         if not issubclass(self.policy_class, ActorCriticPolicy):
             raise ValueError(f"policy must be an SB3 ActorCriticPolicy, got {self.policy_class.__name__}")
@@ -183,12 +180,12 @@ class MAML(Adaptable):
         """Meta-train, in whole meta-iterations, until at least ``total_timesteps`` environment steps are done.
 
         Args:
-            total_timesteps: Environment steps, those of the inner loops included, >= 1.
-            callback: As in SB3; ``on_step`` is called after each step of the vector environment.
-            log_interval: Meta-iterations between writes of the log.
+            total_timesteps: Number of environment steps, those of the inner loops included, >= 1.
+            callback: Callback as in SB3; ``on_step`` is called after each step of the vector environment.
+            log_interval: Number of meta-iterations between writes of the log.
             tb_log_name: Name of the run for TensorBoard.
-            reset_num_timesteps: False to go on counting.
-            progress_bar: Show tqdm's.
+            reset_num_timesteps: Whether steps are counted from 0 again.
+            progress_bar: Whether tqdm's bar is shown.
 
         Raises:
             FloatingPointError: If a rollout or an update is not finite; the meta-parameters stay as they were before.
@@ -239,7 +236,7 @@ class MAML(Adaptable):
             if k > 0:
                 adaptation.step(batches[-1])
             params = adaptation.params[-1]
-            rollouts.append(collect(self._task_envs, self._actor, params, seed=self._env_seed, on_step=on_step))
+            rollouts.append(roll_out(self._task_envs, self._actor, params, seed=self._env_seed, on_step=on_step))
             self._env_seed = None
             batches.append(Batch.from_rollout(self._actor, rollouts[-1], self.gamma, self.gae_lambda))
         callback.on_rollout_end()
@@ -289,13 +286,3 @@ class MAML(Adaptable):
             self.inner_rates.grad = rates_gradient.clone()
             self.rates_optimizer.step()
         return self._meta_parameters()
-
-
-def _parse_outer(outer: str | OuterUpdate) -> OuterUpdate:
-    if not isinstance(outer, str):
-        if isinstance(outer, type) or not isinstance(outer, OuterUpdate):
-            raise TypeError(f"outer must be one of {sorted(OUTER_UPDATES)} or an outer update, got {outer!r}")
-        return outer
-    if outer not in OUTER_UPDATES:
-        raise ValueError(f"outer must be one of {sorted(OUTER_UPDATES)} or an outer update, got {outer!r}")
-    return OUTER_UPDATES[outer]()

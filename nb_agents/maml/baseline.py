@@ -24,7 +24,7 @@ def advantages(rollout: Rollout, gamma: float, gae_lambda: float) -> torch.Tenso
     Args:
         rollout: The episodes.
         gamma: Discount factor.
-        gae_lambda: λ of GAE (Schulman et al. 2016, https://arxiv.org/abs/1506.02438).
+        gae_lambda: Factor λ of GAE (Schulman et al. 2016, https://arxiv.org/abs/1506.02438).
 
     Returns:
         Shape ``(tasks, E, T)``, 0 behind an episode's end.
@@ -102,10 +102,10 @@ def _value_weights(
     episodes terminate this is plain regression on the returns.
 
     Args:
-        features: Φ, shape ``(tasks, E, T, F)``, 0 behind an episode's end.
-        returns: R, shape ``(tasks, E, T)``.
-        final: Φ_end, shape ``(tasks, E, F)``.
-        discount: D, shape ``(tasks, E, T)``.
+        features: Features Φ, shape ``(tasks, E, T, F)``, 0 behind an episode's end.
+        returns: Returns R, shape ``(tasks, E, T)``.
+        final: Features Φ_end, shape ``(tasks, E, F)``.
+        discount: Discounts D, shape ``(tasks, E, T)``.
     """
     end = discount[..., None] * final[:, :, None, :]
     matrix = _gram(features, features) - _gram(features, end)

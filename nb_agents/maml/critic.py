@@ -34,11 +34,11 @@ def fit_critic(
     Args:
         policy: The policy, changed in place.
         rollouts: The data.
-        actor_parameters: Names of parameters that must stay, though the critic may share them.
+        actor_parameters: Names of the parameters that must stay, though the critic may share them.
         gamma: Discount factor.
         reward_scale: Factor between these rewards and those the critic is to predict.
-        steps: Steps of Adam on all data.
-        learning_rate: Its rate.
+        steps: Number of Adam's steps on all data.
+        learning_rate: Rate of Adam.
     """
     observations = torch.cat([rollout.observations[rollout.mask.bool()] for rollout in rollouts])
     targets = torch.cat([_returns(rollout, gamma)[rollout.mask.bool()] for rollout in rollouts]) * reward_scale

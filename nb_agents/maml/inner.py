@@ -36,10 +36,10 @@ class Batch:
     """What a loss needs of one round of rollouts, samples of each task in one row.
 
     Attributes:
-        observations: As the actor takes them, shape ``(tasks, samples, n_features)``.
-        actions: Shape ``(tasks, samples, *action_shape)``.
-        advantages: Shape ``(tasks, samples)``.
-        weights: 1 / number of the task's valid samples, 0 at padding, shape ``(tasks, samples)``.
+        observations: Observations as the actor takes them, shape ``(tasks, samples, n_features)``.
+        actions: Actions, shape ``(tasks, samples, *action_shape)``.
+        advantages: Advantages, shape ``(tasks, samples)``.
+        weights: Weights, 1 / number of the task's valid samples and 0 at padding, shape ``(tasks, samples)``.
         old_outputs: The acting distributions' parameters, shape ``(tasks, samples, n_outputs)``.
         old_log_probs: Log-probability of each action when it was taken, shape ``(tasks, samples)``.
     """
@@ -75,7 +75,7 @@ class Batch:
         return Batch(**{field.name: getattr(self, field.name)[tasks] for field in fields(self)})
 
     def thin(self, samples: int) -> Batch:
-        """So many samples of each task, drawn without replacement, weighted to a total of 1."""
+        """A number of samples of each task, drawn without replacement, weighted to a total of 1."""
         # Drawn, not strided: a stride that divides an episode's length would see the same moments of every episode.
         drawn = torch.randperm(self.weights.shape[1], device=self.weights.device)[:samples]
         thinned = {field.name: getattr(self, field.name)[:, drawn] for field in fields(self)}
@@ -104,8 +104,8 @@ class InnerStep:
     The gradient's graph is kept for these products, or built again for each where it would take too much memory.
 
     Args:
-        actor: Evaluates the parameters.
-        params: Where, shape ``(tasks, n_params)``.
+        actor: Actor that evaluates the parameters.
+        params: Stacked parameters, shape ``(tasks, n_params)``.
         batch: The data.
         second_order: Whether `hessian_product` will be called.
     """
@@ -148,7 +148,7 @@ class Adaptation:
     """θ → θ_1 → … → θ_K for all tasks. K = 0 is θ itself.
 
     Args:
-        actor: Evaluates the parameters.
+        actor: Actor that evaluates the parameters.
         theta: The common initialisation, shape ``(n_params,)``.
         rates: Step size α of each parameter, shape ``(n_params,)``; 0 for those that do not adapt, which then have no
             derivative in α either.
@@ -156,7 +156,7 @@ class Adaptation:
         second_order: Whether derivatives see through the steps; otherwise each Jacobian is taken as the identity.
 
     Attributes:
-        params: θ_0, θ_1, … of all tasks, each of shape ``(tasks, n_params)``.
+        params: Parameters θ_0, θ_1, … of all tasks, each of shape ``(tasks, n_params)``.
     """
 
     def __init__(
@@ -205,8 +205,8 @@ class Adaptation:
         """How the adapted parameters move when θ moves along ``theta_dot`` and α along ``rates_dot``.
 
         Args:
-            theta_dot: Shape ``(n_params,)``.
-            rates_dot: Shape ``(n_params,)``; None for 0.
+            theta_dot: Direction of θ, shape ``(n_params,)``.
+            rates_dot: Direction of α, shape ``(n_params,)``; None for 0.
 
         Returns:
             Shape ``(tasks, n_params)``.
@@ -225,7 +225,7 @@ class Adaptation:
         """Gradients in θ and α, summed over tasks, of what has gradient ``cotangents`` in the adapted parameters.
 
         Args:
-            cotangents: Shape ``(tasks, n_params)``.
+            cotangents: Gradients in the adapted parameters, shape ``(tasks, n_params)``.
             at_steps: Further gradients of the same shape, in the parameters θ_0 … θ_{K−1} that enter each step.
 
         Returns:

@@ -17,8 +17,8 @@ def check_stacked_form(
 
     Args:
         actor: The module, with the policy in it; layers are named by their paths in the policy.
-        stacked: Evaluates some copies of it at once; shape ``(tasks, batch, n_outputs)``.
-        single: Evaluates it alone on the same observations; shape ``(batch, n_outputs)``.
+        stacked: Function that evaluates some copies of it at once; shape ``(tasks, batch, n_outputs)``.
+        single: Function that evaluates it alone on the same observations; shape ``(batch, n_outputs)``.
 
     Raises:
         ValueError: If that fails, with the layer's name, or if the two differ.

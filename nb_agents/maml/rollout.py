@@ -20,12 +20,12 @@ class Rollout:
     """Episodes of each task, padded to the longest; E episodes per task, T steps.
 
     Attributes:
-        observations: As the actor takes them, shape ``(tasks, E, T, n_features)``.
-        final_observations: What each episode's last step led to, shape ``(tasks, E, n_features)``.
-        actions: As sampled, before clipping to the action space, shape ``(tasks, E, T, *action_shape)``.
+        observations: Observations as the actor takes them, shape ``(tasks, E, T, n_features)``.
+        final_observations: Observation that each episode's last step led to, shape ``(tasks, E, n_features)``.
+        actions: Actions as sampled, before clipping to the action space, shape ``(tasks, E, T, *action_shape)``.
         outputs: The acting distributions' parameters, shape ``(tasks, E, T, n_outputs)``.
-        rewards: Shape ``(tasks, E, T)``, 0 behind an episode's end.
-        mask: 1 at the steps that belong to the episode and 0 behind its end, shape ``(tasks, E, T)``.
+        rewards: Rewards, shape ``(tasks, E, T)``, 0 behind an episode's end.
+        mask: Mask, 1 at the steps of the episode and 0 behind its end, shape ``(tasks, E, T)``.
         terminated: Whether each episode ended in a terminal state rather than by truncation, shape ``(tasks, E)``.
     """
 
@@ -49,10 +49,10 @@ class Rollout:
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: a callback asked to end the training
-    """Raised out of `collect` when ``on_step`` returns False."""
+    """Raised out of `roll_out` when ``on_step`` returns False."""
 
 
-def collect(
+def roll_out(
     env: VectorEnv[Any, Any, Any],
     actor: StackedActor,
     params: torch.Tensor,
@@ -64,10 +64,10 @@ def collect(
 
     Args:
         env: ``tasks × E`` environments, those of a task next to each other; time-limited, or the episodes never end.
-        actor: Evaluates the parameters.
-        params: Shape ``(tasks, n_params)``.
+        actor: Actor that evaluates the parameters.
+        params: Stacked parameters, shape ``(tasks, n_params)``.
         seed: Seed of the environments' first reset, None to go on with their generators.
-        on_step: Called after each step with the number of environments that were still in their episode.
+        on_step: Function called after each step with the number of environments that were still in their episode.
 
     Raises:
         FloatingPointError: If an observation, a reward or an action is not finite.

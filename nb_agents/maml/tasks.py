@@ -34,8 +34,8 @@ class Environments:
     """How to make environments that are not registered, or are wrapped: one, or natively many at once.
 
     Attributes:
-        make: From a task's keywords to an environment.
-        make_vec: From ``num_envs`` and keywords to a vector environment.
+        make: Function from a task's keywords to an environment.
+        make_vec: Function from ``num_envs`` and keywords to a vector environment.
         per_env_kwargs: The keywords that may differ between its environments, with the shape of one value;
             ``make_vec`` gets an array ``(num_envs, *shape)`` for each, and the common value for any other keyword.
     """
@@ -79,10 +79,10 @@ class TaskSource:
     Args:
         env: The environment.
         tasks: A list of keyword dicts, or a sampler.
-        size: Tasks per meta-iteration; None for all of a list.
+        size: Number of tasks per meta-iteration; None for all of a list.
 
     Attributes:
-        size: Tasks per meta-iteration.
+        size: Number of tasks per meta-iteration.
 
     Raises:
         TypeError: If ``tasks`` is neither of both, or a task is not a dict of keywords.
@@ -136,7 +136,7 @@ def check_tasks(env: EnvFactory, tasks: Sequence[Task], spaces: Spaces | None = 
     Args:
         env: The environment.
         tasks: At least one task.
-        spaces: What their spaces must be; those of the first by default.
+        spaces: Spaces that they must have; those of the first by default.
 
     Raises:
         TypeError: If a task is not a dict of keywords.
@@ -157,8 +157,8 @@ def make_env(env: EnvFactory, task: Task, spaces: Spaces | None = None, name: st
     Args:
         env: The environment.
         task: The task.
-        spaces: What its spaces must be, None for any.
-        name: What the caller calls the task, for messages.
+        spaces: Spaces that it must have, None for any.
+        name: Name of the task, for messages.
 
     Raises:
         TypeError: If the task is not a dict of keywords.
@@ -192,7 +192,7 @@ def make_task_envs(env: EnvFactory, tasks: Sequence[Task], episodes: int) -> Vec
     Args:
         env: The environment.
         tasks: The tasks.
-        episodes: Environments per task.
+        episodes: Number of environments per task.
     """
     native = Environments.registered(env) if isinstance(env, str) else env
     if isinstance(native, Environments):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from nb_agents.maml.algorithm import MAML
-from nb_agents.maml.updates.ppo_clip import PPOClip
+from nb_agents.maml.updates.ppo_clip import PPOClipUpdate
 
 
 class FOMAML(MAML):
@@ -48,7 +48,7 @@ class ProMP(MAML):
     """Proximal meta-policy search: PPO-clip outer updates with an inner KL penalty (Rothfuss et al. 2019)."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("outer", PPOClip(inner_kl_weight=5e-4))
+        kwargs.setdefault("outer", PPOClipUpdate(inner_kl_weight=5e-4))
         super().__init__(*args, **kwargs)
 
 

@@ -105,7 +105,7 @@ def two_rates(
 
     Args:
         optimizer: Any optimizer that takes parameter groups.
-        gate_parameters: The k's; those that ``optimizer`` does not hold are passed over.
+        gate_parameters: All k's; those that ``optimizer`` does not hold are passed over.
         lr_ratio: Rate of the k's over that of the weights, >= 0.
 
     Returns:
@@ -210,8 +210,8 @@ def carry_groups(
     the new one's constructor has put them. Which implementation is taken (``fused``, ``foreach``) stays the new one's.
 
     Args:
-        optimizer: Has just been made; changed in place.
-        old: Not changed.
+        optimizer: The new optimizer, changed in place.
+        old: The old one, not changed.
         source: The parameters of the old network by those of the new one, k's of either left out.
 
     Raises:

@@ -21,7 +21,7 @@ class GatedPart:
 
     Args:
         *args: Positional arguments of the SB3 network.
-        k_gates: Gates by path; each replaces the module there. Copies are taken.
+        k_gates: Gates by path, copies of which replace the modules there.
         **kwargs: Further arguments of the SB3 network.
     """
 

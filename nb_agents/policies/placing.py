@@ -50,7 +50,7 @@ def gate_sequential(
         network: Any module; its `nn.Sequential` parts are walked in order, those inside others with them.
         gate_last: Whether an activation with no linear layer behind it in its Sequential is hidden too (as in a
             features extractor) or the network's output (as the tanh of a deterministic actor).
-        activations: What counts as an activation.
+        activations: Classes of what counts as an activation.
         **gate_kwargs: Class of the gates, ``gate_class``, and its arguments.
     """
     walked: set[int] = set()
@@ -72,9 +72,9 @@ def gate_called(
 
     Args:
         network: Any module.
-        run: Calls ``network``, or a method of it, on a batch of vectors.
-        apart_from: Calls another method. An activation that serves there behind another layer stays without a gate.
-        activations: What counts as an activation.
+        run: Function that calls ``network``, or a method of it, on a batch of vectors.
+        apart_from: Function that calls another method; activations that serve there behind another layer get no gate.
+        activations: Classes of what counts as an activation.
         **gate_kwargs: Class of the gates, ``gate_class``, and its arguments.
     """
     calls = record_calls(network, run)
@@ -133,7 +133,7 @@ def record_calls(network: nn.Module, run: Callable[[], object]) -> list[Call]:
 
 
 def put_gate(parent: nn.Module, name: str, units: Units, **gate_kwargs: Any) -> None:
-    """Wrap ``parent``'s child in a gate that lives where the layer before it does."""
+    """Wrap ``parent``'s child in a gate on the device of the layer before it."""
     parent._modules[name] = make_gate(units, parent.get_submodule(name), **gate_kwargs)
 
 

@@ -46,10 +46,10 @@ class KGatedMixin(TrainOnlyMixin):
     ``policy_kwargs={**PAPER, "block_size": 16}``.
 
     Args:
-        *args: The SB3 policy's own.
+        *args: Positional arguments of the SB3 policy.
         block_size: Units per block gate (NB Pro); None for layer gates alone (NB).
         block_weight: Weight of a block's gate beside the layer's, >= 0.
-        gate_max: What every gate stays below, > 0: a gate is half of it where k = 0. None for the paper's gate.
+        gate_max: Bound that every gate stays below, > 0; a gate is half of it where k = 0. None for the paper's gate.
         k_init: Start value of every k; None for the kind's own. At 0, that of the default kind, and with
             ``gate_max=2.0`` the new policy computes what SB3's own does.
         gate_class: Kind of the gates, a subclass of `KGate` with a formula of its own.
@@ -57,9 +57,9 @@ class KGatedMixin(TrainOnlyMixin):
         k_target: Target of the k-target regulariser, >= 0; the effective target is ``k_target · (0.5 + 0.3 τ)``.
         k_target_weight: Weight of its loss, >= 0; 0 for no k-target. In a loop of your own with a gradient scaler, or
             without ``backward()``, add the loss yourself, see `nb_agents.KTarget`.
-        task_difficulty: τ in [0, 1]; also a property that can be set, and is saved with the parameters.
+        task_difficulty: Difficulty τ in [0, 1]; also a property that can be set, saved with the parameters.
         gate_critic: Whether the critic's hidden layers are gated too.
-        **kwargs: The SB3 policy's own.
+        **kwargs: Further arguments of the SB3 policy.
 
     Raises:
         TypeError: If an argument is not of its kind, or the policy is for another algorithm or other observations.

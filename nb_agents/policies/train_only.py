@@ -55,7 +55,7 @@ class TrainOnlyMixin(OptionalExtraState):
         TRPO it takes `nb_agents.contrib.KGatedTRPOPolicy`.
 
         Args:
-            what: "all"; "gates", the k's alone; or "head", the actor's output layer.
+            what: Choice of "all"; "gates", the k's alone; or "head", the actor's output layer.
             log_std: Whether the parameters that set the spread of actions alone train (PPO's ``log_std``, the layer of
                 that name in SAC). By default they do not with "gates", so that the k's are all that distinguishes two
                 tasks, and do otherwise.
@@ -214,7 +214,7 @@ def _with_frozen_statistics(policy: Any, trained: set[int]) -> Iterator[nn.Modul
     """What keeps a state that is no parameter, as normalisation layers do, and belongs to nothing that trains.
 
     Args:
-        policy: As `acting_modules` takes it.
+        policy: Policy or module, as for `acting_modules`.
         trained: Identities of the parameters that train.
     """
     acting = dict(acting_modules(policy))

@@ -1,4 +1,4 @@
-"""Which policy goes with which algorithm: names that SB3 knows, and an error where the two do not fit."""
+"""Which k-gated policy goes with which algorithm and which plain policy: a registry, and errors where none fits."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
 
+from nb_agents.policies.train_only import TrainOnlyMixin
+
 GENERIC_NAMES = ("KGatedPolicy", "KGatedCnnPolicy", "KGatedMultiInputPolicy")
 """What an algorithm's k-gated policies are called with every algorithm, as SB3's are MlpPolicy, CnnPolicy and so on."""
 
@@ -26,8 +28,8 @@ def offer(family: type[BasePolicy], algorithms: tuple[type[BaseAlgorithm], ...],
 
     Args:
         family: The SB3 class that all policies of these algorithms extend.
-        algorithms: They are told through SB3's table of names, ``policy_aliases``.
-        *policies: For vectors, images and dictionaries of observations, in this order; known by their own names too.
+        algorithms: Algorithms that train them, which know them by SB3's table of names, ``policy_aliases``.
+        *policies: Classes for vectors, images and dictionaries of observations, in this order.
     """
     _families.add(family)
     _algorithms.extend(algorithms)
@@ -38,6 +40,17 @@ def offer(family: type[BasePolicy], algorithms: tuple[type[BaseAlgorithm], ...],
         for policy in _policies:  # other algorithms' too: their constructor says which name is the right one
             if policy.__name__ not in GENERIC_NAMES:
                 algorithm.policy_aliases.setdefault(policy.__name__, policy)
+
+
+def plain_class(policy_class: type[BasePolicy]) -> type[BasePolicy]:
+    """The class of SB3's, sb3-contrib's or the user's that a k-gated one extends."""
+    return next(c for c in policy_class.__mro__ if issubclass(c, BasePolicy) and not issubclass(c, TrainOnlyMixin))
+
+
+def gated_classes(algorithm: type[BaseAlgorithm]) -> dict[type[BasePolicy], type[BasePolicy]]:
+    """The k-gated classes that an algorithm was offered, by the plain class of each."""
+    known = (algorithm.policy_aliases.get(name) for name in GENERIC_NAMES)
+    return {plain_class(policy): policy for policy in known if policy is not None}
 
 
 def check_algorithm(policy: Any) -> None:
@@ -68,9 +81,9 @@ def check_observations(policy: Any, arguments: tuple[Any, ...], keywords: Mappin
     user's takes what it takes, and spaces that SB3 does not know are left to SB3.
 
     Args:
-        policy: It does not stand yet.
-        arguments: The SB3 policy's own, by position.
-        keywords: And by name.
+        policy: The policy, before it is built.
+        arguments: Positional arguments of the SB3 policy.
+        keywords: Keyword arguments of the SB3 policy.
 
     Raises:
         TypeError: If the policy is for other observations.

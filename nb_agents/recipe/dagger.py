@@ -30,10 +30,10 @@ class Episode(NamedTuple):
     """One labelled episode of T decisions.
 
     Attributes:
-        states: What was observed before each decision, ``(T, ...)``.
-        actions: What was done, ``(T, ...)``.
-        expert_actions: What the expert would have done, clipped to the action space, ``(T, ...)``.
-        rewards: What each decision gave, ``(T,)``.
+        states: Observation before each decision, ``(T, ...)``.
+        actions: Actions taken, ``(T, ...)``.
+        expert_actions: Actions that the expert would have taken, clipped to the action space, ``(T, ...)``.
+        rewards: Reward of each decision, ``(T,)``.
     """
 
     states: NDArray[Any]
@@ -69,13 +69,13 @@ def collect(
 
     Args:
         env: Any vector environment with `Box` spaces whose episodes end, in any autoreset mode.
-        learner: Acts deterministically; an SB3 model or policy.
-        expert: Gives the labels, for every environment at every step.
-        rng: Decides who acts.
-        mixing: DAgger's β in [0, 1]: probability, decision by decision, that the expert's action is the one taken; 1
+        learner: SB3 model or policy, which acts deterministically.
+        expert: Source of the labels, for every environment at every step.
+        rng: Generator that decides who acts.
+        mixing: Probability β in [0, 1] of DAgger, decision by decision, that the expert's action is the one taken; 1
             is behaviour cloning.
-        seed: Of the environments' reset: one, or one for each.
-        options: Of the environments' reset.
+        seed: Seed of the environments' reset: one, or one for each.
+        options: Options of the environments' reset.
 
     Returns:
         One episode for each environment.

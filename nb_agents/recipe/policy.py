@@ -33,14 +33,14 @@ class NeuralBatteryPolicy(TrainOnlyMixin, BasePolicy):
     `predict`, `train_only` (the value network always trains) and `nb_agents.Battery` work as on k-gated SB3 policies.
 
     Attributes:
-        optimizer: Set by `nb_agents.recipe.trainer.NeuralBatteryTrainer`.
+        optimizer: Optimizer, set by `nb_agents.recipe.trainer.NeuralBatteryTrainer`.
 
     Args:
-        state_dim: Numbers in an observation.
-        action_dim: Numbers in an action.
+        state_dim: Number of numbers in an observation.
+        action_dim: Number of numbers in an action.
         use_hierarchical: Whether blocks have gates beside the layers' (NB Pro, else NB).
-        net_arch: Units of the hidden layers, at least one layer.
-        block_size: Neighbouring units per block.
+        net_arch: Numbers of units of the hidden layers, at least one.
+        block_size: Number of neighbouring units per block.
         block_weight: Weight of a block's gate beside the layer's, >= 0.
         k_init: Start value of every k.
         clamp_gate: Whether gates are at most 1, as in the released code.
@@ -109,7 +109,7 @@ class NeuralBatteryPolicy(TrainOnlyMixin, BasePolicy):
         """Actions for states.
 
         Args:
-            states: Shape ``(batch, state_dim)``.
+            states: Observations, shape ``(batch, state_dim)``.
 
         Returns:
             Shape ``(batch, action_dim)``, within ±``max_torque``.
@@ -159,7 +159,7 @@ def check_fits(arguments: Mapping[str, Any], n_bytes: int) -> None:
     """Refuse a file's arguments before they take memory, where they ask for a larger network than the file holds.
 
     Args:
-        arguments: Of `NeuralBatteryPolicy`, and possibly more.
+        arguments: Arguments of `NeuralBatteryPolicy`, and possibly more.
         n_bytes: Size of the file.
 
     Raises:

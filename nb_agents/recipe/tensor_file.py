@@ -28,8 +28,8 @@ def write_tensors(path: str | os.PathLike[str], kind: str, **content: Mapping[st
 
     Args:
         path: The file; an older one is replaced.
-        kind: What the file holds, to be asked for by `read_tensors`.
-        **content: What is kept, by name.
+        kind: Name of what the file holds, for `read_tensors`.
+        **content: Content by name.
 
     Raises:
         OSError: If the file cannot be written.
@@ -44,9 +44,9 @@ def read_tensors(path: str | os.PathLike[str], kind: str, build: Callable[[Mappi
     """What is built of what `write_tensors` wrote, on the CPU; all but tensors and plain values is refused.
 
     Args:
-        path: The file. One of the first format, which had no digest, is read too.
-        kind: What it has to hold.
-        build: Makes something of the content; is told how many bytes the file has, to refuse what claims to be larger.
+        path: The file; one of the first format, which had no digest, is read too.
+        kind: Name of what it has to hold.
+        build: Function of the content and of the file's number of bytes, by which it refuses what claims to be larger.
 
     Raises:
         OSError: If the file cannot be read.

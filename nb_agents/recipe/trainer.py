@@ -77,20 +77,20 @@ class NeuralBatteryTrainer:
         regularizer: The k-target loss, not added by hooks here but in the sum.
 
     Args:
-        state_dim: Numbers in an observation.
-        action_dim: Numbers in an action.
+        state_dim: Number of numbers in an observation.
+        action_dim: Number of numbers in an action.
         use_hierarchical: Whether blocks have gates beside the layers' (NB Pro, else NB).
         lr: Adam's learning rate for the weights, > 0.
-        k_lr: That for the k's and, where they train, the k-targets, >= 0.
+        k_lr: Adam's learning rate for the k's and, where they train, the k-targets, >= 0.
         k_target: Target of the k-target loss, >= 0.
         k_target_weight: Weight of that loss, >= 0.
         learn_k_target: Whether the targets train too, see `LearnedKTarget`.
         value_coef: Weight of the value loss, >= 0; 1 in the paper.
         max_grad_norm: Norm at which the gradient is clipped, >= 0.
-        updates_per_step: Gradient steps per `train_step`; 1 in the paper.
-        batch_size: Rows of a gradient step, drawn with replacement; None, as in the paper, for all that are given.
-        seed: Seeds first weights and minibatches; None draws both from torch's global generator.
-        device: Where the networks are.
+        updates_per_step: Number of gradient steps per `train_step`; 1 in the paper.
+        batch_size: Number of rows of a gradient step, drawn with replacement; None, as in the paper, for all rows.
+        seed: Seed of first weights and minibatches; None for torch's global generator.
+        device: Device of the networks.
         **policy_kwargs: Further arguments of `NeuralBatteryPolicy`.
 
     Raises:
@@ -148,11 +148,11 @@ class NeuralBatteryTrainer:
         """Make ``updates_per_step`` gradient steps on labelled states.
 
         Args:
-            states: Shape ``(n, state_dim)``, n >= 1; arrays, tensors or lists of them, as the other two.
-            expert_actions: What the expert does there, in the units of the actions; shape ``(n, action_dim)``, or
+            states: Observations, shape ``(n, state_dim)``, n >= 1; arrays, tensors or lists of them, as the other two.
+            expert_actions: Actions of the expert there, in the units of the actions; shape ``(n, action_dim)``, or
                 ``(n,)`` for one-dimensional actions.
             returns: Targets of the value network, usually discounted returns-to-go; shape ``(n,)`` or ``(n, 1)``.
-            task_difficulty: τ in [0, 1].
+            task_difficulty: Difficulty τ of the task, in [0, 1].
 
         Raises:
             TypeError: If ``task_difficulty`` is not a number.

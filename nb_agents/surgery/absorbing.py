@@ -27,9 +27,9 @@ def absorb(
 
     Args:
         root: The network that was traced.
-        graphs: All that it may do, see `nb_agents.surgery.paths.trace_all`.
+        graphs: Graphs of all that it may do, see `nb_agents.surgery.paths.trace_all`.
         gates: All its gates, by the names that they were traced under.
-        inverse: Divide instead: the network with these gates then computes what it did without them.
+        inverse: Whether to divide instead: the network with these gates then computes what it did without them.
         all_entries: Whether a layer that no graph calls may still read what a gate scales.
 
     Raises:

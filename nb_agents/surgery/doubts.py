@@ -22,17 +22,17 @@ _TYPES = frozenset(("isinstance", "issubclass", "type", "callable", "hasattr", "
 _MODES = frozenset(("is_grad_enabled", "is_inference_mode_enabled", "is_autocast_enabled", "is_fx_tracing"))
 _ABSENT = object()
 _MOST_COMBINED = 4
-"""Of so few switches every combination is followed; of more, each by itself and all together."""
+"""Number of switches of which every combination is followed; of more, each by itself and all together."""
 
 
 class Doubts(NamedTuple):
     """Constructs in a module's code, each in words.
 
     Attributes:
-        types: They depend on what kind of thing a value is. An example shows whether that matters.
-        modes: They depend on a mode of torch's, in which the next call may find another one.
-        contexts: They change how the code inside them computes, which no graph shows.
-        numbers: Numbers and texts in attributes, which may change, decide what is computed.
+        types: Questions about the type of a value. An example shows whether they matter.
+        modes: Questions about a mode of torch's, which may be another one at the next call.
+        contexts: Statements that change how the code inside them computes, which no graph shows.
+        numbers: Numbers and texts in attributes, which may change, that decide what is computed.
         changed: Attributes that the code itself changes, as by counting, and variables outside that decide.
     """
 

@@ -14,6 +14,7 @@ from torch import fx, nn
 from nb_agents._compiled import uncompiled
 from nb_agents.gates.gate import KGate, named_gates
 from nb_agents.policies.sb3 import KGatedMixin
+from nb_agents.policies.usage import plain_class
 from nb_agents.surgery.absorbing import absorb
 from nb_agents.surgery.copies import copy_of
 from nb_agents.surgery.doubts import follow
@@ -42,7 +43,7 @@ def fold_gates(
         module: A module with gates, a k-gated SB3 policy, or an SB3 model with one. A policy comes back as the plain
             class that the k-gated one extends, with the same constructor parameters and a plain state dict; a model
             as one of the same algorithm with that policy, see `nb_agents.surgery.rebuild.rebuild`.
-        example_inputs: Arguments of ``forward``: a batch of at least two. Needed where sizes do not follow from the
+        example_inputs: Arguments of ``forward``, a batch of at least two. Needed where sizes do not follow from the
             layers alone or ``forward`` cannot be followed as a whole; checked against wherever given.
         methods: Names of the methods besides ``forward`` that have to compute the same; None for all public ones.
 
@@ -63,7 +64,7 @@ def fold_gates(
     folded: Any
     if isinstance(module, BaseAlgorithm):
         kwargs, state = _without_gate_arguments(module.policy_kwargs), _plain_state(network)
-        folded = rebuild(module, _plain_class(network), kwargs, lambda plain: _fill(plain, state, network))
+        folded = rebuild(module, plain_class(type(network)), kwargs, lambda plain: _fill(plain, state, network))
         _check(policy_difference(network, folded.policy))
     elif isinstance(module, BasePolicy):
         folded = _fold_policy(module)
@@ -129,7 +130,7 @@ def remove_gates(root: nn.Module) -> nn.Module:
 def _fold_policy(policy: Any) -> Any:
     state = _plain_state(policy)
     with torch.random.fork_rng(devices=[]):
-        plain: Any = _plain_class(policy)(**_without_gate_arguments(policy._get_constructor_parameters()))
+        plain: Any = plain_class(type(policy))(**_without_gate_arguments(policy._get_constructor_parameters()))
         _fill(plain, state, policy)
         plain.to(policy.device)
         if getattr(getattr(plain, "actor", plain), "use_sde", False):
@@ -141,11 +142,6 @@ def _fold_policy(policy: Any) -> Any:
 def _fill(plain: nn.Module, state: dict[str, Any], gated: BasePolicy) -> None:
     plain.load_state_dict(state)
     keep_frozen(plain, gated)
-
-
-def _plain_class(policy: BasePolicy) -> type[BasePolicy]:
-    """The SB3 class, or the user's own, that a k-gated policy class extends."""
-    return next(c for c in type(policy).__mro__ if issubclass(c, BasePolicy) and not issubclass(c, KGatedMixin))
 
 
 def _plain_state(policy: BasePolicy) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from torch import fx, nn
 
 from nb_agents.surgery.doubts import refuse_graph
 from nb_agents.surgery.paths import optional_arguments
-from nb_agents.surgery.tracing import TraceError, attribute_of, flags_read, in_mode, name_of, trace
+from nb_agents.surgery.tracing import TraceError, attribute_of, flags_read, in_mode, name_of, trace_path
 
 
 def as_graph_module(root: nn.Module, graph: fx.Graph, leaves: tuple[type[nn.Module], ...]) -> fx.GraphModule:
@@ -28,14 +28,14 @@ def as_graph_module(root: nn.Module, graph: fx.Graph, leaves: tuple[type[nn.Modu
         raise TraceError(f"{what} makes a tensor, whose numbers a graph would freeze")
     optional = optional_arguments(root, "forward")
     for left_out in ({name: optional[name]} for name in optional):
-        shorter = trace(root, leaves, left_out=left_out)
+        shorter, _ = trace_path(root, leaves, left_out=left_out)
         if _calls_without_checks(graph) != _calls_without_checks(shorter):
             raise TraceError(f"{what} does something else where {next(iter(left_out))!r} is left out")
     # Tracing wrote the value of `training` into the graph; where it matters, a module must ask anew.
     others = []
     for mode in (True, False):
         with in_mode(root, training=mode):
-            others.append(trace(root, leaves).nodes)
+            others.append(trace_path(root, leaves)[0].nodes)
     for number, nodes in enumerate(itertools.zip_longest(graph.nodes, *others)):
         if None not in nodes and len({_call(node) for node in nodes}) == 1:
             continue

@@ -65,17 +65,17 @@ def insert_gates(
             as with the defaults. Elsewhere the weights are divided by the gates, and it is the same up to rounding.
         block_weight: Weight of a block's gate beside the layer's, >= 0.
         k_init: Start value of every k; None for the kind's own (0), or the paper's 0.25 if ``gate_max`` is None.
-        gate_max: What every gate stays below; None for the paper's gate.
+        gate_max: Bound that every gate stays below; None for the paper's gate.
         gate_class: Kind of the gates, a subclass of `KGate` with a formula of its own.
         exclude: Gates to leave out, by the names that `named_gates` and error messages give them.
         activations: Classes of activation modules besides torch's own.
-        example_inputs: Arguments of ``forward``: a batch of at least two. Needed only where sizes do not follow from
+        example_inputs: Arguments of ``forward``, a batch of at least two. Needed only where sizes do not follow from
             the layers alone; wherever given, the copy is compared with ``module`` on them in both modes.
 
     Raises:
         TypeError: If ``module`` is no `nn.Module` or an argument is not of its kind.
         ValueError: If the module has gates already or no hidden activation, a number is out of its range, ``exclude``
-            names no gate, the units of an activation cannot be told, or the copy does not compute the same.
+            names no gate, the number of an activation's units is unknown, or the copy does not compute the same.
         FoldError: If ``neutral``, the gates do not start at 1, and the weights cannot be divided by them.
     """
     check_module(module)
@@ -144,7 +144,7 @@ class _Surgeon:
         try:
             graph, branches = trace_path(root, self.activations, example_inputs, turns=())
             graphs = [graph, *_other_graphs(root, self.activations)]
-            places = list(self._places(Flow(root, graphs, Ranks(root, graphs), self.activations), prefix))
+            places = list(self._places(Flow(root, graphs, Ranks(root, graphs), activations=self.activations), prefix))
             self.found |= {prefix + place.name for place in places}
             gated, places = self._receiver(root, graph, places, prefix, branches=bool(branches))
         except TraceError as error:

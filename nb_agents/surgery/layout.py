@@ -16,13 +16,13 @@ class Piece:
 
     Attributes:
         runs: The units; empty for features that no gate can scale.
-        spread: How units became features: one each, each ``repeat``-ed over neighbouring places (flattened channels),
-            or the whole row of them ``tile``-d.
+        pattern: Way in which units became features: one each, each ``repeat``-ed over neighbouring places (flattened
+            channels), or the whole row of them ``tile``-d.
         width: Number of features, None if unknown.
     """
 
     runs: Runs = ()
-    spread: Literal["each", "repeat", "tile"] = "each"
+    pattern: Literal["each", "repeat", "tile"] = "each"
     width: int | None = None
 
     @property
@@ -35,9 +35,9 @@ class Piece:
         if not self.runs:
             yield width, ()
         times = width // max(1, self.n_units)
-        for _ in range(times if self.spread == "tile" else 1):
+        for _ in range(times if self.pattern == "tile" else 1):
             for n, gates in self.runs:
-                yield n * (times if self.spread == "repeat" else 1), gates
+                yield n * (times if self.pattern == "repeat" else 1), gates
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Layout:
 
     Attributes:
         axis: The units' axis, counted from the end.
-        pieces: What lies along it.
+        pieces: Features along it.
         assumed: Whether the pieces lie there only if the number of dimensions is the usual one. The sizes of a layer
             that reads along the axis prove it; a reshape must not build on it.
     """
@@ -72,8 +72,8 @@ class Layout:
         return Layout(self.axis, tuple(pieces), self.assumed)
 
     def flat_runs(self) -> Runs | None:
-        """The units one after the other; None if the size of some is unknown or they are spread already."""
-        if self.width is None or any(piece.spread != "each" for piece in self.pieces):
+        """The units one after the other; None if the size of some is unknown or they are repeated already."""
+        if self.width is None or any(piece.pattern != "each" for piece in self.pieces):
             return None
         return tuple(run for piece in self.pieces for run in piece.expand(piece.width or 0))
 

@@ -25,7 +25,7 @@ def absorb_in_policy(policy: BasePolicy, *, inverse: bool = False) -> None:
 
     Args:
         policy: Any policy of SB3 and sb3-contrib with k-gates.
-        inverse: Divide instead, which makes gates neutral that have just been put in.
+        inverse: Whether to divide instead, which makes gates neutral that have just been put in.
 
     Raises:
         FoldError: If a gate cannot be folded or a network cannot be traced; no weight has changed then.
@@ -66,8 +66,8 @@ class _Networks(nn.Module):
 
         Args:
             obs: Preprocessed observations.
-            actions: Shape ``(batch, action_dim)``.
-            recurrent: What stands for the output of an LSTM, shape ``(batch, lstm_output_dim)``.
+            actions: Actions, shape ``(batch, action_dim)``.
+            recurrent: Stand-in for the output of an LSTM, shape ``(batch, lstm_output_dim)``.
         """
         policy = self.policy
         outputs = []
@@ -108,8 +108,8 @@ class _Networks(nn.Module):
         if not hasattr(actor, "latent_pi"):
             return [actor.mu(features)]
         latent_pi = self.explore(actor.latent_pi(features))
-        spread = [] if isinstance(self.explore, ScaleSink) else [actor.log_std(latent_pi)]
-        return [actor.mu(latent_pi), *spread]
+        log_std = [] if isinstance(self.explore, ScaleSink) else [actor.log_std(latent_pi)]
+        return [actor.mu(latent_pi), *log_std]
 
 
 def _scale_exploration(actor: Any, factor: torch.Tensor) -> None:

@@ -10,11 +10,9 @@ from torch import fx, nn
 from nb_agents.gates.gate import ACTIVATIONS, CONVOLUTIONS, KGate, is_normalization
 from nb_agents.surgery.tracing import (
     ACTIVATION_FUNCTIONS,
+    ARITHMETIC,
     COMMUTING_FUNCTIONS,
     COMMUTING_MODULES,
-    PRODUCTS,
-    QUOTIENTS,
-    SUMS,
     ScaleSink,
     argument,
     name_of,
@@ -22,7 +20,7 @@ from nb_agents.surgery.tracing import (
     shape_of,
 )
 
-_ALIKE = ACTIVATION_FUNCTIONS | COMMUTING_FUNCTIONS | SUMS | PRODUCTS | QUOTIENTS
+_ALIKE = ACTIVATION_FUNCTIONS | COMMUTING_FUNCTIONS | ARITHMETIC
 _EXACT: dict[type[Any], int] = {nn.BatchNorm2d: 4, nn.BatchNorm3d: 5}
 
 
@@ -61,7 +59,7 @@ class Ranks:
                 self._exact.setdefault(group, dims + 2)
         for node in nodes:  # a sum has as many dimensions as its larger part
             ranks = [self.of(source) for source in operands(node)]
-            if len(ranks) > 1 and name_of(node) in SUMS | PRODUCTS | QUOTIENTS and None not in ranks:
+            if len(ranks) > 1 and name_of(node) in ARITHMETIC and None not in ranks:
                 self._exact.setdefault(self._group(node), max(rank or 0 for rank in ranks))
 
     def _group(self, node: fx.Node) -> fx.Node:

@@ -30,10 +30,10 @@ def rebuild(
     or seeded.
 
     Args:
-        model: Any SB3 model; it is not changed.
+        model: Any SB3 model, which is not changed.
         policy_class: Class of the new policy.
-        policy_kwargs: Its arguments, kept for `save` and `load`.
-        fill: Called with the new policy to give it its parameters.
+        policy_kwargs: Arguments of it, kept for `save` and `load`.
+        fill: Function that gives the new policy its parameters.
 
     Raises:
         TypeError: If the policy's optimizer is of another class than its arguments say.

@@ -7,40 +7,17 @@ from typing import Any, TypeVar
 
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.policies import (
-    ActorCriticCnnPolicy,
-    ActorCriticPolicy,
-    BasePolicy,
-    MultiInputActorCriticPolicy,
-)
-from stable_baselines3.dqn import policies as dqn
-from stable_baselines3.sac import policies as sac
-from stable_baselines3.td3 import policies as td3
+from stable_baselines3.common.policies import BasePolicy
 
-from nb_agents import policies as gated
 from nb_agents.gates.gate import named_gates
+from nb_agents.policies.sb3 import KGatedMixin
+from nb_agents.policies.usage import gated_classes
 from nb_agents.surgery.networks import absorb_in_policy
 from nb_agents.surgery.rebuild import keep_frozen, plain_name, rebuild
 from nb_agents.surgery.sameness import policy_difference
 from nb_agents.surgery.weights import FoldError
 
 Model = TypeVar("Model", bound=BaseAlgorithm)
-
-GATED_CLASSES: dict[type[BasePolicy], type[BasePolicy]] = {
-    ActorCriticPolicy: gated.KGatedPolicy,
-    ActorCriticCnnPolicy: gated.KGatedCnnPolicy,
-    MultiInputActorCriticPolicy: gated.KGatedMultiInputPolicy,
-    sac.SACPolicy: gated.KGatedSACPolicy,
-    sac.CnnPolicy: gated.KGatedSACCnnPolicy,
-    sac.MultiInputPolicy: gated.KGatedSACMultiInputPolicy,
-    td3.TD3Policy: gated.KGatedTD3Policy,
-    td3.CnnPolicy: gated.KGatedTD3CnnPolicy,
-    td3.MultiInputPolicy: gated.KGatedTD3MultiInputPolicy,
-    dqn.DQNPolicy: gated.KGatedDQNPolicy,
-    dqn.CnnPolicy: gated.KGatedDQNCnnPolicy,
-    dqn.MultiInputPolicy: gated.KGatedDQNMultiInputPolicy,
-}
-"""SB3's policy classes and their k-gated twins."""
 
 
 def retrofit(
@@ -59,7 +36,7 @@ def retrofit(
     policy's optimizers keep their parameter groups and options, and start with no moments; the k's get groups beside.
 
     Args:
-        model: A PPO, A2C, SAC, TD3, DDPG or DQN model of SB3, trained or loaded from a file (RL zoo's as well).
+        model: A model of SB3, or of sb3-contrib where that is installed, trained or loaded from a file (RL zoo's too).
         block_size: Units per block gate; None for layer gates alone.
         policy_class: The k-gated class, for models with a policy class of your own.
         **gate_kwargs: Further arguments of `KGatedMixin`.
@@ -73,16 +50,16 @@ def retrofit(
     """
     if not isinstance(model, BaseAlgorithm):
         raise TypeError(f"model must be a Stable-Baselines3 model, got {type(model).__name__}")
-    if isinstance(model.policy, gated.KGatedMixin):
+    if isinstance(model.policy, KGatedMixin):
         raise ValueError(f"model must be without k-gates, but its policy is a {type(model.policy).__name__}")
-    target = policy_class or GATED_CLASSES.get(type(model.policy))
+    known = gated_classes(type(model))
+    target = policy_class or known.get(type(model.policy))
     if target is None:
-        known = ", ".join(sorted({f"{c.__module__}.{c.__name__}" for c in GATED_CLASSES}))
         raise ValueError(
             f"no k-gated class for {type(model.policy).__name__}: pass policy_class, a class of yours with KGatedMixin "
-            f"(known: {known})"
+            f"(known of {type(model).__name__}: {', '.join(each.__name__ for each in known)})"
         )
-    if not (isinstance(target, type) and issubclass(target, gated.KGatedMixin)):
+    if not (isinstance(target, type) and issubclass(target, KGatedMixin)):
         raise TypeError(f"policy_class must be a class that extends KGatedMixin, got {target!r}")
     arguments = {"block_size": block_size, **gate_kwargs}
 

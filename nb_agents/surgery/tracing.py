@@ -40,7 +40,7 @@ COMMUTING_MODULES: Leaves = (
 
 SUMS = frozenset(("add", "add_", "iadd", "sub", "sub_", "isub"))
 PRODUCTS = frozenset(("mul", "mul_", "imul"))
-QUOTIENTS = frozenset(("div", "div_", "truediv", "itruediv"))
+ARITHMETIC = SUMS | PRODUCTS | frozenset(("div", "div_", "truediv", "itruediv"))
 
 _LINEAR_FUNCTIONS = frozenset((
     "linear", "bilinear", "matmul", "addmm", "bmm", "einsum", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
@@ -108,29 +108,6 @@ class _Shapes(fx.Interpreter):
         return value
 
 
-def trace(
-    root: nn.Module,
-    leaves: Leaves = (),
-    example_inputs: tuple[Any, ...] | None = None,
-    *,
-    method: str = "forward",
-    left_out: Mapping[str, Any] | None = None,
-) -> fx.Graph:
-    """The graph of a method of ``root``; torch's own layers, normalizations, gates and ``leaves`` are its nodes.
-
-    Args:
-        root: Any module; a copy is traced, it is left as it is.
-        leaves: Further classes of modules not to look into.
-        example_inputs: If given, the shape of every node's value is noted, see `shape_of`.
-        method: Name of the method.
-        left_out: Arguments that are not passed, with their defaults.
-
-    Raises:
-        TraceError: If `torch.fx` cannot follow the code.
-    """
-    return trace_path(root, leaves, example_inputs, method=method, left_out=left_out)[0]
-
-
 def trace_path(
     root: nn.Module,
     leaves: Leaves = (),
@@ -140,7 +117,22 @@ def trace_path(
     left_out: Mapping[str, Any] | None = None,
     turns: tuple[bool, ...] | None = None,
 ) -> tuple[fx.Graph, tuple[bool, ...]]:
-    """`trace`, and the turns that were taken where the code branches on values; with None for ``turns`` it may not."""
+    """The graph of a method of ``root``; torch's own layers, normalizations, gates and ``leaves`` are its nodes.
+
+    Args:
+        root: Any module, of which a copy is traced.
+        leaves: Further classes of modules not to look into.
+        example_inputs: Inputs by which the shape of every node's value is noted, see `shape_of`.
+        method: Name of the method.
+        left_out: Arguments that are not passed, with their defaults.
+        turns: Turns to take where the code branches on values, followed by False ones; None to refuse such code.
+
+    Returns:
+        The graph, and the turns that were taken.
+
+    Raises:
+        TraceError: If `torch.fx` cannot follow the code.
+    """
     tracer, what = _Tracer(leaves, method, turns), f"{type(root).__name__}.{method}"
     twin = copy_of(root)
     for parameter in twin.parameters():

@@ -36,8 +36,8 @@ class KGateCallback(BaseCallback):
             after a transfer with ``reset_num_timesteps=False``. None before the first.
 
     Args:
-        verbose: SB3's.
-        max_rows: Rows of the history, at least 2.
+        verbose: Verbosity, as in SB3.
+        max_rows: Largest number of rows of the history, at least 2.
 
     Raises:
         TypeError: When training starts, if the model's policy has no k-gates.

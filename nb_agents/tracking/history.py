@@ -22,9 +22,9 @@ class GateHistory:
         phi: Formula of the gates, see `KGate.phi`.
 
     Args:
-        names: See the attribute.
+        names: Names as in the attribute.
         max_rows: Largest number of rows, at least 2.
-        phi: See the attribute.
+        phi: Formula as in the attribute.
 
     Raises:
         ValueError: If `max_rows` is below 2.
@@ -62,8 +62,8 @@ class GateHistory:
         """Add a row; it takes the place of those that are not before it, as when a new training counts from 0.
 
         Args:
-            timesteps: When it was taken.
-            k: Shape ``(len(names),)``; kept, not copied.
+            timesteps: Time step at which it was taken.
+            k: The k's, shape ``(len(names),)``; kept, not copied.
         """
         rows = self._rows
         while rows and rows[-1][0] >= timesteps:

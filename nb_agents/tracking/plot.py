@@ -25,7 +25,7 @@ def plot_gates(history: GateHistory, path: str | os.PathLike[str]) -> None:
     """Draw the gates over the time steps: layers bold, their blocks thin in the same colour.
 
     Args:
-        history: What `nb_agents.KGateCallback` kept.
+        history: History that `nb_agents.KGateCallback` kept.
         path: The picture; its suffix says which kind (``.png``, ``.svg``, ``.pdf``). It is written at once or not at
             all.
 

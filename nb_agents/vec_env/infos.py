@@ -70,7 +70,7 @@ def split_infos(infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:
     """Gymnasium's dict of arrays as SB3's list of dicts.
 
     Args:
-        infos: For each key an array of ``num_envs`` entries (or a dict of such), with a mask under ``"_" + key`` that
+        infos: An array of ``num_envs`` entries (or a dict of such) for each key, with a mask under ``"_" + key`` that
             says for which environments it holds.
         num_envs: Number of environments.
     """

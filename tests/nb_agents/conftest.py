@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
@@ -18,6 +17,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 import nb_agents
 from nb_agents import contrib
+from tests.nb_agents.shared import AlwaysAllowed, Spaces
 
 ON_POLICY = {"n_steps": 32, "batch_size": 16, "n_epochs": 2}
 OFF_POLICY = {"learning_starts": 16, "buffer_size": 200, "batch_size": 8, "train_freq": 8, "gradient_steps": 2}
@@ -50,38 +50,6 @@ class Algorithm:
         return "use_sde" in inspect.signature(self.cls).parameters
 
 
-class Spaces(gym.Env[Any, Any]):
-    """Random observations of any kind; any actions, with masks for MaskablePPO."""
-
-    def __init__(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
-        self.observation_space, self.action_space = observation_space, action_space
-
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        """A random observation."""
-        super().reset(seed=seed)
-        self.observation_space.seed(int(self.np_random.integers(2**31)))
-        return self.observation_space.sample(), {}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """The reward is random, and one step in ten is an episode's last."""
-        reward, end = self.np_random.normal(), self.np_random.random() < 0.1
-        return self.observation_space.sample(), float(reward), False, bool(end), {}
-
-    def action_masks(self) -> np.ndarray:
-        """Every action is valid."""
-        space: Any = self.action_space
-        n = {spaces.Discrete: lambda: space.n, spaces.MultiDiscrete: lambda: space.nvec.sum()}
-        return np.ones(n.get(type(space), lambda: 2 * space.n)(), dtype=bool)
-
-
-class AlwaysAllowed(gym.Wrapper[Any, Any, Any, Any]):
-    """CartPole with the masks that MaskablePPO asks for."""
-
-    def action_masks(self) -> list[bool]:
-        """Every action is valid."""
-        return [True, True]
-
-
 gym.register("MaskedCartPole-v1", lambda **kwargs: AlwaysAllowed(gym.make("CartPole-v1", **kwargs)))
 
 ANY = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
@@ -100,31 +68,17 @@ ON_CPU = {
     "TD3": Algorithm(TD3, nb_agents.KGatedTD3Policy, "Pendulum-v1", OFF_POLICY, **TD3_LIKE),
     "DDPG": Algorithm(DDPG, nb_agents.KGatedTD3Policy, "Pendulum-v1", OFF_POLICY, **TD3_LIKE),
     "DQN": Algorithm(
-        DQN,
-        nb_agents.KGatedDQNPolicy,
-        "CartPole-v1",
-        OFF_POLICY,
-        cnn=nb_agents.KGatedDQNCnnPolicy,
-        multi_input=nb_agents.KGatedDQNMultiInputPolicy,
-        actions=(spaces.Discrete,),
+        DQN, nb_agents.KGatedDQNPolicy, "CartPole-v1", OFF_POLICY,
+        nb_agents.KGatedDQNCnnPolicy, nb_agents.KGatedDQNMultiInputPolicy, (spaces.Discrete,),
     ),
     "TQC": Algorithm(
-        TQC,
-        contrib.KGatedTQCPolicy,
-        "Pendulum-v1",
-        OFF_POLICY,
-        cnn=contrib.KGatedTQCCnnPolicy,
-        multi_input=contrib.KGatedTQCMultiInputPolicy,
+        TQC, contrib.KGatedTQCPolicy, "Pendulum-v1", OFF_POLICY,
+        contrib.KGatedTQCCnnPolicy, contrib.KGatedTQCMultiInputPolicy,
     ),
     "CrossQ": Algorithm(CrossQ, contrib.KGatedCrossQPolicy, "Pendulum-v1", OFF_POLICY),
     "QRDQN": Algorithm(
-        QRDQN,
-        contrib.KGatedQRDQNPolicy,
-        "CartPole-v1",
-        OFF_POLICY,
-        cnn=contrib.KGatedQRDQNCnnPolicy,
-        multi_input=contrib.KGatedQRDQNMultiInputPolicy,
-        actions=(spaces.Discrete,),
+        QRDQN, contrib.KGatedQRDQNPolicy, "CartPole-v1", OFF_POLICY,
+        contrib.KGatedQRDQNCnnPolicy, contrib.KGatedQRDQNMultiInputPolicy, (spaces.Discrete,),
     ),
     "TRPO": Algorithm(
         TRPO,
@@ -156,7 +110,7 @@ ON_CPU = {
         multi_input=contrib.KGatedMaskableMultiInputPolicy,
         actions=ANY[1:],
     ),
-}
+}  # fmt: skip
 ON_CUDA = {f"{name}-cuda": replace(algorithm, device="cuda") for name, algorithm in ON_CPU.items()}
 ALGORITHMS = ON_CPU | (ON_CUDA if torch.cuda.is_available() else {})
 """Every property is checked on the CPU and, where there is one, on a GPU."""

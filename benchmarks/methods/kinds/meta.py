@@ -172,11 +172,11 @@ def _settings(spec: RunSpec) -> tuple[PPOSettings, MetaSettings]:
 
 def _outer(settings: PPOSettings, meta: MetaSettings) -> dict[str, Any]:
     """The outer update, and what it needs of the algorithm."""
-    from nb_agents.maml import TRPO, PPOClip
+    from nb_agents.maml import PPOClipUpdate, TRPOUpdate
 
     if meta.outer == "trpo":
-        return {"outer": TRPO(max_kl=meta.max_kl)}
-    update = PPOClip(n_epochs=meta.n_epochs, clip_range=settings.clip_range)
+        return {"outer": TRPOUpdate(max_kl=meta.max_kl)}
+    update = PPOClipUpdate(n_epochs=meta.n_epochs, clip_range=settings.clip_range)
     return {"outer": update, "learning_rate": meta.learning_rate}
 
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 import nb_gym  # noqa: F401  # registers the environment
 from benchmarks.protocol.recorder import without_log_folder
 from benchmarks.runs.cached_runs import add_arguments, cached_runs, write_report
-from nb_agents.maml import ANIL, FOMAML, MAML, TRPO, JointTraining, MetaSGD, ProMP, Reptile
+from nb_agents.maml import ANIL, FOMAML, MAML, JointTraining, MetaSGD, ProMP, Reptile, TRPOUpdate
 from nb_evaluation.files import write_atomically
 from nb_evaluation.report.screen import any_terminal, make_console, show_table
 from nb_evaluation.report.tables import Table
@@ -64,7 +64,7 @@ SETTINGS: dict[str, Any] = {
     "normalize_observations": False,
     "policy_kwargs": {"net_arch": [64, 64]},
 }
-OUTER = TRPO(max_kl=0.01)
+OUTER = TRPOUpdate(max_kl=0.01)
 """Of all but ProMP and Reptile, which have outer updates of their own."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 
@@ -14,7 +14,7 @@ from nb_agents.maml.inner import Adaptation, Batch, surrogate
 
 @dataclass(frozen=True)
 class MetaParameters:
-    """What the outer loop learns.
+    """Parameters that the outer loop learns.
 
     Attributes:
         theta: The initialisation, shape ``(n_params,)``.
@@ -44,7 +44,7 @@ class MetaData:
     """One meta-iteration's data: a batch for each inner step, and one of the adapted policies.
 
     Attributes:
-        inner: K batches of all tasks.
+        inner: Batches of the K inner steps, of all tasks.
         outer: The batch that the adapted policies collected.
         second_order: Whether derivatives see through the inner steps.
     """
@@ -101,6 +101,13 @@ class MetaData:
         return total, gradient + self.actor.k_target.gradient(params) / tasks
 
 
+Optimize: TypeAlias = Callable[[torch.Tensor], MetaParameters]
+"""A step of the policy's own optimizer: from a gradient, of the shape of ``meta.vector``, to the meta-parameters."""
+
+Updated: TypeAlias = tuple[MetaParameters, dict[str, float]]
+"""The new meta-parameters, and numbers for the log by their names."""
+
+
 @runtime_checkable
 class OuterUpdate(Protocol):
     """Turns a meta-iteration's data into new meta-parameters.
@@ -116,23 +123,14 @@ class OuterUpdate(Protocol):
     @property
     def uses_optimizer(self) -> bool: ...  # noqa: D102
 
-    def update(
-        self,
-        data: MetaData,
-        meta: MetaParameters,
-        adaptation: Adaptation,
-        optimize: Callable[[torch.Tensor], MetaParameters],
-    ) -> tuple[MetaParameters, dict[str, float]]:
+    def update(self, data: MetaData, meta: MetaParameters, adaptation: Adaptation, optimize: Optimize) -> Updated:
         """One outer update.
 
         Args:
             data: The meta-iteration's data.
             meta: The meta-parameters that collected it.
             adaptation: Their adaptation, as it was rolled out.
-            optimize: Steps the policy's own optimizer on a gradient (shape of ``meta.vector``); returns the result.
-
-        Returns:
-            The new meta-parameters and what to log.
+            optimize: The policy's optimizer, see `Optimize`.
         """
         ...
 
@@ -148,10 +146,10 @@ def loss_gradient(
     """Mean over tasks of a loss on a batch, and its gradient in each task's parameters.
 
     Args:
-        actor: Evaluates the parameters.
+        actor: Actor that evaluates the parameters.
         params: Stacked parameters, shape ``(tasks, n_params)``.
         batch: The data.
-        loss: From outputs and batch to one loss per task, shape ``(tasks,)``.
+        loss: Function from outputs and batch to one loss per task, shape ``(tasks,)``.
 
     Returns:
         The loss and its gradient, shape ``(tasks, n_params)``.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,11 +9,11 @@ import torch
 
 from nb_agents._checks import check_count, check_number, check_positive
 from nb_agents.maml.inner import Adaptation, Batch, ratios
-from nb_agents.maml.updates.base import MetaData, MetaParameters, join, loss_gradient
+from nb_agents.maml.updates.base import MetaData, MetaParameters, Optimize, Updated, join, loss_gradient
 
 
 @dataclass(frozen=True)
-class PPOClip:
+class PPOClipUpdate:
     """Several gradient steps on PPO's clipped objective of the adapted policies (Schulman et al. 2017).
 
     After each of them θ is adapted anew on the same inner data, whose likelihood ratios follow θ. With
@@ -23,7 +22,7 @@ class PPOClip:
     the algorithm's ``learning_rate``.
 
     Attributes:
-        n_epochs: Gradient steps per meta-iteration, each on all data.
+        n_epochs: Number of gradient steps per meta-iteration, each on all data.
         clip_range: Bound of the ratio's distance from 1, > 0.
         inner_kl_weight: Weight η of the mean over inner steps of KL(old ‖ new).
     """
@@ -39,13 +38,7 @@ class PPOClip:
         check_number("inner_kl_weight", self.inner_kl_weight, low=0.0)
         check_positive("clip_range", self.clip_range)
 
-    def update(
-        self,
-        data: MetaData,
-        meta: MetaParameters,
-        adaptation: Adaptation,
-        optimize: Callable[[torch.Tensor], MetaParameters],
-    ) -> tuple[MetaParameters, dict[str, float]]:
+    def update(self, data: MetaData, meta: MetaParameters, adaptation: Adaptation, optimize: Optimize) -> Updated:
         """See `OuterUpdate.update`."""
         loss = 0.0
         for epoch in range(self.n_epochs):

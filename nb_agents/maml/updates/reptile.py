@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from nb_agents._checks import check_positive
 from nb_agents.maml.inner import Adaptation
-from nb_agents.maml.updates.base import MetaData, MetaParameters
+from nb_agents.maml.updates.base import MetaData, MetaParameters, Optimize, Updated
 
 
 @dataclass(frozen=True)
-class ReptileStep:
+class ReptileUpdate:
     """Move θ towards the mean of the adapted parameters (Nichol et al. 2018, https://arxiv.org/abs/1803.02999).
 
     It needs no derivative through the inner loop and no data of the adapted policies, so none are collected.
@@ -30,13 +27,7 @@ class ReptileStep:
     def __post_init__(self) -> None:
         check_positive("step_size", self.step_size, high=1.0)
 
-    def update(
-        self,
-        data: MetaData,
-        meta: MetaParameters,
-        adaptation: Adaptation,
-        optimize: Callable[[torch.Tensor], MetaParameters],
-    ) -> tuple[MetaParameters, dict[str, float]]:
+    def update(self, data: MetaData, meta: MetaParameters, adaptation: Adaptation, optimize: Optimize) -> Updated:
         """See `OuterUpdate.update`; the policy's optimizer is not used."""
         step = self.step_size * (adaptation.params[-1].mean(dim=0) - meta.theta)
         return MetaParameters(meta.theta + step, meta.rates), {"step_norm": float(step.norm())}

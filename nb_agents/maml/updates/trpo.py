@@ -11,22 +11,22 @@ import torch
 from nb_agents._checks import check_count, check_number, check_positive
 from nb_agents.maml.actor import StackedActor
 from nb_agents.maml.inner import Adaptation, Batch, surrogate
-from nb_agents.maml.updates.base import MetaData, MetaParameters, join
+from nb_agents.maml.updates.base import MetaData, MetaParameters, Optimize, Updated, join
 
 
 @dataclass(frozen=True)
-class TRPO:
+class TRPOUpdate:
     """Natural-gradient step within a trust region over the adapted policies, with a line search.
 
     Attributes:
         max_kl: Bound δ on the mean KL(old ‖ new) of the adapted policies, > 0.
-        cg_steps: Steps of the conjugate gradient.
-        cg_damping: Added to the Fisher matrix's diagonal, >= 0.
-        line_search_steps: Tries of the backtracking line search.
+        cg_steps: Number of steps of the conjugate gradient.
+        cg_damping: Number added to the Fisher matrix's diagonal, >= 0.
+        line_search_steps: Number of tries of the backtracking line search.
         backtrack: Factor between tries, in (0, 1).
-        sub_sampling_factor: The Fisher matrix, which only shapes the step, is estimated on one in so many samples
-            (TRPO paper, appendix C); the gradient, and loss and KL of the line search, always use all of them.
-        min_samples: But on no fewer than so many of a rollout, all tasks together, or on all if there are fewer.
+        sub_sampling_factor: Number of samples of which one serves to estimate the Fisher matrix, which only shapes the
+            step (TRPO paper, appendix C); the gradient, and loss and KL of the line search, use all.
+        min_samples: Least number of samples of a rollout for that estimate, all tasks together, or all of fewer.
     """
 
     max_kl: float = 0.01
@@ -47,13 +47,7 @@ class TRPO:
         if not 0.0 < check_number("backtrack", self.backtrack) < 1.0:
             raise ValueError(f"backtrack must be in (0, 1), got {self.backtrack!r}")
 
-    def update(
-        self,
-        data: MetaData,
-        meta: MetaParameters,
-        adaptation: Adaptation,
-        optimize: Callable[[torch.Tensor], MetaParameters],
-    ) -> tuple[MetaParameters, dict[str, float]]:
+    def update(self, data: MetaData, meta: MetaParameters, adaptation: Adaptation, optimize: Optimize) -> Updated:
         """See `OuterUpdate.update`; the policy's optimizer is not used."""
         loss, cotangents = data.outer_gradient(
             adaptation.params[-1], lambda outputs, batch: surrogate(data.actor, outputs, batch)
@@ -87,7 +81,7 @@ class MetaFisher:
     Args:
         data: The data to use.
         meta: The old meta-parameters.
-        damping: Added to the diagonal.
+        damping: Number added to the diagonal.
         adaptation: Their adaptation, where ``data`` are samples of what it was made on; made on ``data`` by default.
     """
 
@@ -137,10 +131,10 @@ def conjugate_gradient(
     """Solve ``A x = b`` approximately for a symmetric positive definite A.
 
     Args:
-        product: x ↦ A x.
-        right_side: b, shape ``(n,)``; not changed.
-        steps: At most so many products.
-        tolerance: Stop when the squared residual is at most this fraction of ``|b|²``.
+        product: Function x ↦ A x.
+        right_side: Vector b, shape ``(n,)``, which is not changed.
+        steps: Largest number of products.
+        tolerance: Fraction of ``|b|²`` that the squared residual has to reach.
 
     Returns:
         x and the residual ``b − A x``.

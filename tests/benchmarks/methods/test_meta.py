@@ -13,7 +13,7 @@ from benchmarks.protocol.meta_environments import RewardScale, environments
 from benchmarks.protocol.recorder import Recorder
 from benchmarks.protocol.settings import MetaSettings, PPOSettings
 from benchmarks.protocol.spec import RunSpec
-from nb_agents.maml import PPOClip
+from nb_agents.maml import PPOClipUpdate
 from nb_agents.maml.tasks import make_task_envs
 
 SETTINGS = PPOSettings(net_arch=(8, 8))
@@ -114,7 +114,7 @@ def test_the_outer_update_is_the_settings() -> None:
     meta = MetaSettings(inner_steps=1, outer="ppo", n_epochs=3, learning_rate=2e-4)
     spec = specify("maml", seed=0, settings=SETTINGS, meta=meta, pretrain_episodes=4, transfer_episodes=8)
     maml = METHODS["maml"].pretrain(spec).model
-    assert maml.outer == PPOClip(n_epochs=3, clip_range=SETTINGS.clip_range)  # type: ignore[attr-defined]
+    assert maml.outer == PPOClipUpdate(n_epochs=3, clip_range=SETTINGS.clip_range)  # type: ignore[attr-defined]
     assert maml.policy.optimizer.param_groups[0]["lr"] == 2e-4
     with pytest.raises(ValueError, match="outer must be one of trpo, ppo; got 'adam'"):
         MetaSettings(outer="adam")

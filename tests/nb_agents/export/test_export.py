@@ -6,47 +6,23 @@ import builtins
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
+from stable_baselines3.common import vec_env
 from stable_baselines3.common.envs import FakeImageEnv
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from stable_baselines3.common.vec_env import (
-    DummyVecEnv,
-    VecEnvWrapper,
-    VecExtractDictObs,
-    VecFrameStack,
-    VecMonitor,
-    VecNormalize,
-    VecTransposeImage,
-)
-from torch import nn
 
 from nb_agents import KGatedPolicy, KGatedTD3Policy
 from nb_agents.export.onnx import DeterministicPolicy, export_onnx
 from nb_agents.gates.gate import named_gates
 from nb_agents.surgery.retrofit import retrofit
+from tests.nb_agents.shared import Spaces, WithSkip
 
 SMALL = {"n_steps": 16}
 OFF_POLICY = {"learning_starts": 4, "buffer_size": 50, "batch_size": 4}
-
-
-class Spaces(gym.Env[Any, Any]):
-    """Random observations of any kind, any actions."""
-
-    def __init__(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
-        self.observation_space, self.action_space = observation_space, action_space
-
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        super().reset(seed=seed)
-        return self.observation_space.sample(), {}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        return self.observation_space.sample(), 0.0, False, bool(self.np_random.random() < 0.1), {}
 
 
 VECTOR, TORQUE = spaces.Box(-3, 3, (3,)), spaces.Box(np.array([-2, 0], np.float32), np.array([2, 5], np.float32))
@@ -146,7 +122,7 @@ def test_onnx_runtime_acts_as_predict_does(name: str, tmp_path: Path) -> None:
 
 
 def test_vec_normalize_is_part_of_it(tmp_path: Path) -> None:
-    env = VecNormalize(DummyVecEnv([lambda: Spaces(spaces.Box(900, 1000, (3,)), TORQUE)]), clip_obs=1.5)
+    env = vec_env.VecNormalize(vec_env.DummyVecEnv([lambda: Spaces(spaces.Box(900, 1000, (3,)), TORQUE)]), clip_obs=1.5)
     model: Any = A2C(KGatedPolicy, env, n_steps=8, seed=0, device="cpu").learn(40)
     scatter(model)
     raw = batch(spaces.Box(850, 1050, (3,)), 20)
@@ -169,7 +145,7 @@ def test_images_behind_a_frame_stack_and_without_environment() -> None:
     def make() -> Any:
         return FakeImageEnv(screen_height=36, screen_width=36, n_channels=1)
 
-    env = VecFrameStack(DummyVecEnv([make]), 2)
+    env = vec_env.VecFrameStack(vec_env.DummyVecEnv([make]), 2)
     model: Any = A2C("CnnPolicy", env, n_steps=8, seed=0, device="cpu")
     obs = batch(env.observation_space, 5)
     expected = model.predict(obs, deterministic=True)[0]
@@ -180,11 +156,11 @@ def test_images_behind_a_frame_stack_and_without_environment() -> None:
     module = DeterministicPolicy(model)
     assert module.inputs["obs"].shape == (2, 36, 36), "what the policy takes"
     assert np.array_equal(module(torch.as_tensor(obs.transpose(0, 3, 1, 2).copy())).numpy(), expected)
-    module = DeterministicPolicy(model, normalize=VecNormalize(env, norm_obs=False))
+    module = DeterministicPolicy(model, normalize=vec_env.VecNormalize(env, norm_obs=False))
     assert np.array_equal(module(torch.as_tensor(obs)).numpy(), expected)
 
 
-class Scaled(VecEnvWrapper):
+class Scaled(vec_env.VecEnvWrapper):
     """A wrapper of one's own."""
 
     def reset(self) -> Any:
@@ -195,14 +171,14 @@ class Scaled(VecEnvWrapper):
         return obs * 2, *rest
 
 
-class Halved(VecNormalize):
+class Halved(vec_env.VecNormalize):
     """A `VecNormalize` of one's own."""
 
     def _normalize_obs(self, obs: Any, obs_rms: Any) -> Any:
         return super()._normalize_obs(obs, obs_rms) / 2
 
 
-class Logged(VecFrameStack):
+class Logged(vec_env.VecFrameStack):
     """A frame stack that does the same as SB3's."""
 
 
@@ -211,22 +187,26 @@ PLANES = spaces.Box(-1, 1, (2, 3, 4))
 PARTS = spaces.Dict({"far": FAR, "planes": PLANES, "image": IMAGE})
 
 
-def vec(space: spaces.Space[Any]) -> DummyVecEnv:
-    return DummyVecEnv([lambda: Spaces(space, TORQUE)])
+def vec(space: spaces.Space[Any]) -> vec_env.DummyVecEnv:
+    return vec_env.DummyVecEnv([lambda: Spaces(space, TORQUE)])
 
 
-def normalizer(env: Any) -> VecNormalize:
-    while not isinstance(env, VecNormalize):
+def normalizer(env: Any) -> vec_env.VecNormalize:
+    while not isinstance(env, vec_env.VecNormalize):
         env = env.venv
     return env
 
 
 STACKS: dict[str, tuple[Any, int, Any]] = {
-    "stack": (lambda: VecFrameStack(VecNormalize(vec(FAR)), 3), 3, -1),
-    "stack of one's own": (lambda: Logged(VecMonitor(VecNormalize(vec(FAR), clip_obs=0.5)), 2), 2, -1),
-    "stack of stacks": (lambda: VecFrameStack(VecFrameStack(VecNormalize(vec(FAR)), 2), 3), 6, -1),
-    "planes, last": (lambda: VecFrameStack(VecNormalize(vec(PLANES)), 2), 2, -1),
-    "planes, first": (lambda: VecFrameStack(VecNormalize(vec(PLANES)), 2, "first"), 2, 1),
+    "stack": (lambda: vec_env.VecFrameStack(vec_env.VecNormalize(vec(FAR)), 3), 3, -1),
+    "stack of one's own": (lambda: Logged(vec_env.VecMonitor(vec_env.VecNormalize(vec(FAR), clip_obs=0.5)), 2), 2, -1),
+    "stack of stacks": (
+        lambda: vec_env.VecFrameStack(vec_env.VecFrameStack(vec_env.VecNormalize(vec(FAR)), 2), 3),
+        6,
+        -1,
+    ),
+    "planes, last": (lambda: vec_env.VecFrameStack(vec_env.VecNormalize(vec(PLANES)), 2), 2, -1),
+    "planes, first": (lambda: vec_env.VecFrameStack(vec_env.VecNormalize(vec(PLANES)), 2, "first"), 2, 1),
 }
 
 
@@ -257,7 +237,7 @@ def test_vec_normalize_below_a_frame_stack_is_part_of_it(name: str, tmp_path: Pa
 
 
 def test_a_missing_frame_is_the_mean() -> None:
-    env = VecFrameStack(VecNormalize(vec(FAR)), 2)
+    env = vec_env.VecFrameStack(vec_env.VecNormalize(vec(FAR)), 2)
     model: Any = A2C(KGatedPolicy, env, n_steps=8, seed=0, device="cpu").learn(40)
     scatter(model)
     seen = env.reset()
@@ -271,9 +251,9 @@ def test_a_missing_frame_is_the_mean() -> None:
 def test_each_part_of_a_dictionary_takes_its_own_way() -> None:
     """The vector is normalized below the stack and above it; images are transposed and stacked, in either order."""
     for swapped in (False, True):
-        normalize = VecNormalize(vec(PARTS), norm_obs_keys=["far"])
-        env: Any = VecFrameStack(VecTransposeImage(normalize) if swapped else normalize, 2)
-        outer = VecNormalize(env, norm_obs_keys=["far", "planes"])
+        normalize = vec_env.VecNormalize(vec(PARTS), norm_obs_keys=["far"])
+        env: Any = vec_env.VecFrameStack(vec_env.VecTransposeImage(normalize) if swapped else normalize, 2)
+        outer = vec_env.VecNormalize(env, norm_obs_keys=["far", "planes"])
         kwargs = {"features_extractor_kwargs": {"cnn_output_dim": 8}}
         model: Any = A2C("MultiInputPolicy", outer, n_steps=8, seed=0, device="cpu", policy_kwargs=kwargs).learn(16)
         scatter(model)
@@ -291,8 +271,10 @@ def test_each_part_of_a_dictionary_takes_its_own_way() -> None:
 
 
 def test_an_extracted_part_of_a_dictionary() -> None:
-    normalize = VecNormalize(vec(PARTS), norm_obs_keys=["far"])
-    model: Any = A2C("MlpPolicy", VecExtractDictObs(normalize, "far"), n_steps=8, seed=0, device="cpu").learn(16)
+    normalize = vec_env.VecNormalize(vec(PARTS), norm_obs_keys=["far"])
+    model: Any = A2C("MlpPolicy", vec_env.VecExtractDictObs(normalize, "far"), n_steps=8, seed=0, device="cpu").learn(
+        16
+    )
     scatter(model)
     raw = batch(FAR, 5)
     seen = normalize._normalize_obs(raw, normalize.obs_rms["far"]).astype(np.float32)
@@ -307,12 +289,18 @@ COUNTS = spaces.Box(0, 9, (3,), np.int64)
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Scaled(VecNormalize(vec(FAR))), "normalized observations in Scaled, which stands around VecNormalize"),
-        (lambda: VecFrameStack(Scaled(VecNormalize(vec(FAR))), 2), "in Scaled, which stands"),
-        (lambda: Scaled(VecFrameStack(VecNormalize(vec(FAR)), 2)), "in Scaled, which stands"),
+        (
+            lambda: Scaled(vec_env.VecNormalize(vec(FAR))),
+            "normalized observations in Scaled, which stands around VecNormalize",
+        ),
+        (lambda: vec_env.VecFrameStack(Scaled(vec_env.VecNormalize(vec(FAR))), 2), "in Scaled, which stands"),
+        (lambda: Scaled(vec_env.VecFrameStack(vec_env.VecNormalize(vec(FAR)), 2)), "in Scaled, which stands"),
         (lambda: Halved(vec(FAR)), "Halved normalizes otherwise than VecNormalize"),
-        (lambda: VecFrameStack(Halved(vec(FAR)), 2), "Halved normalizes otherwise"),
-        (lambda: VecFrameStack(VecNormalize(vec(COUNTS)), 2), "rounds the normalized observations to int64"),
+        (lambda: vec_env.VecFrameStack(Halved(vec(FAR)), 2), "Halved normalizes otherwise"),
+        (
+            lambda: vec_env.VecFrameStack(vec_env.VecNormalize(vec(COUNTS)), 2),
+            "rounds the normalized observations to int64",
+        ),
     ],
 )
 def test_normalization_whose_effect_is_unknown_is_refused(make: Any, message: str) -> None:
@@ -326,10 +314,14 @@ def test_normalization_whose_effect_is_unknown_is_refused(make: Any, message: st
 
 
 def test_wrappers_of_ones_own_around_no_normalization_stay_outside() -> None:
-    for env in (Scaled(vec(FAR)), VecNormalize(Scaled(vec(FAR))), Scaled(VecNormalize(vec(FAR), norm_obs=False))):
+    for env in (
+        Scaled(vec(FAR)),
+        vec_env.VecNormalize(Scaled(vec(FAR))),
+        Scaled(vec_env.VecNormalize(vec(FAR), norm_obs=False)),
+    ):
         model: Any = A2C("MlpPolicy", env, n_steps=8, seed=0, device="cpu").learn(16)
         obs = batch(FAR, 4)
-        seen = env.normalize_obs(obs) if isinstance(env, VecNormalize) else obs
+        seen = env.normalize_obs(obs) if isinstance(env, vec_env.VecNormalize) else obs
         with torch.no_grad():
             actions = DeterministicPolicy(model)(torch.as_tensor(obs)).numpy()
         np.testing.assert_allclose(actions, model.predict(seen, deterministic=True)[0], atol=1e-5)
@@ -364,18 +356,6 @@ def test_torch_export_takes_the_module() -> None:
     example = module.example()
     program = torch.export.export(module, example, dynamic_shapes=(({0: torch.export.Dim("batch")},),))
     np.testing.assert_allclose(program.module()(torch.as_tensor(obs)).numpy(force=True), expected, atol=1e-5)
-
-
-class WithSkip(BaseFeaturesExtractor):
-    """A features extractor with a gate that no weight can take up."""
-
-    def __init__(self, observation_space: spaces.Box) -> None:
-        super().__init__(observation_space, 8)
-        self.first, self.second = nn.Sequential(nn.Linear(3, 8), nn.Tanh()), nn.Linear(8, 8)
-
-    def forward(self, obs: torch.Tensor) -> torch.Tensor:
-        h = self.first(obs)
-        return h + self.second(h)
 
 
 def test_gates_that_cannot_be_folded_are_exported_as_they_are() -> None:

@@ -21,18 +21,18 @@ from nb_agents.maml import (
     ANIL,
     FOMAML,
     MAML,
-    TRPO,
     Environments,
     JointTraining,
     MetaSGD,
-    PPOClip,
+    PPOClipUpdate,
     ProMP,
     Reptile,
-    ReptileStep,
+    ReptileUpdate,
+    TRPOUpdate,
 )
 from nb_agents.maml.actor import StackedActor
 from nb_agents.maml.inner import Batch, InnerStep
-from nb_agents.maml.rollout import collect
+from nb_agents.maml.rollout import roll_out
 from nb_agents.maml.tasks import make_task_envs
 from nb_gym import NBPendulumVectorEnv
 
@@ -74,8 +74,8 @@ def test_variants_are_arguments() -> None:
     assert make(FOMAML).first_order
     assert make(ANIL).adapt_what == "head"
     assert make(MetaSGD).learn_inner_lr
-    assert isinstance(make(Reptile).outer, ReptileStep)
-    assert isinstance(make(ProMP).outer, PPOClip)
+    assert isinstance(make(Reptile).outer, ReptileUpdate)
+    assert isinstance(make(ProMP).outer, PPOClipUpdate)
     assert make(JointTraining).inner_steps == 0
 
 
@@ -182,7 +182,7 @@ def test_an_adapted_model_is_saved_and_loaded_by_sb3(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cls", [MAML, MetaSGD, ProMP, Reptile])
 def test_save_and_load_give_the_same_algorithm(cls: type[MAML], tmp_path: Path) -> None:
-    maml = make(cls, inner_steps=2, outer=TRPO(max_kl=0.02) if cls is MAML else make(cls).outer).learn(200)
+    maml = make(cls, inner_steps=2, outer=TRPOUpdate(max_kl=0.02) if cls is MAML else make(cls).outer).learn(200)
     maml.save(tmp_path / "meta")
     loaded = cls.load(tmp_path / "meta")
     assert not moved(meta_parameters(maml), loaded)
@@ -286,15 +286,15 @@ def test_rollouts_do_not_depend_on_the_autoreset_mode(mode: str) -> None:
     params = maml._actor.get_vector().expand(2, -1).contiguous()
     torch.manual_seed(0)
     envs = gym.make_vec("Navigation2D-v0", 4, goal=goals, episode_steps=12, autoreset_mode="NextStep")
-    reference = collect(envs, maml._actor, params)
+    reference = roll_out(envs, maml._actor, params)
     torch.manual_seed(0)
     envs = gym.make_vec("Navigation2D-v0", 4, goal=goals, episode_steps=12, autoreset_mode=mode)
     if mode == "Disabled":
         # An environment without autoreset cannot be stepped beyond an end; with one common end it never is.
         envs = gym.make_vec("Navigation2D-v0", 4, goal=goals + 9.0, episode_steps=12, autoreset_mode=mode)
-        assert collect(envs, maml._actor, params).mask.all()
+        assert roll_out(envs, maml._actor, params).mask.all()
         return
-    rollout = collect(envs, maml._actor, params)
+    rollout = roll_out(envs, maml._actor, params)
     for name in ("mask", "terminated", "rewards", "final_observations"):
         assert torch.equal(getattr(rollout, name), getattr(reference, name))
 

@@ -16,7 +16,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.sac.policies import SACPolicy
 
 import nb_gym  # noqa: F401 - registers the environments
-from nb_agents.maml import MAML, TRPO, MetaSGD, PPOClip, ReptileStep
+from nb_agents.maml import MAML, MetaSGD, PPOClipUpdate, ReptileUpdate, TRPOUpdate
 
 TASKS = [{"A": 1.0, "frame_skip": 50}, {"A": 1.5, "frame_skip": 50}]
 
@@ -76,7 +76,7 @@ def test_bad_arguments_are_named(kwargs: dict[str, Any], named: str) -> None:
         ({"env": None}, "env"),
         ({"env": 5}, "env"),
         ({"outer": 5}, "outer"),
-        ({"outer": TRPO}, "outer"),
+        ({"outer": TRPOUpdate}, "outer"),
     ],
 )
 def test_arguments_of_another_kind_are_refused(kwargs: dict[str, Any], named: str) -> None:
@@ -111,10 +111,10 @@ def test_the_tasks_of_a_file_cannot_be_replaced_by_an_environment(tmp_path: Path
 def test_bad_settings_of_outer_updates_are_named() -> None:
     for named, value in [("n_epochs", 0), ("n_epochs", 1.5), ("clip_range", 0.0), ("inner_kl_weight", -1.0)]:
         with pytest.raises(ValueError, match=named):
-            PPOClip(**{named: value})  # type: ignore[arg-type]
+            PPOClipUpdate(**{named: value})  # type: ignore[arg-type]
     for value in (0.0, 1.5):
         with pytest.raises(ValueError, match="step_size"):
-            ReptileStep(step_size=value)
+            ReptileUpdate(step_size=value)
     with pytest.raises(ValueError, match="learn_inner_lr"):
         MetaSGD("MlpPolicy", "NBPendulum-v0", TASKS, outer="reptile")
 
@@ -207,7 +207,7 @@ def test_an_interrupted_save_leaves_the_good_file(tmp_path: Path, monkeypatch: p
     assert [file.name for file in tmp_path.iterdir()] == ["model.zip"]
 
 
-class Diverging(PPOClip):
+class Diverging(PPOClipUpdate):
     """Takes its step, then returns what is not a number."""
 
     def update(self, data: Any, meta: Any, adaptation: Any, optimize: Any) -> Any:

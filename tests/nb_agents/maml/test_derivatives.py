@@ -15,8 +15,8 @@ from nb_agents import KGatedPolicy
 from nb_agents.maml import actor, inner
 from nb_agents.maml.inner import Batch, InnerStep, surrogate
 from nb_agents.maml.updates.base import MetaData, join, loss_gradient
-from nb_agents.maml.updates.ppo_clip import PPOClip
-from nb_agents.maml.updates.reptile import ReptileStep
+from nb_agents.maml.updates.ppo_clip import PPOClipUpdate
+from nb_agents.maml.updates.reptile import ReptileUpdate
 from nb_agents.maml.updates.trpo import MetaFisher
 from tests.nb_agents.maml.problems import Problem, make_actor, make_problem
 
@@ -250,7 +250,7 @@ def test_reptile_moves_a_fraction_of_the_way_to_the_adapted_parameters() -> None
     problem = make_problem(2, second_order=False)
     adaptation = problem.data.adapt(problem.meta, differentiable=False)
     for size in (0.25, 1.0):
-        new, _ = ReptileStep(step_size=size).update(problem.data, problem.meta, adaptation, lambda _: problem.meta)
+        new, _ = ReptileUpdate(step_size=size).update(problem.data, problem.meta, adaptation, lambda _: problem.meta)
         expected = (1 - size) * problem.meta.theta + size * adaptation.params[2].mean(dim=0)
         torch.testing.assert_close(new.theta, expected)
     assert torch.equal(new.rates, problem.meta.rates)
@@ -259,7 +259,7 @@ def test_reptile_moves_a_fraction_of_the_way_to_the_adapted_parameters() -> None
 @pytest.mark.parametrize("inner_steps", [1, 3])
 def test_clipped_objective_with_inner_kl_has_the_right_gradient(inner_steps: int) -> None:
     problem = make_problem(inner_steps)
-    update = PPOClip(n_epochs=1, clip_range=0.1, inner_kl_weight=0.7)
+    update = PPOClipUpdate(n_epochs=1, clip_range=0.1, inner_kl_weight=0.7)
     steps: list[torch.Tensor] = []
 
     def optimize(gradient: torch.Tensor):  # type: ignore[no-untyped-def]

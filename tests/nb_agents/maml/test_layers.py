@@ -20,7 +20,7 @@ from nb_agents import KGatedPolicy
 from nb_agents.maml import MAML, Reptile
 from nb_agents.maml.actor import StackedActor
 from nb_agents.maml.critic import fit_critic
-from nb_agents.maml.rollout import collect
+from nb_agents.maml.rollout import roll_out
 from nb_agents.maml.tasks import make_task_envs
 
 TASKS = [{"A": 1.0, "frame_skip": 50}, {"A": 1.5, "frame_skip": 50}]
@@ -155,7 +155,7 @@ def test_the_critic_is_fitted_on_observations_as_they_are() -> None:
     policy = ActorCriticPolicy(OBSERVATIONS, ACTIONS, lambda _: 1e-3, net_arch=[5], features_extractor_class=Mlp)
     actor = StackedActor(policy)
     envs = make_task_envs("NBPendulum-v0", TASKS, 1)
-    rollout = collect(envs, actor, actor.get_vector().expand(2, -1), seed=0)
+    rollout = roll_out(envs, actor, actor.get_vector().expand(2, -1), seed=0)
     before = actor.get_vector()
     fit_critic(policy, [rollout], actor.names, gamma=0.9, steps=2)
     assert torch.equal(actor.get_vector(), before), "an extractor that the actor uses stays"

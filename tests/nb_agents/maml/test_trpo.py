@@ -9,7 +9,7 @@ import torch
 
 from nb_agents.maml.inner import Adaptation
 from nb_agents.maml.updates.base import MetaData, MetaParameters
-from nb_agents.maml.updates.trpo import TRPO, conjugate_gradient
+from nb_agents.maml.updates.trpo import TRPOUpdate, conjugate_gradient
 from tests.nb_agents.maml.problems import make_problem
 
 
@@ -38,7 +38,7 @@ def test_an_update_lowers_the_surrogate_within_the_trust_region(learn_rates: boo
     data = problem.data
     before, divergence = data.evaluate(adaptation.params[-1])
     assert divergence == pytest.approx(0.0, abs=1e-12)
-    new, logs = TRPO(sub_sampling_factor=1).update(data, problem.meta, adaptation, never)
+    new, logs = TRPOUpdate(sub_sampling_factor=1).update(data, problem.meta, adaptation, never)
     after, divergence = data.evaluate(data.adapt(new, differentiable=False).params[-1])
     assert after < before
     assert 0.001 < divergence <= 0.01
@@ -61,7 +61,7 @@ def test_a_candidate_whose_adaptation_overflows_is_rejected(monkeypatch: pytest.
         return real(self, meta, differentiable=differentiable)
 
     monkeypatch.setattr(MetaData, "adapt", overflowing)
-    new, _ = TRPO(sub_sampling_factor=1).update(problem.data, problem.meta, adaptation, never)
+    new, _ = TRPOUpdate(sub_sampling_factor=1).update(problem.data, problem.meta, adaptation, never)
     assert len(tried) >= 2
     assert torch.equal(new.theta, tried[-1])
 
@@ -70,7 +70,7 @@ def test_without_a_gradient_nothing_moves() -> None:
     problem = make_problem(1)
     adaptation = _collecting(problem)
     problem.data.outer.advantages.zero_()
-    new, _ = TRPO().update(problem.data, problem.meta, adaptation, never)
+    new, _ = TRPOUpdate().update(problem.data, problem.meta, adaptation, never)
     assert torch.equal(new.theta, problem.meta.theta)
 
 
@@ -90,7 +90,7 @@ def test_without_a_gradient_nothing_moves() -> None:
 )
 def test_bad_settings_are_named(settings: dict[str, float], named: str) -> None:
     with pytest.raises(ValueError, match=named):
-        TRPO(**settings)  # type: ignore[arg-type]
+        TRPOUpdate(**settings)  # type: ignore[arg-type]
 
 
 def test_the_fisher_matrix_takes_one_sample_in_so_many_but_no_fewer_than_asked() -> None:

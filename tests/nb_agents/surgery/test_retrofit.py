@@ -16,7 +16,6 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.envs import FakeImageEnv, SimpleMultiObsEnv
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch import nn
 
@@ -24,9 +23,11 @@ import nb_agents
 from nb_agents.battery.per_row import gates_per_row
 from nb_agents.gates.gate import named_gates
 from nb_agents.policies.sb3 import KGatedMixin
+from nb_agents.policies.usage import plain_class
 from nb_agents.surgery.fold import fold_gates
 from nb_agents.surgery.retrofit import retrofit
 from nb_agents.surgery.weights import FoldError
+from tests.nb_agents.shared import WithSkip
 
 ON_POLICY = {"n_steps": 32}
 PPO_SETTINGS = {"n_steps": 32, "batch_size": 16, "n_epochs": 2}
@@ -88,6 +89,16 @@ CASES = {
     "DQN": Case(DQN, "CartPole-v1", OFF_POLICY, nb_agents.KGatedDQNPolicy),
     "DQN-Dict": Case(DQN, SimpleMultiObsEnv, OFF_POLICY, nb_agents.KGatedDQNMultiInputPolicy, "MultiInputPolicy"),
 }
+
+
+def test_models_of_every_algorithm_are_retrofitted_trained_and_folded(algorithm: Any) -> None:
+    """sb3-contrib's too: it is the registry of `nb_agents.policies.usage` that knows the classes."""
+    plain = algorithm.make(policy=plain_class(algorithm.policy)).learn(32)
+    gated = retrofit(plain)
+    assert type(gated.policy) is algorithm.policy
+    assert np.array_equal(actions(gated), actions(plain))
+    folded = fold_gates(gated.learn(32))
+    assert type(folded.policy) is type(plain.policy)
 
 
 @pytest.fixture(params=list(CASES))
@@ -254,18 +265,6 @@ def test_own_policy_class() -> None:
     assert type(new.policy) is Gated
     assert np.array_equal(actions(new), actions(model))
     assert type(fold_gates(new).policy) is Plain
-
-
-class WithSkip(BaseFeaturesExtractor):
-    """A features extractor with gates in a Sequential and a skip around the next layer."""
-
-    def __init__(self, observation_space: spaces.Box) -> None:
-        super().__init__(observation_space, 8)
-        self.first, self.second = nn.Sequential(nn.Linear(3, 8), nn.Tanh()), nn.Linear(8, 8)
-
-    def forward(self, obs: torch.Tensor) -> torch.Tensor:
-        h = self.first(obs)
-        return h + self.second(h)
 
 
 def test_refusals_leave_the_model_alone() -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium import spaces
 from gymnasium.vector import (
     AsyncVectorEnv,
     AutoresetMode,
@@ -24,32 +23,10 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
 
 from nb_agents import VectorEnvAdapter
+from tests.nb_agents.shared import Clock
 
 MODES = list(AutoresetMode)
 MASKED = [AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED]
-
-
-class Clock(gym.Env[Any, Any]):
-    """Pays its step number and ends after `length` steps, by truncation if that is even."""
-
-    action_space = spaces.Discrete(2)
-    observation_space = spaces.Box(0.0, 100.0, (2,), np.float32)
-
-    def __init__(self, length: int) -> None:
-        self.length = length
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        super().reset(seed=seed)
-        self.time = 0
-        return self.observe(), {"begun": self.length}
-
-    def step(self, action: int) -> Any:
-        self.time += 1
-        over, even = self.time >= self.length, self.length % 2 == 0
-        return self.observe(), float(self.time), over and not even, over and even, {"time": self.time}
-
-    def observe(self) -> Any:
-        return np.array([self.time, self.length], np.float32)
 
 
 LENGTHS = (2, 3, 5, 8)

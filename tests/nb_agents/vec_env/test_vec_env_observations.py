@@ -14,39 +14,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from nb_agents import VectorEnvAdapter
 from nb_gym import tile
+from tests.nb_agents.shared import Clock
 
 MODES = list(AutoresetMode)
 LENGTHS = (2, 3, 5, 8)
-
-
-class Clock(gym.Env[Any, Any]):
-    """Pays its step number and ends after `length` steps, by truncation if that is even."""
-
-    action_space = spaces.Discrete(2)
-
-    def __init__(self, length: int, observation_space: spaces.Space[Any] | None = None) -> None:
-        self.length = length
-        self.observation_space = observation_space or spaces.Box(-1.0, 100.0, (2,), np.float32)
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        super().reset(seed=seed)
-        self.time = 0
-        return self.observe(), {"begun": self.length}
-
-    def step(self, action: int) -> Any:
-        self.time += 1
-        over, even = self.time >= self.length, self.length % 2 == 0
-        return self.observe(), float(self.time), over and not even, over and even, {"time": self.time}
-
-    def observe(self) -> Any:
-        if isinstance(self.observation_space, spaces.Box):
-            return np.array([self.time, self.length], np.float32)
-        parts = {
-            "a": self.time % 3,
-            "_b": np.array([self.length], np.float32),
-            "c": np.array([1, self.time % 2], np.int8),
-        }
-        return parts if isinstance(self.observation_space, spaces.Dict) else tuple(parts.values())
 
 
 PARTS = {"a": spaces.Discrete(3), "_b": spaces.Box(0.0, 9.0, (1,), np.float32), "c": spaces.MultiBinary(2)}

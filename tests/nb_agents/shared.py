@@ -1,0 +1,86 @@
+"""Environments and networks that several tests use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import nn
+
+
+class Spaces(gym.Env[Any, Any]):
+    """Random observations of any kind; any actions, with masks for MaskablePPO."""
+
+    def __init__(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
+        self.observation_space, self.action_space = observation_space, action_space
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        """A random observation."""
+        super().reset(seed=seed)
+        self.observation_space.seed(int(self.np_random.integers(2**31)))
+        return self.observation_space.sample(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """The reward is random, and one step in ten is an episode's last."""
+        reward, end = self.np_random.normal(), self.np_random.random() < 0.1
+        return self.observation_space.sample(), float(reward), False, bool(end), {}
+
+    def action_masks(self) -> np.ndarray:
+        """Every action is valid."""
+        space: Any = self.action_space
+        n = {spaces.Discrete: lambda: space.n, spaces.MultiDiscrete: lambda: space.nvec.sum()}
+        return np.ones(n.get(type(space), lambda: 2 * space.n)(), dtype=bool)
+
+
+class AlwaysAllowed(gym.Wrapper[Any, Any, Any, Any]):
+    """CartPole with the masks that MaskablePPO asks for."""
+
+    def action_masks(self) -> list[bool]:
+        """Every action is valid."""
+        return [True, True]
+
+
+class Clock(gym.Env[Any, Any]):
+    """Pays its step number and ends after `length` steps, by truncation if that is even."""
+
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, length: int, observation_space: spaces.Space[Any] | None = None) -> None:
+        self.length = length
+        self.observation_space = observation_space or spaces.Box(-1.0, 100.0, (2,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.time = 0
+        return self.observe(), {"begun": self.length}
+
+    def step(self, action: int) -> Any:
+        self.time += 1
+        over, even = self.time >= self.length, self.length % 2 == 0
+        return self.observe(), float(self.time), over and not even, over and even, {"time": self.time}
+
+    def observe(self) -> Any:
+        if isinstance(self.observation_space, spaces.Box):
+            return np.array([self.time, self.length], np.float32)
+        parts = {
+            "a": self.time % 3,
+            "_b": np.array([self.length], np.float32),
+            "c": np.array([1, self.time % 2], np.int8),
+        }
+        return parts if isinstance(self.observation_space, spaces.Dict) else tuple(parts.values())
+
+
+class WithSkip(BaseFeaturesExtractor):
+    """A features extractor with gates in a Sequential and a skip around the next layer."""
+
+    def __init__(self, observation_space: spaces.Box) -> None:
+        super().__init__(observation_space, 8)
+        self.first, self.second = nn.Sequential(nn.Linear(3, 8), nn.Tanh()), nn.Linear(8, 8)
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        h = self.first(obs)
+        return h + self.second(h)
