@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-SPEED  := benchmarks/out/throughput
 # One torch thread a process: the networks are small, and the workers would fight over the cores.
 export OMP_NUM_THREADS := 1
 
@@ -34,12 +33,8 @@ lint: $(VENV)/.dev ## ruff: style and formatting
 type: $(VENV)/.test $(VENV)/.dev ## mypy --strict
 	$(BIN)/mypy
 
-throughput: $(VENV)/.bench $(VENV)/.peers ## speed of environments, gates and k-sets beside their peers (MAML's: python -m benchmarks maml-speed --peers DIR)
-	@mkdir -p $(SPEED)
-	$(BIN)/python -m benchmarks throughput --json $(SPEED)/throughput.json $(ARGS)
-	$(BIN)/python -m benchmarks learning-speed --json $(SPEED)/learning_speed.json
-	$(BIN)/python -m benchmarks battery-speed --json $(SPEED)/battery_speed.json
-	$(BIN)/python -m benchmarks report $(SPEED)
+throughput: $(VENV)/.bench $(VENV)/.peers ## speed of environments, gates and k-sets beside their peers (MAML's: python -m benchmarks speed maml --peers DIR)
+	$(BIN)/python -m benchmarks speed environments learning battery $(ARGS)
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache *.egg-info

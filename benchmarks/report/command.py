@@ -18,9 +18,9 @@ DEFAULT = Path("benchmarks/results")
 
 DESCRIPTION = """\
 Make tables and figures from runs: index.html, one page that needs nothing
-else, and table.md in the folder of each job; and throughput.md where the folder
-holds measured speeds. The same files give the same bytes. What cannot be
-reported is named on the page and here, and left as it is.
+else, and table.md in the folder of each job, and of measured speeds. The same
+files give the same bytes. What cannot be reported is named on the page and here,
+and left as it is.
 """
 
 
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     speeds = read_speed(folder)
     if isinstance(speeds, Job):
         jobs.append(speeds)
+        skipped = [each for each in skipped if each.name != speeds.name]
     elif speeds is not None:
         skipped.append(speeds)
     for each in skipped:

@@ -28,7 +28,7 @@ import time
 import types
 import venv
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def install(folder: Path) -> None:
 
 def shim() -> None:
     """Put back what the peers' dependencies have lost since."""
-    here = str(Path(__file__).resolve().parent)  # on the path of a script; it has a module `statistics`
+    here = str(Path(__file__).resolve().parent)  # on the path of a script; its modules have common names
     sys.path[:] = [path for path in sys.path if path != here]
     import numpy as np
     import torch
@@ -208,7 +208,7 @@ def serve(peer: str, source: Path, hidden: tuple[int, ...], activation: str) -> 
         sys.__stdout__.flush()  # type: ignore[union-attr]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """`install FOLDER`, or `serve PEER SOURCE HIDDEN ACTIVATION` as `benchmarks.speed.maml` calls it."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks peers-maml", description=(__doc__ or "").partition("\n")[0]
@@ -220,12 +220,13 @@ def main() -> None:
     server.add_argument("source", type=Path)
     server.add_argument("hidden", type=int)
     server.add_argument("activation", choices=["tanh", "relu"])
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.command == "install":
         install(options.folder)
     else:
         serve(options.peer, options.source, (options.hidden, options.hidden), options.activation)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,7 +12,6 @@ from benchmarks.questions.navigation import question as navigation
 from benchmarks.questions.sign_flip import question as sign_flip
 from benchmarks.runs import cached_runs as module
 from benchmarks.runs.cached_runs import cached_runs, origin
-from benchmarks.speed import maml as maml_speed
 
 SETTINGS = {"inner_lr": 0.1}
 
@@ -81,15 +80,6 @@ def test_stale_runs_end_a_script_with_a_usage_error(
         script.main(["--runs", str(runs), "--out", str(tmp_path / "out.json")])
     assert "maml-100.json is not a run file" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
-
-
-@pytest.mark.parametrize("arguments", [["--rounds", "0"], ["--out", "nowhere/at/all.json"], ["--peers", "nowhere"]])
-def test_a_measurement_that_cannot_end_well_is_not_begun(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        maml_speed.main(arguments)
-    assert arguments[0] in capsys.readouterr().err
 
 
 def made_up(method: str, seed: int) -> dict[str, Any]:
