@@ -65,7 +65,7 @@ class Ours:
     """Meta-iterations of ours."""
 
     def __init__(
-        self, hidden: int, activation: str, sub_sampling_factor: int = TRPO.sub_sampling_factor, tasks: int = 20
+        self, hidden: int, activation: str, sub_sampling_factor: int = TRPOUpdate.sub_sampling_factor, tasks: int = 20
     ) -> None:
         torch.set_num_threads(1)
         self._maml = MAML(
