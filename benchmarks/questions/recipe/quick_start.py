@@ -1,4 +1,4 @@
-"""The quick start of the paper's README, as `docs/recipe.md` prints it: run as it stands, and timed."""
+"""The quick start of the paper's README, as `docs/guides/paper-recipe.md` prints it: run as it stands, and timed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nb_evaluation.report.screen import any_terminal
 from nb_evaluation.runs.provenance import write_measurement
 from nb_gym import NBPendulumEnv
 
-DOCS = Path(__file__).parents[3] / "docs" / "recipe.md"
+DOCS = Path(__file__).parents[3] / "docs" / "guides" / "paper-recipe.md"
 OUT = Path("benchmarks/results/recipe/quick_start.json")
 
 
