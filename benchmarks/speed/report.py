@@ -8,8 +8,7 @@ from typing import Any
 
 from benchmarks.speed.rows import Measurement
 from benchmarks.speed.tables import make_tables
-from nb_evaluation.question import Question
-from nb_evaluation.report.jobs import Job, Skipped
+from nb_evaluation.question import Job, Question, Skipped
 from nb_evaluation.report.tables import Table
 
 NAME = "speed"

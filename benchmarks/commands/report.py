@@ -10,8 +10,9 @@ from pathlib import Path
 from benchmarks.questions import all_questions
 from benchmarks.speed.report import read_speed
 from nb_evaluation.files import write_atomically
-from nb_evaluation.report.jobs import Job, read_folder
-from nb_evaluation.report.page import html_page, make_section
+from nb_evaluation.page import html_page, make_section
+from nb_evaluation.question import Job
+from nb_evaluation.reader import read_folder
 from nb_evaluation.report.screen import any_terminal
 
 DEFAULT = Path("benchmarks/results")
