@@ -39,7 +39,7 @@ FLOORS = {
         "methods",
         "runs report",
         "questions",
-        "speed rl_zoo tune",
+        "speed rl_zoo",
         "commands",
         "__main__",
     ],

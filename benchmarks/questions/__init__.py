@@ -19,6 +19,7 @@ NAMES = (
     "learning_parity",
     "navigation",
     "sign_flip",
+    "tune",
 )
 """Folders of the questions, in the order of the report's page."""
 
