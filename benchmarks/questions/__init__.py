@@ -16,6 +16,7 @@ NAMES = (
     "ablation",
     "few_shot",
     "sequence",
+    "recipe",
     "learning_parity",
     "navigation",
     "sign_flip",
