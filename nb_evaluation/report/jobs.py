@@ -69,9 +69,7 @@ Questions = Mapping[str, Question[Any, Any]]
 """The questions that are known, by name, in the order of the page."""
 
 
-def read_folder(
-    folder: Path, questions: Questions, elsewhere: Collection[str] = ()
-) -> tuple[list[Job], list[Skipped]]:
+def read_folder(folder: Path, questions: Questions, elsewhere: Collection[str] = ()) -> tuple[list[Job], list[Skipped]]:
     """Read a folder of jobs, or a single job's folder.
 
     Args:
