@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,13 @@ Questions = Mapping[str, Question[Any, Any]]
 """The questions that are known, by name, in the order of the page."""
 
 
-def read_folder(folder: Path, questions: Questions) -> tuple[list[Job], list[Skipped]]:
+def read_folder(folder: Path, questions: Questions, elsewhere: Collection[str] = ()) -> tuple[list[Job], list[Skipped]]:
     """Read a folder of jobs, or a single job's folder.
+
+    Args:
+        folder: Folder of folders, or of runs.
+        questions: Questions by name.
+        elsewhere: Names of folders whose reader is another.
 
     Returns:
         The jobs, in the order of the questions and then of their names, and the folders that are none.
@@ -30,7 +35,7 @@ def read_folder(folder: Path, questions: Questions) -> tuple[list[Job], list[Ski
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder")
     folders = [folder] if (folder / JOB_FILE).is_file() else sorted(path for path in folder.iterdir() if path.is_dir())
-    read = [read_job(each, questions) for each in folders]
+    read = [read_job(each, questions) for each in folders if each.name not in elsewhere]
     order = list(questions)
     jobs = sorted((each for each in read if isinstance(each, Job)), key=lambda job: order.index(job.question.name))
     return jobs, [each for each in read if isinstance(each, Skipped)]

@@ -12,7 +12,7 @@ from nb_evaluation.question import Job, Question, Skipped
 from nb_evaluation.report.tables import Table
 
 NAME = "speed"
-"""Of the section's anchor, and of the folder of the measurements within a folder of results."""
+"""Name of the section's anchor, and of the folder of the measurements within a folder of results."""
 
 PARTS = ("environments", "learning", "battery", "maml")
 
@@ -23,7 +23,7 @@ DAMAGE = (ArithmeticError, AttributeError, IndexError, KeyError, OSError, Recurs
 
 
 def command(part: str) -> str:
-    """The command that writes the file of a part."""
+    """Name the command that writes the file of a part."""
     return f"python -m benchmarks speed {part} --out FOLDER" + (" --peers DIR" if part == "maml" else "")
 
 
@@ -78,11 +78,11 @@ class SpeedPage(Question[Any, Any]):
     intervals = ""
 
     def tables(self, runs: Sequence[Measurement]) -> list[Table]:
-        """All tables."""
+        """Make all tables."""
         return make_tables(runs)
 
     def caption(self, runs: Sequence[Measurement], command: str) -> str:
-        """How the figures are to be read, and which targets they miss."""
+        """Say how the figures are to be read, and which targets they miss."""
         rows = [(table.title, row) for table in self.tables(runs) for row in table.rows if row[-1]]
         missed = [f"{title.partition(':')[0]}, {row[0]} ({row[3]}, {row[5]})" for title, row in rows if row[-1] == "no"]
         return (
