@@ -25,7 +25,7 @@ FLOORS = {
         "context",
         "interface",
         "vector_base scalar_base",
-        "pendulum navigation",
+        "pendulum navigation wrappers",
     ],
     "nb_agents": [
         "_checks _compiled _instances returns",
