@@ -16,6 +16,10 @@ from nb_agents.gates.gate import KGate
 from nb_agents.policies.train_only import acting_modules, acting_parameters
 
 
+class FingerprintError(ValueError):
+    """The k-sets belong to another network, or to this one with other weights."""
+
+
 @dataclass(frozen=True)
 class Fingerprint:
     """What a network's deterministic output depends on besides the k's.
@@ -29,6 +33,21 @@ class Fingerprint:
     architecture: str
     weights: str
     kind: str = KGate.__qualname__
+
+    def check(self, found: Fingerprint, when: str) -> None:
+        """Raise `FingerprintError` if a network's fingerprint is another than when k-sets were taken or written."""
+        if found.kind != self.kind:
+            reason = f"gates of the kind {self.kind}, not {found.kind}"
+        elif found.architecture != self.architecture:
+            reason = "a network of another architecture"
+        elif found.weights != self.weights:
+            reason = (
+                "other weights: k's mean nothing beside weights that they were not learned with. To keep the weights, "
+                "train after policy.train_only('gates')"
+            )
+        else:
+            return
+        raise FingerprintError(f"{when} for {reason}; nothing was changed")
 
 
 def fingerprint(network: nn.Module) -> Fingerprint:

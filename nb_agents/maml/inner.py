@@ -169,23 +169,6 @@ class Adaptation:
         self._steps: list[InnerStep] = []
         self.params = [theta.detach().expand(tasks, -1).contiguous()]
 
-    @classmethod
-    def replay(
-        cls,
-        actor: StackedActor,
-        theta: torch.Tensor,
-        rates: torch.Tensor,
-        data: Sequence[Batch],
-        tasks: int,
-        *,
-        second_order: bool,
-    ) -> Adaptation:
-        """The adaptation of another θ on data that is already there, one batch for each step."""
-        adaptation = cls(actor, theta, rates, tasks, second_order=second_order)
-        for batch in data:
-            adaptation.step(batch)
-        return adaptation
-
     def on_samples(self, data: Sequence[Batch]) -> Adaptation:
         """This very adaptation, same parameters, with its derivatives estimated on samples of its batches."""
         estimate = copy.copy(self)

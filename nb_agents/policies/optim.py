@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from nb_agents._checks import check_number
-from nb_agents._instances import as_instance
+from nb_agents._objects import as_instance
 
 WEIGHTS, GATES = "weights", "gates"
 """Names of the parameter groups, see `two_rates`; groups are looked up by name, never by index."""

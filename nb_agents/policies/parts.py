@@ -9,7 +9,7 @@ from typing import Any
 
 from stable_baselines3.common.policies import BaseModel
 
-from nb_agents._instances import as_instance
+from nb_agents._objects import as_instance
 from nb_agents.gates.gate import KGate, named_gates
 
 

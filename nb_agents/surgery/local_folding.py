@@ -14,7 +14,7 @@ from torch import fx, nn
 from nb_agents.gates.gate import CONVOLUTIONS, KGate
 from nb_agents.surgery.ranks import Ranks
 from nb_agents.surgery.tracing import COMMUTING_MODULES, has_hooks, mixed_dims, name_of, operands
-from nb_agents.surgery.weights import TRANSPOSED, sizes_of
+from nb_agents.surgery.weights import TRANSPOSED, into, sizes_of
 
 _HOMOGENEOUS_FUNCTIONS = frozenset(("relu", "relu_", "leaky_relu", "leaky_relu_", "dropout", "contiguous", "clone"))
 _LAST_AXIS = (nn.LayerNorm, nn.RMSNorm)
@@ -54,10 +54,8 @@ def layers_before(
 def scale_outputs(layer: nn.Module, factor: torch.Tensor) -> None:
     """Multiply what ``layer`` puts out by ``factor``, shape ``(n_units,)``, through its own numbers."""
     weight = layer.get_parameter("weight")
-    if isinstance(layer, TRANSPOSED):
-        groups = layer.groups
-        by_group = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
-        weight.copy_((by_group * factor.reshape(groups, 1, -1, 1)).reshape(weight.shape))
+    if isinstance(layer, TRANSPOSED):  # its outputs lie where another layer's inputs do
+        into(weight, layer.groups)(factor)
     else:
         weight.mul_(factor.reshape(-1, *(1,) * (weight.dim() - 1)))
     if layer._parameters.get("bias") is not None:

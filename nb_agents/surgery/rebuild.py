@@ -44,7 +44,7 @@ def rebuild(
     data = {name: value for name, value in model.__dict__.items() if name not in excluded}
     kept = {"observation_space", "action_space", "tensorboard_log"}
     shared = {name: data.pop(name) for name in kept & data.keys()}
-    with torch.random.fork_rng(devices=_cuda_devices(model)):
+    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
         new = type(model)(policy=policy_class, env=model.env, device=model.device, _init_setup_model=False)
         new.__dict__.update(copy.deepcopy(data) | shared)
         new.policy_class, new.policy_kwargs = policy_class, dict(copy.deepcopy(dict(policy_kwargs)))
@@ -68,10 +68,6 @@ def rebuild(
         recursive_getattr(new, name).data.copy_(recursive_getattr(model, name).data)
     new.policy.set_training_mode(model.policy.training)
     return new
-
-
-def _cuda_devices(model: Any) -> list[Any]:
-    return [model.device] if model.device.type == "cuda" else []
 
 
 def plain_name(name: str, gates: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from nb_agents._instances import as_instance
+from nb_agents._objects import as_instance
 from nb_agents.gates.gate import ACTIVATIONS, KGate, is_normalization
 from nb_agents.policies.train_only import in_eval_mode
 from nb_agents.surgery.copies import copy_of, kept_values

@@ -69,9 +69,10 @@ class MetaData:
     def adapt(self, meta: MetaParameters, *, differentiable: bool) -> Adaptation:
         """The inner loop from ``meta``, on the inner batches."""
         second_order = differentiable and self.second_order
-        return Adaptation.replay(
-            self.actor, meta.theta, meta.rates, self.inner, self.outer.tasks, second_order=second_order
-        )
+        adaptation = Adaptation(self.actor, meta.theta, meta.rates, self.outer.tasks, second_order=second_order)
+        for batch in self.inner:
+            adaptation.step(batch)
+        return adaptation
 
     def evaluate(self, params: torch.Tensor) -> tuple[float, float]:
         """Mean over tasks of the outer loss and of KL(old ‖ new) at adapted parameters ``(tasks, n_params)``.
