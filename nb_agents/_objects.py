@@ -3,17 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import Any
+from functools import cache
+from typing import Any, ClassVar
 
 
-def as_instance(cls: Any, original: Any) -> Any:
-    """An instance of ``cls``, which extends the class of ``original``, with the very attributes of ``original``.
+class Extension:
+    """A mixin that extends classes of other packages at run time, where they have built an instance already.
 
-    The constructor is not called: which arguments have built ``original`` is not known.
+    Attributes:
+        plain_class: The class that is extended.
     """
-    made = object.__new__(cls)
-    made.__dict__ = original.__dict__
-    return made
+
+    plain_class: ClassVar[Any]
+
+    @classmethod
+    def of(cls, original: Any) -> Any:
+        """An instance of the class of ``original`` extended by this one, with the very attributes of ``original``.
+
+        The constructor is not called: which arguments have built ``original`` is not known.
+        """
+        made = _blank(cls, type(original))
+        made.__dict__ = original.__dict__
+        return made
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        # The class has no importable name; pickle and deepcopy need a way to make it again.
+        mixin = next(cls for cls in type(self).__mro__ if Extension in cls.__bases__)
+        return _blank, (mixin, self.plain_class), self.__getstate__()
+
+
+@cache
+def _extended(mixin: Any, base: Any) -> Any:
+    # Under the qualified name a battery's fingerprint knows a network: it is the one that SB3 built.
+    own = {"__module__": mixin.__module__, "__qualname__": base.__qualname__, "plain_class": base}
+    return type(f"KGated{base.__name__}", (mixin, base), own)
+
+
+def _blank(mixin: Any, base: Any) -> Any:
+    return object.__new__(_extended(mixin, base))
 
 
 def uncompiled(module: Any) -> Any:

@@ -45,7 +45,7 @@ _ABOVE_NORMALIZE = (VecTransposeImage, VecMonitor, VecCheckNan)
 
 @dataclass(frozen=True)
 class Transfer:
-    """What `transfer` did.
+    """The result of `transfer`.
 
     Attributes:
         model: The model that was moved.

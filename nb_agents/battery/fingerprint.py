@@ -22,7 +22,7 @@ class FingerprintError(ValueError):
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What a network's deterministic output depends on besides the k's.
+    """Digests of all that a network's deterministic output depends on besides the k's.
 
     Attributes:
         architecture: SHA-256 of the modules' paths, classes and arguments, shapes and dtypes, and the gates' blocks.

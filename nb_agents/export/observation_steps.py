@@ -142,11 +142,7 @@ def _transpose(streams: dict[str | None, _Stream], env: Any) -> None:
 
 
 def _parts(space: spaces.Space[Any]) -> dict[str | None, spaces.Space[Any]]:
-    if not isinstance(space, spaces.Dict):
-        return {None: space}
-    parts: dict[str | None, spaces.Space[Any]] = {}
-    parts.update(space.spaces.items())
-    return parts
+    return dict(zip(space, space.values(), strict=True)) if isinstance(space, spaces.Dict) else {None: space}
 
 
 def _is(env: VecEnvWrapper, known: type[VecEnvWrapper]) -> bool:

@@ -1,1 +1,1 @@
-"""What a gate is: the formula, its kinds, its regulariser and its presets."""
+"""Gates: the formula, its kinds, its regulariser and its presets."""

@@ -1,4 +1,4 @@
-"""Settings in a state dict: there only where they differ from the default, and as floats."""
+"""Settings that a state dict holds only where they differ from the default, as floats."""
 
 from __future__ import annotations
 

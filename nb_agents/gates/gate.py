@@ -33,7 +33,7 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTran
 
 
 class Regularizer(Protocol):
-    """What can be added to the gradient of a gate's k; `nb_agents.gates.k_target.KTarget` is one."""
+    """A term that can be added to the gradient of a gate's k; `nb_agents.gates.k_target.KTarget` is one."""
 
     def add_gradient(self, gate: KGate) -> None:
         """Add a gradient to ``gate.k.grad``, shape ``(1 + n_blocks,)``."""

@@ -33,7 +33,7 @@ Graph: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True)
 class Batch:
-    """What a loss needs of one round of rollouts, samples of each task in one row.
+    """Data of one round of rollouts for a loss, samples of each task in one row.
 
     Attributes:
         observations: Observations as the actor takes them, shape ``(tasks, samples, n_features)``.
@@ -185,7 +185,7 @@ class Adaptation:
         self.params.append(self.params[-1] - self._rates * step.gradient)
 
     def pushforward(self, theta_dot: torch.Tensor, rates_dot: torch.Tensor | None = None) -> torch.Tensor:
-        """How the adapted parameters move when θ moves along ``theta_dot`` and α along ``rates_dot``.
+        """The motion of the adapted parameters when θ moves along ``theta_dot`` and α along ``rates_dot``.
 
         Args:
             theta_dot: Direction of θ, shape ``(n_params,)``.

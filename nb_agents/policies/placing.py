@@ -1,4 +1,4 @@
-"""Where the gates of an SB3 policy go: behind the hidden activations of networks that SB3 or the user has built."""
+"""Places of the gates in an SB3 policy: behind the hidden activations of networks that SB3 or the user has built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gates out of any torch module, SB3 policy or model: multiplied into the weights behind them."""
+"""Gates taken out of any torch module, SB3 policy or model: they are multiplied into the weights behind them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gates into any torch module."""
+"""Gates put into any torch module."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ class _Surgeon:
     def _receiver(
         self, root: nn.Module, graph: fx.Graph, places: list[_Place], prefix: str, *, branches: bool
     ) -> tuple[nn.Module, list[_Place]]:
-        """What the gates go into, and those of the places that there are in it."""
+        """The module that the gates go into, and those of the places that it has."""
         in_place = [place for place in places if place.in_place]
         if len(in_place) == len(places):
             return root, places
@@ -233,7 +233,7 @@ class _Surgeon:
 
 
 def _other_graphs(root: nn.Module, leaves: tuple[type[nn.Module], ...]) -> Iterator[fx.Graph]:
-    """What else ``root`` does, as far as it can be traced: the other mode, and public methods besides ``forward``."""
+    """Further graphs of ``root``, where it can be traced: of the other mode, and of other public methods."""
     for method, mode in itertools.product(entry_methods(root), (True, False)):
         with suppress(TraceError), in_mode(root, training=mode):
             yield trace_path(root, leaves, method=method, turns=())[0]

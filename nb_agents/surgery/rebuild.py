@@ -71,7 +71,7 @@ def rebuild(
 
 
 def plain_name(name: str, gates: Iterable[str]) -> str:
-    """What a parameter of a gated network is called in the one without gates."""
+    """The name of a gated network's parameter in the network without gates."""
     for gate in gates:
         if name.startswith(f"{gate}.activation."):
             return f"{gate}.{name.removeprefix(f'{gate}.activation.')}"

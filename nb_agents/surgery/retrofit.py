@@ -81,7 +81,7 @@ def retrofit(
 
 
 def _gated_state(plain: BasePolicy, new: BasePolicy, gates: list[str]) -> dict[str, torch.Tensor]:
-    """``plain``'s state under the names of the k-gated policy, with the latter's own k's and regulariser."""
+    """``plain``'s state under the names of the k-gated policy, with the k's and regulariser of that policy."""
     state = dict(plain.state_dict())
     result = {}
     for key, value in new.state_dict().items():

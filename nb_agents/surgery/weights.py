@@ -1,4 +1,4 @@
-"""How the factors of a gate get into the weights that read behind it."""
+"""Factors of gates, multiplied into the weights that read behind them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def factor_of(features: Runs, values: Mapping[str, torch.Tensor]) -> torch.Tenso
 
 
 def into(weight: torch.Tensor, groups: int = 1, *, transposed: bool = False) -> Multiply:
-    """What multiplies into ``weight`` of shape ``(out, in / groups, ...)``, ``(in, ...)`` if ``transposed``."""
+    """Multiplication into ``weight`` of shape ``(out, in / groups, ...)``, or ``(in, ...)`` if ``transposed``."""
 
     def multiply(factor: torch.Tensor) -> None:
         if transposed:

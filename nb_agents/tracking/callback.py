@@ -80,8 +80,11 @@ class KGateCallback(BaseCallback):
             self.logger.record("train/k_target_loss", policy.regularizer(policy.gates.values()).item())
         rate = self.model.lr_schedule(self.model._current_progress_remaining)
         self.logger.record("train/k_learning_rate", rate * policy.k_lr_ratio)
-        for name, rate in _group_rates(policy).items():
-            self.logger.record(f"train/learning_rate_{name}", rate)
+        for owner, part in optimized_parts(policy).items():
+            for group in part.optimizer.param_groups:
+                if "lr_ratio" in group:
+                    name = f"train/learning_rate_{owner}_{group['name']}"
+                    self.logger.record(name, group["lr"] * group["lr_ratio"])
 
     def _on_training_end(self) -> None:
         self._remember()  # PPO's last update comes after the last rollout
@@ -104,13 +107,3 @@ class KGateCallback(BaseCallback):
         from nb_agents.tracking.plot import plot_gates
 
         plot_gates(self.history, path)
-
-
-def _group_rates(policy: KGatedMixin) -> dict[str, float]:
-    """Rate of each group in each optimizer that trains gates, by ``<owner>_<group>``."""
-    return {
-        f"{owner}_{group['name']}": group["lr"] * group["lr_ratio"]
-        for owner, part in optimized_parts(policy).items()
-        for group in part.optimizer.param_groups
-        if "lr_ratio" in group
-    }

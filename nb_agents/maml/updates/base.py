@@ -1,4 +1,4 @@
-"""What every outer update works on: the data of one meta-iteration, and objectives of the adapted policies on it."""
+"""Data of one meta-iteration, and objectives of the adapted policies on it, for every outer update."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MetaParameters:
 
     @property
     def vector(self) -> torch.Tensor:
-        """What is learned as one vector: θ, or θ and the rates."""
+        """All that is learned as one vector: θ, or θ and the rates."""
         return torch.cat([self.theta, self.rates]) if self.learn_rates else self.theta
 
     def replace(self, vector: torch.Tensor) -> MetaParameters:
