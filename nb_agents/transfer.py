@@ -1,4 +1,4 @@
-"""One call that moves a trained model to another task: what changes, what stays, what it was worth."""
+"""One call that moves a trained model to another task, and says what that was worth."""
 
 from __future__ import annotations
 

@@ -177,8 +177,8 @@ class Battery:
     def per_row(self, rows: Sequence[str] | Sequence[int] | torch.Tensor) -> Iterator[None]:
         """Within the context, each row of a batch passes through the gates of its own k-set.
 
-        For acting: the gates are computed once, at the start, and no gradient reaches the k's. The network's own k's
-        are untouched.
+        It is for acting: the gates are computed once, at the start, and no gradient reaches the k's. The network's
+        own k's are untouched.
 
         Args:
             rows: Name of a k-set, or its index in the order of the names, for each row of the batches to come;

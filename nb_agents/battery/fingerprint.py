@@ -1,4 +1,4 @@
-"""Which network a k-set belongs to: its architecture, and its weights without the k's."""
+"""Fingerprints of networks: digests of their architecture, and of their weights without the k's."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def fingerprint(network: nn.Module) -> Fingerprint:
 
 
 class WeightsWatch:
-    """Notices in microseconds that what `fingerprint` covers may have changed; takes its picture when made.
+    """Notices in microseconds that what `fingerprint` covers may have changed since this was made.
 
     PyTorch counts in-place changes of a tensor, but not those by fused optimizers and by normalisation layers, so
     whatever these could reach is compared value by value. What neither sees is a frozen parameter written to through

@@ -27,12 +27,12 @@ from nb_evaluation.files import write_atomically
 
 
 class DeterministicPolicy(nn.Module):
-    """What ``model.predict(obs, deterministic=True)`` computes, from the environment's own observations, as a module.
+    """A module that computes ``model.predict(obs, deterministic=True)`` from the environment's own observations.
 
     It takes a batch of observations, one tensor of shape ``(batch, *observation_shape)`` or, for a dictionary space,
     one for each key in the space's order, and returns actions of shape ``(batch, *action_shape)`` in the action space's
     dtype: mode of the distribution, clipped or unscaled into the space. Gates are folded (where a gate cannot be, all
-    of them stay in the module). For `torch.export.export` as for `export_onnx`.
+    of them stay in the module). It serves `torch.export.export` as well as `export_onnx`.
 
     Attributes:
         inputs: Name and space of every input: ``obs``, or the keys of the dictionary.

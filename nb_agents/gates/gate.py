@@ -122,7 +122,7 @@ class KGate(nn.Module):
 
     @staticmethod
     def phi(k: torch.Tensor) -> torch.Tensor:
-        """φ(k), element by element: what M multiplies. Here σ(k); a kind of its own has another, static or not."""
+        """φ(k), element by element, which M multiplies: σ(k) here. A kind of gates may have another, static or not."""
         return torch.sigmoid(k)
 
     def slope(self, k: torch.Tensor) -> torch.Tensor:

@@ -170,7 +170,7 @@ class Adaptation:
         self.params = [theta.detach().expand(tasks, -1).contiguous()]
 
     def on_samples(self, data: Sequence[Batch]) -> Adaptation:
-        """This very adaptation, same parameters, with its derivatives estimated on samples of its batches."""
+        """This very adaptation with the same parameters, its derivatives estimated on samples of its batches."""
         estimate = copy.copy(self)
         estimate._steps = [
             InnerStep(self._actor, params, batch, second_order=self._second_order)

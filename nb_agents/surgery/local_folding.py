@@ -27,7 +27,7 @@ _SECOND_AXIS = (nn.BatchNorm1d, nn.GroupNorm)
 def layers_before(
     root: nn.Module, graphs: Sequence[fx.Graph], gates: Mapping[str, KGate], ranks: Ranks
 ) -> dict[str, nn.Module]:
-    """For every gate that the layer before it can take up on all paths, that layer."""
+    """The layer before every gate that it can take up on all paths, by the gate's name."""
     readers = _readers(root, graphs)
     calls: dict[str, list[fx.Node]] = {}
     for graph in graphs:
@@ -63,7 +63,7 @@ def scale_outputs(layer: nn.Module, factor: torch.Tensor) -> None:
 
 
 def _readers(root: nn.Module, graphs: Iterable[fx.Graph]) -> dict[int, set[fx.Node | None]]:
-    """For every parameter, by ``id``, the nodes that use it; None stands for modules that no graph calls."""
+    """The nodes that use every parameter, by its ``id``; None stands for modules that no graph calls."""
     readers: dict[int, set[fx.Node | None]] = {id(parameter): set() for parameter in root.parameters()}
     called: set[int] = set()
     for node in (node for graph in graphs for node in graph.nodes):

@@ -75,6 +75,6 @@ def entry_methods(root: nn.Module) -> list[str]:
 
 
 def names_in(code: CodeType) -> set[str]:
-    """The names of all attributes and globals in a piece of code, that of inner functions included."""
+    """The names of all attributes and globals in a piece of code, inner functions included."""
     inner = (names_in(constant) for constant in code.co_consts if isinstance(constant, CodeType))
     return set(code.co_names).union(*inner)

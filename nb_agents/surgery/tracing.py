@@ -54,7 +54,7 @@ class TraceError(ValueError):
 
 
 class ScaleSink(nn.Module):
-    """Hands its input on, and says what else reads it besides layers: something that can take up a factor by itself.
+    """Hands its input on, and marks that something besides layers reads it, which can take up a factor by itself.
 
     Args:
         absorb: Function of a factor, shape ``(n_units,)``, that makes what reads the input act as if that came

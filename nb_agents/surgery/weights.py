@@ -19,7 +19,7 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 @dataclass
 class Use:
-    """A weight reading scaled features: ``features`` runs over its input, and how to multiply them into it."""
+    """A weight that reads scaled features: ``features`` are those of its input, ``multiply`` takes factors into it."""
 
     reader: str
     features: Runs = ()

@@ -27,8 +27,8 @@ def layers(env: AnyVectorEnv) -> Iterator[AnyVectorEnv]:
 def single_envs(env: AnyVectorEnv) -> _InThisProcess | _InWorkers | _Native:
     """The single environments: in this process, in workers, or none of their own.
 
-    Each way has the methods `has`, `get`, `set` and `call` for an attribute or method by its name, and `wrapped` for a
-    class of wrappers; they take the indices of the environments and return one entry for each.
+    All three have the methods `has`, `get`, `set` and `call` for an attribute or method by its name, and `wrapped` for
+    a class of wrappers; they take the indices of the environments and return one entry for each.
     """
     inner = env.unwrapped
     if isinstance(inner, AsyncVectorEnv):

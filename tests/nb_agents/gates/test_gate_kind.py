@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from stable_baselines3 import PPO
+from stable_baselines3 import A2C, PPO
 from torch import nn
 
 from nb_agents import (
@@ -302,3 +302,16 @@ def test_the_callback_logs_and_draws_what_the_gates_say(kind: Any, tmp_path: Pat
     np.testing.assert_allclose([logged[f"gates/{name}"] for name in callback.history.names], expected, rtol=1e-5)
     callback.plot(tmp_path / "gates.svg")
     assert (tmp_path / "gates.svg").read_text().count("stroke-width: 2.5") >= 2
+
+
+@pytest.mark.parametrize("settings", [{}, {"use_expln": True, "full_std": False}])
+def test_negative_gates_fold_under_state_dependent_noise(settings: dict[str, Any]) -> None:
+    """The noise is symmetric: a factor of -2 on a unit's latent doubles its share of the noise, whatever the sign."""
+    kwargs = {"gate_class": Signed, "net_arch": [16, 16], **settings}
+    made = A2C(KGatedPolicy, "Pendulum-v1", policy_kwargs=kwargs, use_sde=True, seed=0, device="cpu")
+    move(made.policy, -1.5, -0.5)
+    folded = fold_gates(made)
+    np.testing.assert_allclose(actions(folded), actions(made), atol=1e-5)
+    obs, torques = torch.as_tensor(OBSERVATIONS), torch.linspace(-2, 2, 8)[:, None]
+    for ours, theirs in zip(*(m.policy.evaluate_actions(obs, torques) for m in (made, folded)), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
