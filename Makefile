@@ -2,11 +2,10 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-SPEED  := benchmarks/out/throughput
 # One torch thread a process: the networks are small, and the workers would fight over the cores.
 export OMP_NUM_THREADS := 1
 
-.PHONY: transfer report test browser lint type throughput clean help
+.PHONY: transfer report test browser docs lint type throughput clean help
 
 help: ## show this text
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 14
@@ -23,6 +22,10 @@ test: $(VENV)/.test ## run the tests; those that need a browser where there is o
 browser: ## install Chromium for the tests that open the report in a browser (Debian, as root)
 	@bash .ci/browser
 
+docs: $(VENV)/.docs ## build the documentation's site into site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Written: site/index.html"
+
 lint: $(VENV)/.dev ## ruff: style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -30,19 +33,15 @@ lint: $(VENV)/.dev ## ruff: style and formatting
 type: $(VENV)/.test $(VENV)/.dev ## mypy --strict
 	$(BIN)/mypy
 
-throughput: $(VENV)/.bench $(VENV)/.peers ## speed of environments, gates and k-sets beside their peers (MAML's: python -m benchmarks maml-speed --peers DIR)
-	@mkdir -p $(SPEED)
-	$(BIN)/python -m benchmarks throughput --json $(SPEED)/throughput.json $(ARGS)
-	$(BIN)/python -m benchmarks learning-speed --json $(SPEED)/learning_speed.json
-	$(BIN)/python -m benchmarks battery-speed --json $(SPEED)/battery_speed.json
-	$(BIN)/python -m benchmarks report $(SPEED)
+throughput: $(VENV)/.bench $(VENV)/.peers ## speed of environments, gates and k-sets beside their peers (MAML's: python -m benchmarks speed maml --peers DIR)
+	$(BIN)/python -m benchmarks speed environments learning battery $(ARGS)
 
 clean: ## remove .venv and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache *.egg-info
 
 # Exactly the files that requirements/*.txt name by their digests; .ci/lock writes those from pyproject.toml.
 export PYTHON
-$(VENV)/.bench $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: pyproject.toml requirements/%.txt requirements/torch.txt
+$(VENV)/.bench $(VENV)/.test $(VENV)/.dev $(VENV)/.docs: $(VENV)/.%: pyproject.toml requirements/%.txt requirements/torch.txt
 	@bash .ci/install $*
 	@touch $@
 

@@ -13,13 +13,21 @@ COMMANDS = {name.replace("_", "-"): name for name in NAMES}
 """Commands that answer a question, and the folders of `questions`."""
 
 OTHERS = {
-    "speed": ("benchmarks.speed", "time environments, learning, k-sets and MAML beside their peers"),
-    "tune": ("benchmarks.tune", "choose settings on seeds that no report uses"),
-    "report": ("benchmarks.report.command", "write tables and one page from the runs of a folder"),
-    "show": ("benchmarks.report.show", "list the runs of a folder, or show some of them"),
+    "speed": ("benchmarks.speed.command", "time environments, learning, k-sets and MAML beside their peers"),
+    "report": ("benchmarks.commands.report", "write tables and one page from the runs of a folder"),
+    "show": ("benchmarks.commands.show", "list the runs of a folder, or show some of them"),
+    "peers-maml": ("benchmarks.speed.peers_maml", "set up or serve the peers of the part maml of speed"),
     "rl-zoo": ("benchmarks.rl_zoo.write", "write the RL zoo's hyperparameter files"),
 }
 """Other commands: the module with their `main`, and what they do."""
+
+OLD = {
+    "throughput": "speed environments",
+    "learning-speed": "speed learning",
+    "battery-speed": "speed battery",
+    "maml-speed": "speed maml",
+}
+"""Commands of an older form, and what has taken their place."""
 
 PROGRAM = "python -m benchmarks"
 
@@ -46,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command in OTHERS:
         status: int = importlib.import_module(OTHERS[command][0]).main(arguments[1:])
         return status
+    if command in OLD:
+        print(f"{PROGRAM} {command} is not known any more: write {PROGRAM} {OLD[command]}", file=sys.stderr)
+        return 2
     print(f"{PROGRAM}: no command is called {command!r}; see {PROGRAM} --help", file=sys.stderr)
     return 2
 

@@ -4,12 +4,11 @@ from importlib.metadata import version
 
 from gymnasium.envs.registration import register
 
-from nb_gym.dynamics import Context, difficulty
-from nb_gym.navigation import Navigation2DEnv
-from nb_gym.navigation_vector import Navigation2DVectorEnv
-from nb_gym.pendulum import NBPendulumEnv
+from nb_gym.navigation import Navigation2DEnv, Navigation2DVectorEnv
+from nb_gym.pendulum import NBPendulumEnv, NBPendulumVectorEnv, controllers
+from nb_gym.pendulum.dynamics import Context, difficulty
 from nb_gym.rendering import tile
-from nb_gym.vector import NBPendulumVectorEnv
+from nb_gym.vector_base import VectorBase
 
 __all__ = [
     "Context",
@@ -17,6 +16,8 @@ __all__ = [
     "NBPendulumVectorEnv",
     "Navigation2DEnv",
     "Navigation2DVectorEnv",
+    "VectorBase",
+    "controllers",
     "difficulty",
     "tile",
 ]
@@ -26,26 +27,26 @@ __all__ = [
 register(
     id="NBPendulum-v0",
     entry_point="nb_gym.pendulum:NBPendulumEnv",
-    vector_entry_point="nb_gym.vector:NBPendulumVectorEnv",
+    vector_entry_point="nb_gym.pendulum:NBPendulumVectorEnv",
 )
 # The same pendulum as SB3's default settings learn it, see `NBPendulumEnv`.
 register(
     id="NBPendulumControl-v0",
     entry_point="nb_gym.pendulum:NBPendulumEnv",
-    vector_entry_point="nb_gym.vector:NBPendulumVectorEnv",
+    vector_entry_point="nb_gym.pendulum:NBPendulumVectorEnv",
     kwargs={"frame_skip": 20, "observe": ("theta", "theta_dot", "sin_drive", "cos_drive"), "reward_scale": 1 / 20},
 )
 register(
     id="Navigation2D-v0",
     entry_point="nb_gym.navigation:Navigation2DEnv",
-    vector_entry_point="nb_gym.navigation_vector:Navigation2DVectorEnv",
+    vector_entry_point="nb_gym.navigation:Navigation2DVectorEnv",
 )
 
 __version__: str
 
 
 def __getattr__(name: str) -> str:
-    """`__version__` is that of the installed distribution, looked up when it is asked for."""
+    """Look the `__version__` of the installed distribution up when it is asked for."""
     if name == "__version__":
         return version("neural-battery")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

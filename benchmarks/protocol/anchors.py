@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmarks.protocol.environments import reference_return
 from benchmarks.protocol.spec import Context, RunSpec
 from nb_gym import controllers
-from nb_gym.controllers import Controller
+from nb_gym.pendulum.controllers import Controller
 
 Score = TypeVar("Score", float, NDArray[np.float64])
 

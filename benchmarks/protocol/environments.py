@@ -14,7 +14,7 @@ from benchmarks.protocol.settings import AlgorithmSettings
 from benchmarks.protocol.spec import EPISODE_STEPS, Context, RunSpec, Source
 from nb_gym import Context as PendulumContext
 from nb_gym import NBPendulumVectorEnv, controllers
-from nb_gym.controllers import Controller
+from nb_gym.pendulum.controllers import Controller
 
 if TYPE_CHECKING:
     from stable_baselines3.common.policies import BasePolicy

@@ -13,7 +13,7 @@ from typing_extensions import Self
 from benchmarks.protocol.settings import ALGORITHMS, AlgorithmSettings, MetaSettings, PPOSettings
 from nb_evaluation.runs.specification import Specification
 from nb_gym import Context as PendulumContext
-from nb_gym.settings import parse_context
+from nb_gym.pendulum.settings import PARAMETERS
 
 EPISODE_STEPS = 1000
 """Physics steps of an episode, the unit of every budget."""
@@ -72,7 +72,7 @@ class RunSpec(Specification):
         if self.algo not in ALGORITHMS or not isinstance(self.settings, ALGORITHMS[self.algo]):
             raise ValueError(f"algo must be one of {', '.join(ALGORITHMS)}, with its own settings; got {self.algo!r}")
         for name in ("source", "target"):
-            parsed = parse_context(getattr(self, name))
+            parsed = PARAMETERS.parse(getattr(self, name))
             # 1 and 1.0 are one context, and must have one digest; so are the tuples that JSON turns into lists.
             object.__setattr__(self, name, {key: parsed[key] for key in getattr(self, name)})
         if not all(isinstance(value, float) for value in self.target.values()):

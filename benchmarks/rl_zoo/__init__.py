@@ -1,4 +1,4 @@
-"""What the RL Baselines3 Zoo needs to train with the benchmark's settings, see `docs/rl_zoo.md`."""
+"""What the RL Baselines3 Zoo needs to train with the benchmark's settings, see `docs/guides/rl-zoo.md`."""
 
 from __future__ import annotations
 

@@ -2,67 +2,46 @@
 
 from __future__ import annotations
 
-import argparse
-import shlex
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
-from rich.table import Table
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 import nb_gym  # noqa: F401  # registers the environment
+from benchmarks.speed.rows import Row, Target
+from benchmarks.speed.timing import Sample, interleave, seconds
 from nb_agents import Battery, KGatedPolicy, KGatedSACPolicy
-from nb_evaluation.arguments import count, output_file
-from nb_evaluation.report.screen import any_terminal, make_console
-from nb_evaluation.runs.provenance import write_measurement
 
 N_SETS = 4
+BATCH = 256
+"""Observations in a forward pass."""
 
-POLICIES: tuple[tuple[str, Any, Any, list[int]], ...] = (
-    ("PPO, 64-64", PPO, KGatedPolicy, [64, 64]),
-    ("SAC, 64-64", SAC, KGatedSACPolicy, [64, 64]),
-    ("SAC, 256-256", SAC, KGatedSACPolicy, [256, 256]),
-)
-
-COLUMNS = {
-    "apply": "apply, all may train",
-    "apply_frozen": "apply, weights frozen",
-    "enter": "open per_row",
-    "shared": "forward, one k-set",
-    "rows": "forward, one per row",
-    "ratio": "ratio",
+POLICIES: dict[str, tuple[Any, Any, list[int]]] = {
+    "PPO, 64-64": (PPO, KGatedPolicy, [64, 64]),
+    "SAC, 64-64": (SAC, KGatedSACPolicy, [64, 64]),
+    "SAC, 256-256": (SAC, KGatedSACPolicy, [256, 256]),
 }
-"""What is measured, see `measure`, and the columns' titles."""
+
+SWAP, PER_ROW = Target(most=50, unit="µs"), Target(most=1.25)
 
 
-def microseconds(call: Callable[[], object], repeats: int) -> float:
-    """Mean time of a call over ``repeats`` of them."""
-    start = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    return (time.perf_counter() - start) / repeats * 1e6
-
-
-def measure(model: BaseAlgorithm, *, batch: int = 256, rounds: int = 50, repeats: int = 200) -> dict[str, np.ndarray]:
-    """Times of a model's k-gated policy on its own device.
+def contenders(model: BaseAlgorithm, batch: int = BATCH, repeats: int = 200) -> dict[str, Sample]:
+    """Make the samples of a model's k-gated policy on its own device, in µs.
 
     Args:
         model: A k-gated model.
         batch: Observations in a forward pass.
-        rounds: Samples of each time.
         repeats: Calls in a sample.
 
     Returns:
-        In microseconds, shape ``(rounds,)`` each. ``apply``: swapping a k-set while all weights may train.
-        ``apply_frozen``: after ``train_only("gates")``. ``enter``: opening `Battery.per_row` for the batch, once for as
-        many passes as wanted. ``shared``: the deterministic forward pass with one k-set. ``rows``: with one per row.
-        And ``ratio``: the latter two's within each round.
+        `apply`: swapping a k-set while all weights may train. `apply_frozen`: the same while only gates may.
+        `enter`: opening `Battery.per_row` for the batch. `rows`: the deterministic forward pass with a k-set per row.
+        `shared`: with one k-set.
     """
     policy: Any = model.policy
     battery = Battery(model)
@@ -72,74 +51,54 @@ def measure(model: BaseAlgorithm, *, batch: int = 256, rounds: int = 50, repeats
         battery.add(name, torch.randn(battery.n_k, generator=generator))
     rows = [names[i % N_SETS] for i in range(batch)]
     model.observation_space.seed(0)
-    observation = torch.as_tensor(
-        np.stack([model.observation_space.sample() for _ in range(batch)]), device=model.device
-    )
+    samples = np.stack([model.observation_space.sample() for _ in range(batch)])
+    observation = torch.as_tensor(samples, device=model.device)
+    policy.set_training_mode(False)
 
-    def swap() -> None:
-        battery.apply(names[0])
+    def forward() -> object:
+        return policy._predict(observation, deterministic=True)
+
+    def microseconds(call: Callable[[], object], repeats: int = repeats) -> float:
+        with torch.no_grad():
+            return 1e6 * seconds(call, repeats)
+
+    def swap(trained: str) -> float:
+        policy.train_only(trained)
+        return microseconds(lambda: battery.apply(names[0]))
 
     def enter() -> None:
         with battery.per_row(rows):
             pass
 
-    def forward() -> torch.Tensor:
-        action: torch.Tensor = policy._predict(observation, deterministic=True)
-        return action
+    def per_row() -> float:
+        with battery.per_row(rows):
+            return microseconds(forward)
 
-    times: dict[str, list[float]] = {name: [] for name in COLUMNS if name != "ratio"}
-    policy.set_training_mode(False)
-    with torch.no_grad():
-        forward()
-        for _ in range(rounds):
-            policy.train_only("all")
-            times["apply"].append(microseconds(swap, repeats))
-            policy.train_only("gates")
-            times["apply_frozen"].append(microseconds(swap, repeats))
-            times["enter"].append(microseconds(enter, max(1, repeats // 10)))
-            times["shared"].append(microseconds(forward, repeats))
-            with battery.per_row(rows):
-                times["rows"].append(microseconds(forward, repeats))
-    samples = {name: np.array(values) for name, values in times.items()}
-    return samples | {"ratio": samples["rows"] / samples["shared"]}
+    return {
+        "apply": partial(swap, "all"),
+        "apply_frozen": partial(swap, "gates"),
+        "enter": lambda: microseconds(enter, max(1, repeats // 10)),
+        "rows": per_row,
+        "shared": lambda: microseconds(forward),
+    }
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Measure and print; see `--help`."""
-    any_terminal()
-    parser = argparse.ArgumentParser(prog="python -m benchmarks battery-speed", description=__doc__)
-    parser.add_argument(
-        "--batch", type=count, default=256, help="observations in a forward pass (default: %(default)s)"
-    )
-    parser.add_argument("--rounds", type=count, default=50, help="samples of each time (default: %(default)s)")
-    parser.add_argument("--json", type=output_file, metavar="PATH", help="also write the figures to this file")
-    argv = sys.argv[1:] if argv is None else argv
-    options = parser.parse_args(argv)
+def compare(name: str, rounds: int) -> list[Row]:
+    """Time one policy."""
     torch.set_num_threads(1)
-    table = Table(title=f"Medians in µs; batch {options.batch}")
-    table.add_column("policy")
-    for title in COLUMNS.values():
-        table.add_column(title, justify="right")
-    figures: list[dict[str, Any]] = []
-    for name, cls, policy, arch in POLICIES:
-        env = gym.make("NBPendulum-v0")
-        model: BaseAlgorithm = cls(policy, env, policy_kwargs={"net_arch": arch}, seed=0, device="cpu")
-        samples = measure(model, batch=options.batch, rounds=options.rounds)
-        summaries = {
-            each: {"median": np.median(values), "min": values.min(), "max": values.max()}
-            for each, values in samples.items()
-        }
-        table.add_row(
-            name,
-            *(f"{each['median']:.2f}" if of == "ratio" else f"{each['median']:.1f}" for of, each in summaries.items()),
-        )
-        ratio = summaries.pop("ratio")
-        figures.append({"policy": name, "microseconds": summaries, "ratio": ratio})
-    make_console().print(table)
-    if options.json is not None:
-        command = shlex.join(["python", "-m", "benchmarks", "battery-speed", *argv])
-        write_measurement(options.json, command=command, batch=options.batch, rounds=options.rounds, policies=figures)
+    cls, policy, arch = POLICIES[name]
+    env = gym.make("NBPendulum-v0")
+    samples = interleave(contenders(cls(policy, env, policy_kwargs={"net_arch": arch}, seed=0, device="cpu")), rounds)
+
+    def row(what: str, target: Target | None, *timed: str) -> Row:
+        return Row("k-sets", f"{name}: {what}", "µs", {each: samples[each] for each in timed}, target)
+
+    return [
+        row("swap, all may train", SWAP, "apply"),
+        row("swap, weights frozen", SWAP, "apply_frozen"),
+        row(f"open `per_row` for {BATCH} rows", None, "enter"),
+        row(f"forward of {BATCH}, a k-set per row", PER_ROW, "rows", "shared"),
+    ]
 
 
-if __name__ == "__main__":
-    main()
+COMPARISONS: dict[str, Callable[[int], list[Row]]] = {name: partial(compare, name) for name in POLICIES}

@@ -1,104 +1,73 @@
-"""What the report shows of speed: the files that the four scripts wrote, as tables of one form.
-
-Read are `throughput.json` (environments), `learning_speed*.json` (gates), `battery_speed.json` (k-sets) and
-`maml_speed.json` in a results folder. Nothing is measured here.
-"""
+"""What the report shows of speed: the measurements in a folder, as tables. Nothing is measured here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from benchmarks.speed.tables import Measurement, battery_tables, environment_tables, gate_tables, maml_tables
-from nb_evaluation.question import Question
-from nb_evaluation.report.jobs import Job, Skipped
+from benchmarks.speed.rows import Measurement
+from benchmarks.speed.tables import make_tables
+from nb_evaluation.question import Job, Question, Skipped
 from nb_evaluation.report.tables import Table
-from nb_evaluation.seal import unseal
 
-NAME = "throughput"
-"""Of the section's anchor, and of the Markdown file beside the measurements."""
+NAME = "speed"
+"""Name of the section's anchor, and of the folder of the measurements within a folder of results."""
 
+PARTS = ("environments", "learning", "battery", "maml")
 
-class Part(NamedTuple):
-    """A part of the section.
-
-    Attributes:
-        files: their names, as a pattern.
-        command: what writes such a file.
-        tables: made from the files of this part; raises what `DAMAGE` names if they are not of its form.
-    """
-
-    files: str
-    command: str
-    tables: Callable[[Sequence[Measurement]], list[Table]]
-
-
-Measured = tuple[Part, Sequence[Measurement]]
-
-PARTS = (
-    Part("throughput.json", "python -m benchmarks throughput --json throughput.json", environment_tables),
-    Part("learning_speed*.json", "python -m benchmarks learning-speed --json learning_speed.json", gate_tables),
-    Part("battery_speed.json", "python -m benchmarks battery-speed --json battery_speed.json", battery_tables),
-    Part("maml_speed.json", "python -m benchmarks maml-speed --peers DIR --out maml_speed.json", maml_tables),
-)
+OLD = ("throughput.json", "learning_speed*.json", "battery_speed.json", "maml_speed.json")
+"""Files of an older form, beside the folders of the runs."""
 
 DAMAGE = (ArithmeticError, AttributeError, IndexError, KeyError, OSError, RecursionError, TypeError, ValueError)
 
 
+def command(part: str) -> str:
+    """Name the command that writes the file of a part."""
+    return f"python -m benchmarks speed {part} --out FOLDER" + (" --peers DIR" if part == "maml" else "")
+
+
 def read_speed(folder: Path) -> Job | Skipped | None:
-    """The measurements in a results folder, as a job of the report; None where there is no file of any part."""
-    found = {part: sorted(folder.glob(part.files)) for part in PARTS}
-    if not any(found.values()):
+    """Read the measurements in a folder of results, or in its folder `speed`, as a job of the report.
+
+    Returns:
+        None where there is none; the reason where none can be reported.
+    """
+    old = [path.name for pattern in OLD for path in folder.glob(pattern)]
+    folder = folder / NAME if (folder / NAME).is_dir() else folder
+    paths = {part: sorted(folder.glob(f"{part}*.json")) for part in PARTS}
+    read: list[Measurement] = []
+    skipped = [Skipped(name, "is of an older form: measure again with `python -m benchmarks speed`") for name in old]
+    if not old and not any(paths.values()):
         return None
-    read: list[Measured] = []
-    skipped: list[Skipped] = []
-    for part, paths in found.items():
+    for part, found in paths.items():
+        if not found:
+            skipped.append(Skipped(f"{part}.json", f"is missing; `{command(part)}` writes it"))
         measured: list[Measurement] = []
-        for path in paths:
+        for path in found:
             each = _read_file(path, part, measured)
             (skipped if isinstance(each, Skipped) else measured).append(each)  # type: ignore[arg-type]
-        if not paths:
-            skipped.append(Skipped(part.files.replace("*", ""), f"is missing; `{part.command}` writes it"))
-        if measured:
-            read.append((part, measured))
+        read += measured
     if not read:
         reasons = "; ".join(f"{each.name} {each.reason}" for each in skipped)
         return Skipped(NAME, f"no measurement can be reported ({reasons})")
     return Job(folder, NAME, SpeedPage(), "", read, skipped)
 
 
-def _read_file(path: Path, part: Part, others: Sequence[Measurement]) -> Measurement | Skipped:
-    """A file of a part, which has to agree with the others in what the figures depend on."""
+def _read_file(path: Path, part: str, others: Sequence[Measurement]) -> Measurement | Skipped:
+    """Read a file of a part, which has to agree with the others in what the figures depend on."""
     try:
-        data = unseal(path.read_bytes())
-        measurement = Measurement(path.name, data.get("command", part.command), data)
-        part.tables([measurement])
+        measurement = Measurement.read(path)
+        make_tables([measurement])
     except DAMAGE as error:
         text = f"{type(error).__name__}: {error}".replace(str(path), "it")
-        return Skipped(path.name, f"is damaged, or none of `{part.command}` ({text})")
+        return Skipped(path.name, f"is damaged, or none of `{command(part)}` ({text})")
     for first in others[:1]:
-        differing = [name for name in ("commit", "machine", "versions") if data.get(name) != first.data.get(name)]
+        depends_on = ("commit", "machine", "versions")
+        differing = [name for name in depends_on if getattr(measurement, name) != getattr(first, name)]
         if differing:
             return Skipped(path.name, f"differs from {first.name} in {', '.join(differing)}, so they are not pooled")
     return measurement
-
-
-def tables(runs: Sequence[Measured]) -> list[Table]:
-    """All tables."""
-    return [table for part, measured in runs for table in part.tables(measured)]
-
-
-def caption(runs: Sequence[Measured], command: str) -> str:
-    """How the figures are to be read, and which targets they miss."""
-    rows = [(table.title, row) for table in tables(runs) for row in table.rows if row[-1]]
-    missed = [f"{title.partition(':')[0]}, {row[0]} ({row[3]}, {row[5]})" for title, row in rows if row[-1] == "no"]
-    return (
-        "Where rounds are counted, ratios are medians of those within interleaved rounds, with the least and the"
-        " greatest; a target is reached if the median reaches it."
-        f" Reached: {len(rows) - len(missed)} of {len(rows)} targets."
-        + (f" Missed: {'; '.join(missed)}." if missed else "")
-    )
 
 
 class SpeedPage(Question[Any, Any]):
@@ -106,7 +75,19 @@ class SpeedPage(Question[Any, Any]):
 
     name = NAME
     title = "Throughput: environments, gates, k-sets and MAML beside their peers"
-    file = f"{NAME}.md"
     intervals = ""
-    caption = staticmethod(caption)
-    tables = staticmethod(tables)
+
+    def tables(self, runs: Sequence[Measurement]) -> list[Table]:
+        """Make all tables."""
+        return make_tables(runs)
+
+    def caption(self, runs: Sequence[Measurement], command: str) -> str:
+        """Say how the figures are to be read, and which targets they miss."""
+        rows = [(table.title, row) for table in self.tables(runs) for row in table.rows if row[-1]]
+        missed = [f"{title.partition(':')[0]}, {row[0]} ({row[3]}, {row[5]})" for title, row in rows if row[-1] == "no"]
+        return (
+            "Where rounds are counted, ratios are medians of those within interleaved rounds, with the least and the"
+            " greatest; a target is reached if the median reaches it."
+            f" Reached: {len(rows) - len(missed)} of {len(rows)} targets."
+            + (f" Missed: {'; '.join(missed)}." if missed else "")
+        )

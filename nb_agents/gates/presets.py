@@ -12,5 +12,5 @@ PAPER: Mapping[str, Any] = MappingProxyType(
 """Arguments of `nb_agents.KGatedMixin`: ``policy_kwargs={**PAPER, "block_size": None}`` for NB, 16 for NB Pro.
 
 The gates start at 0.56 (NB Pro: 0.73), their k's are drawn to the k-target, and learn five times as fast as the
-weights. Our defaults differ, for with these a policy learns worse than without gates, see docs/gates.md.
+weights. Our defaults differ, for with these a policy learns worse than without gates, see docs/results.md.
 """

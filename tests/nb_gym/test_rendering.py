@@ -12,7 +12,7 @@ import pytest
 from gymnasium.error import DependencyNotInstalled, ResetNeeded
 
 from nb_gym import Navigation2DEnv, Navigation2DVectorEnv, NBPendulumEnv, NBPendulumVectorEnv, tile
-from nb_gym.pictures import PendulumScene
+from nb_gym.pendulum.pictures import PendulumScene
 from nb_gym.rendering import Renderer
 
 BLUE, VERMILION, BODY = (0, 114, 178), (213, 94, 0), (38, 41, 46)
