@@ -196,6 +196,7 @@ class KGate(nn.Module):
             self._hook(value)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        state.setdefault("regularizers", list(state.pop("regularizer", ())))  # its name in files of earlier versions
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._hook(self.k)
 
