@@ -26,18 +26,6 @@ def count(text: str) -> int:
     return value
 
 
-def output_file(text: str) -> Path:
-    """A file that can be written at the end: its folder exists.
-
-    Raises:
-        argparse.ArgumentTypeError: The folder does not exist, or the path is a folder itself.
-    """
-    path = Path(text)
-    if path.is_dir() or not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"must be a file in a folder that exists, got {text!r}")
-    return path
-
-
 def cluster(text: str) -> str:
     """The address of a Ray cluster that answers.
 

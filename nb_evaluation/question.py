@@ -54,6 +54,10 @@ class Question(Generic[Spec, Run]):
         """The methods that a run may be of, by name, in the order of the tables."""
         raise NotImplementedError
 
+    def knows(self, method: str) -> bool:
+        """Whether a run may be of a method."""
+        return method in self.methods
+
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Add the command's own options; `--workers`, `--ray` and `--out` are there."""
         raise NotImplementedError

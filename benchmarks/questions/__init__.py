@@ -16,6 +16,9 @@ NAMES = (
     "ablation",
     "few_shot",
     "sequence",
+    "learning_parity",
+    "navigation",
+    "sign_flip",
 )
 """Folders of the questions, in the order of the report's page."""
 

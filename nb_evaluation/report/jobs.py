@@ -123,7 +123,7 @@ def _read_runs(folder: Path, question: Question[Any, Any]) -> tuple[list[Any], l
             skipped[line.where] = Skipped(line.where, str(error))
             continue
         name, method, seed = run.spec.name, run.spec.method, run.spec.seed
-        if method not in question.methods:
+        if not question.knows(method):
             skipped[name] = Skipped(name, f"its method is {method}; known are {', '.join(question.methods)}")
         elif seed < question.first_seed:
             reason = f"seed {seed} is for tuning; reported are seeds from {question.first_seed}"

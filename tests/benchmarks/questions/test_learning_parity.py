@@ -12,13 +12,17 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from benchmarks.questions.learning_parity import question as learning_parity
-from benchmarks.questions.learning_parity.question import gate_arguments, main, read_runs, render, run_missing
-from benchmarks.questions.learning_parity.tasks import TASKS, identity_return
-from nb_evaluation.seal import seal, unseal
+from benchmarks.__main__ import main as benchmarks
+from benchmarks.questions import all_questions
+from benchmarks.questions.learning_parity.question import gate_arguments
+from benchmarks.questions.learning_parity.tables import TASK_NAMES
+from benchmarks.questions.learning_parity.tasks import TASKS, Task, identity_return
+from benchmarks.report.command import DEFAULT
+from nb_evaluation.report.jobs import Job, read_folder
 from nb_evaluation.stats.estimates import paired_difference
+from tests.benchmarks.tools import stored
 
-RESULTS = Path(learning_parity.__file__).parents[2] / "results" / "learning_parity"
+RESULTS = DEFAULT / "learning_parity"
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +77,14 @@ def test_a_gated_policy_learns_as_the_plain_one(name: str) -> None:
     assert gated[1] > 90
 
 
+def test_tasks_are_named_without_importing_them() -> None:
+    assert tuple(TASKS) == TASK_NAMES
+
+
+def main(*arguments: str) -> int:
+    return benchmarks(["learning-parity", "--workers", "1", *arguments])
+
+
 def test_a_job_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[tuple[bool, int]] = []
 
@@ -82,44 +94,41 @@ def test_a_job_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Monk
         done.append((gates is None, seed))
         return 1.0, 2.0
 
-    monkeypatch.setattr(learning_parity.TASKS["ARS discrete"].__class__, "run", run)
-    arguments = tmp_path / "runs.json", ["ARS discrete"], ["plain", "default"], [100, 101]
-    with pytest.raises(KeyboardInterrupt):
-        run_missing(*arguments)
+    monkeypatch.setattr(Task, "run", run)
+    options = "--tasks", "ARS discrete", "--methods", "default", "--seeds", "2", "--out", str(tmp_path)
+    assert main(*options) == 130
     assert done == [(True, 100), (False, 100), (True, 101)]
     done.clear()
-    assert len(run_missing(*arguments)) == 4
+    assert main(*options) == 0
     assert done == [(False, 101)]
-    assert len(run_missing(tmp_path / "runs.json", ["ARS discrete"], ["plain"], [100])) == 4
-    content = unseal((tmp_path / "runs.json").read_bytes())
-    content["gates"]["default"]["k_init"] = 0.25
-    (tmp_path / "runs.json").write_bytes(seal(content))
-    with pytest.raises(ValueError, match="was made with gates default"):
-        run_missing(*arguments)
-    (tmp_path / "runs.json").write_text("{}")
-    with pytest.raises(ValueError, match="is no file of runs, or a damaged one"):
-        run_missing(*arguments)
+    assert len(stored(tmp_path)) == 4
+    assert "| ARS discrete | 2.0 | +0.0" in (tmp_path / "table.md").read_text()
 
 
 def test_bad_variants_are_refused_before_anything_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["--variants", "papers", "--out", str(tmp_path / "out")])
-    assert "variant must be plain" in capsys.readouterr().err
+    for option in ("--methods", "--variants"):
+        with pytest.raises(SystemExit):
+            main(option, "papers", "--out", str(tmp_path / "out"))
+    errors = capsys.readouterr().err
+    assert "variant must be plain" in errors
+    assert "--variants: is not known any more: write --methods METHOD" in errors
     assert not (tmp_path / "out").exists()
 
 
-def test_no_interval_of_the_committed_differences_is_below_zero() -> None:
-    runs = read_runs(RESULTS / "runs.json", {})
+@pytest.fixture(scope="module")
+def committed() -> Job:
+    (job,), _ = read_folder(RESULTS, all_questions())
+    assert job.skipped == []
+    return job
+
+
+def test_no_interval_of_the_committed_differences_is_below_zero(committed: Job) -> None:
     by_task: dict[str, dict[str, dict[int, float]]] = {}
-    for run in runs:
-        by_task.setdefault(run.task, {}).setdefault(run.variant, {})[run.seed] = run.end
+    for run in committed.runs:
+        by_task.setdefault(run.spec.task, {}).setdefault(run.spec.method, {})[run.spec.seed] = run.result.end
     assert by_task.keys() >= set(TASKS)
     for task, scores in by_task.items():
         assert set(scores["default"]) == set(scores["plain"]) == set(range(100, 108)), task
         pairs = [(scores["default"][seed], scores["plain"][seed]) for seed in sorted(scores["plain"])]
         found = paired_difference(*zip(*pairs, strict=True), np.random.default_rng(0))
         assert found.high >= 0, f"{task}: {found}"
-
-
-def test_the_committed_table_is_made_from_the_committed_runs() -> None:
-    assert (RESULTS / "table.md").read_text() == render(read_runs(RESULTS / "runs.json", {}))

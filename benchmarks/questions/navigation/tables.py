@@ -1,0 +1,71 @@
+"""The table and the figure of Navigation2D."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from nb_evaluation.report.style import Picture, tidy
+from nb_evaluation.report.tables import Table
+from nb_evaluation.stats.estimates import paired_difference
+
+PEER = {"before": -39.9, "after": -17.4}
+LAST = 20
+"""Number of last meta-iterations that the mean is taken over."""
+LINES = {"maml": "#0072B2", "joint": "#D55E00"}
+
+
+def _groups(runs: Sequence[Any]) -> dict[str, list[Any]]:
+    ordered = sorted(runs, key=lambda run: run.spec.seed)
+    names = "maml", "fomaml", "anil", "meta-sgd", "promp", "reptile", "joint", "untrained"
+    groups = {name: [run.result for run in ordered if run.spec.method == name] for name in names}
+    return {name: group for name, group in groups.items() if group}
+
+
+def navigation_tables(runs: Sequence[Any]) -> list[Table]:
+    """Returns on the goals held out, after 0 to 3 inner steps."""
+    groups = _groups(runs)
+    finals = {name: np.array([each.final for each in group]) for name, group in groups.items()}
+    rows = []
+    for name, group in groups.items():
+        cells = [f"`{name}`", *(f"{each:.1f}" for each in finals[name].mean(axis=(0, 2)))]
+        last = ""
+        if name != "untrained":
+            before, after = np.mean([np.mean(each.held_out[-LAST:], axis=0) for each in group], axis=0)
+            last = f"{before:.1f} / {after:.1f}"
+        gain = ""
+        if name != "maml" and len(finals.get("maml", ())) == len(group):
+            found = paired_difference(finals["maml"][:, 1], finals[name][:, 1], np.random.default_rng(0))
+            gain = f"{found.point:.1f} [{found.low:.1f}, {found.high:.1f}]"
+        rows.append([*cells, last, gain])
+    rows.append(["pytorch-maml-rl", "", "", "", "", f"{PEER['before']} / {PEER['after']}", ""])
+    columns = ["method", "before", "1 step", "2 steps", "3 steps", "last 20, before / after", "MAML − this, 1 step"]
+    note = "Means over the seeds and goals; differences: interquartile means, seed by seed and goal by goal."
+    return [Table("Navigation2D, return on held-out goals (exploring policies)", columns, rows, note)]
+
+
+def navigation_pictures(runs: Sequence[Any]) -> list[Picture]:
+    """Held-out returns before and after one inner step, against environment steps; none without all three methods."""
+    groups = _groups(runs)
+    if not {"maml", "joint", "untrained"} <= groups.keys():
+        return []
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, colour in LINES.items():
+        steps = np.mean([each.steps for each in groups[name]], axis=0)
+        curves = np.array([each.held_out for each in groups[name]])
+        for k, style in enumerate(("--", "-")):
+            axes.plot(steps, curves[..., k].mean(axis=0), style, color=colour, label=f"{name}, {k} inner steps")
+            axes.fill_between(steps, curves[..., k].min(axis=0), curves[..., k].max(axis=0), color=colour, alpha=0.15)
+    axes.axhline(PEER["after"], color="grey", linestyle=":", label="pytorch-maml-rl after 1 step, iterations 21-40")
+    untrained = np.mean([each.final for each in groups["untrained"]], axis=(0, 2))[1]
+    axes.axhline(untrained, color="black", linestyle=":", label="untrained after 1 step")
+    axes.set(xlabel="environment steps", ylabel="return on held-out goals")
+    axes.legend(fontsize=8)
+    tidy(axes)
+    alt = "Returns on held-out goals of MAML and joint training, before and after an inner step, against steps."
+    note = "Lines: means over the seeds; bands: their range."
+    return [Picture("Navigation2D: before and after one inner step", alt, note, figure, "navigation")]
