@@ -14,9 +14,8 @@ COMMANDS = {name.replace("_", "-"): name for name in NAMES}
 
 OTHERS = {
     "speed": ("benchmarks.speed.command", "time environments, learning, k-sets and MAML beside their peers"),
-    "tune": ("benchmarks.tune", "choose settings on seeds that no report uses"),
-    "report": ("benchmarks.report.command", "write tables and one page from the runs of a folder"),
-    "show": ("benchmarks.report.show", "list the runs of a folder, or show some of them"),
+    "report": ("benchmarks.commands.report", "write tables and one page from the runs of a folder"),
+    "show": ("benchmarks.commands.show", "list the runs of a folder, or show some of them"),
     "peers-maml": ("benchmarks.speed.peers_maml", "set up or serve the peers of the part maml of speed"),
     "rl-zoo": ("benchmarks.rl_zoo.write", "write the RL zoo's hyperparameter files"),
 }

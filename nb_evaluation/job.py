@@ -17,35 +17,13 @@ from rich.console import Console
 from rich.text import Text
 
 from nb_evaluation.arguments import add_out, add_workers
-from nb_evaluation.files import check_writable, write_atomically
-from nb_evaluation.question import Question
-from nb_evaluation.report.jobs import Job, Skipped, read_job
-from nb_evaluation.report.screen import any_terminal, make_console, make_progress, show_table
-from nb_evaluation.report.style import save_png
-from nb_evaluation.report.tables import Table
+from nb_evaluation.files import check_writable
+from nb_evaluation.question import Question, Skipped
+from nb_evaluation.reader import read_job
+from nb_evaluation.report.screen import any_terminal, make_console, make_progress
 from nb_evaluation.runs.folder import pack, read_runs, write_job
 from nb_evaluation.runs.runner import Outcome, run_all
 from nb_evaluation.runs.specification import Specification
-
-
-def write_tables(job: Job) -> Sequence[Table]:
-    """Write a job's tables, with the same bytes as the report does."""
-    tables = job.question.tables(job.runs)
-    write_atomically(job.file, job.markdown(tables).encode())
-    return tables
-
-
-def publish(job: Job, console: Console) -> None:
-    """Write a job's tables, and beside them the figures that have a name, with captions; show the tables."""
-    tables = write_tables(job)
-    pictures = [picture for picture in job.question.figures(job.runs) if picture.name]
-    for each in pictures:
-        save_png(each.figure, job.folder / f"{each.name}.png", f"{each.title}. {each.note} {job.caption}")
-    for table in tables:
-        show_table(table, console)
-    console.print(job.caption, style="dim", highlight=False)
-    written = ", ".join([job.file.name, *(f"{each.name}.png" for each in pictures)])
-    console.print(f"Written to {job.folder}: {written} and the runs.")
 
 
 def run_job(question: Question[Any, Any], program: str, arguments: Sequence[str], out: Path) -> int:

@@ -27,6 +27,9 @@ class Style(NamedTuple):
     marker: str
 
 
+BLACK = Style("#000000", "-", "o")
+"""Of methods that are drawn by themselves, or not at all."""
+
 DENSE = (0, (4.0, 1.0, 1.0, 1.0, 1.0, 1.0))
 """A line style: a dash and two dots, close to each other."""
 
@@ -43,9 +46,9 @@ class Described:
     """
 
     summary: str
-    row: int
-    style: Style
-    panel: str
+    row: int = 0
+    style: Style = BLACK
+    panel: str = ""
 
 
 def panels(names: Iterable[str], methods: Mapping[str, Described]) -> dict[str, list[str]]:

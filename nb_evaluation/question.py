@@ -4,20 +4,72 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
+from nb_evaluation.files import write_atomically
 from nb_evaluation.method import Described
 from nb_evaluation.report import wording
-from nb_evaluation.report.style import Picture
-from nb_evaluation.report.tables import Table
+from nb_evaluation.report.screen import show_table
+from nb_evaluation.report.style import Picture, save_png
+from nb_evaluation.report.tables import Table, markdown_page
 from nb_evaluation.report.verdict import Verdict
 from nb_evaluation.runs.records import FinishedRun
 from nb_evaluation.runs.specification import Specification
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # not needed to read results
     from rich.console import Console
 
-    from nb_evaluation.report.jobs import Job
+
+class Skipped(NamedTuple):
+    """Something left out of the report.
+
+    Attributes:
+        name: Name of the run or folder, below the report's own folder.
+        reason: Why it is left out.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A folder of runs of one specification, made with the same versions of all packages.
+
+    Attributes:
+        folder: Folder of the files.
+        name: The folder's name, which is the job's on the page.
+        question: Question that the runs answer.
+        command: Command that made them.
+        runs: Runs that the report is of; at least one.
+        skipped: Other runs in the folder.
+    """
+
+    folder: Path
+    name: str
+    question: Question[Any, Any]
+    command: str
+    runs: Sequence[Any]
+    skipped: Sequence[Skipped]
+
+    @property
+    def file(self) -> Path:
+        """Where the tables go."""
+        return self.folder / self.question.file
+
+    @property
+    def caption(self) -> str:
+        """Seeds, budget and command."""
+        return self.question.caption(self.runs, self.command)
+
+    def markdown(self, tables: Sequence[Table]) -> str:
+        """The contents of `file`."""
+        left_out = f"Left out: {'; '.join(f'`{each.name}` {each.reason}' for each in self.skipped)}."
+        closing = (self.question.intervals, self.caption, left_out if self.skipped else "")
+        return markdown_page(tables, *filter(None, closing))
+
 
 Spec = TypeVar("Spec", bound=Specification)
 Run = TypeVar("Run", bound=FinishedRun[Any, Any])
@@ -96,8 +148,20 @@ class Question(Generic[Spec, Run]):
         """What a reader has to know to make tables and figures again: seeds, budget, command, code."""
         return wording.caption(runs, command)
 
-    def publish(self, job: Job, console: Console) -> None:
-        """Write the tables and the named figures beside the runs, and show what matters most on the screen."""
-        from nb_evaluation.job import publish
+    def write_tables(self, job: Job) -> Sequence[Table]:
+        """Write a job's tables, with the same bytes as the report does."""
+        tables = self.tables(job.runs)
+        write_atomically(job.file, job.markdown(tables).encode())
+        return tables
 
-        publish(job, console)
+    def publish(self, job: Job, console: Console) -> None:
+        """Write the tables, and beside them the figures that have a name, with captions; show the tables."""
+        tables = self.write_tables(job)
+        pictures = [picture for picture in self.figures(job.runs) if picture.name]
+        for each in pictures:
+            save_png(each.figure, job.folder / f"{each.name}.png", f"{each.title}. {each.note} {job.caption}")
+        for table in tables:
+            show_table(table, console)
+        console.print(job.caption, style="dim", highlight=False)
+        written = ", ".join([job.file.name, *(f"{each.name}.png" for each in pictures)])
+        console.print(f"Written to {job.folder}: {written} and the runs.")

@@ -46,7 +46,7 @@ __version__: str
 
 
 def __getattr__(name: str) -> str:
-    """`__version__` is that of the installed distribution, looked up when it is asked for."""
+    """Look the `__version__` of the installed distribution up when it is asked for."""
     if name == "__version__":
         return version("neural-battery")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

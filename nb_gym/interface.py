@@ -67,11 +67,11 @@ class Interface(ABC):
 
     @abstractmethod
     def _parse_options(self, options: Any) -> Mapping[str, Any]:
-        """Check the options of a reset; the settings of the episode, those of the environment where none is given."""
+        """Check the options of a reset and merge them with the settings of the environment."""
 
     @abstractmethod
     def _facts(self) -> dict[str, Any]:
-        """What the info says of the running episodes; arrays and dictionaries in it are new or read-only."""
+        """Collect what the info says of the running episodes; arrays and dictionaries in it are new or read-only."""
 
     def _frames(self, scenes: Iterable[Scene]) -> list[Frame]:
         if self._renderer is None:

@@ -23,7 +23,7 @@ BACKGROUND: Color = (250, 250, 247)
 RAIL: Color = (214, 214, 208)
 INK: Color = (64, 68, 75)
 BODY: Color = (38, 41, 46)
-# Blue and vermilion of the Okabe-Ito palette: told apart by the colour-blind.
+# Blue and vermilion of the Okabe-Ito palette: the colour-blind can distinguish them.
 BLUE: Color = (0, 114, 178)
 VERMILION: Color = (213, 94, 0)
 
@@ -35,7 +35,7 @@ class Caption(NamedTuple):
 
     text: str
     row: int
-    """0 is the first line from the top, −1 the first from the bottom."""
+    """Number of the line: 0 for the first from the top, −1 for the first from the bottom."""
     color: Color = INK
     right: bool = False
     """Whether it stands at the right edge."""
@@ -50,7 +50,7 @@ class Scene(Protocol):
         """Paint on a square pygame surface, larger than the frame, that holds the background."""
 
     def captions(self) -> Iterable[Caption]:
-        """The text on the frame."""
+        """List the text on the frame."""
 
 
 class Renderer:

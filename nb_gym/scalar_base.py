@@ -36,14 +36,14 @@ class ScalarBase(Interface, gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     @abstractmethod
     def _advance(self, action: NDArray[Any]) -> tuple[float, bool]:
-        """Move on by one decision; the reward, and whether the episode has terminated."""
+        """Move on by one decision; returns the reward, and whether the episode has terminated."""
 
     @abstractmethod
     def _observation(self) -> NDArray[np.float32]:
         """Observe the state as it is now; the array is a new one."""
 
     def _scene(self) -> Scene:
-        """What to draw, the sum `_return` of the rewards included."""
+        """Describe what to draw, the sum `_return` of the rewards included."""
         raise NotImplementedError
 
     def reset(

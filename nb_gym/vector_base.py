@@ -125,7 +125,7 @@ class VectorBase(Interface, VectorEnv[NDArray[np.float32], NDArray[np.float32], 
         """Observe the states as they are now, shape `(num_envs, ...)`; the array is a new one."""
 
     def _scenes(self) -> Iterable[Scene]:
-        """What to draw of each environment, the sums `_returns` of the rewards included."""
+        """Describe what to draw of each environment, the sums `_returns` of the rewards included."""
         raise NotImplementedError
 
     def reset(
@@ -224,7 +224,7 @@ class VectorBase(Interface, VectorEnv[NDArray[np.float32], NDArray[np.float32], 
         self._info_now = masked(self._facts_now, self._everywhere)
 
     def _info(self) -> dict[str, Any]:
-        """The info of all environments, which a caller may write into."""
+        """Copy the info of all environments, since a caller may write into it."""
         info = self._info_now.copy()
         for name in self._facts_now:
             info[name] = info[name].copy()
@@ -242,7 +242,7 @@ class VectorBase(Interface, VectorEnv[NDArray[np.float32], NDArray[np.float32], 
         }
 
     def _ends(self, terminations: BoolArray | None) -> tuple[BoolArray, BoolArray | None]:
-        """Which episodes are truncated, and which are over for any reason; None for the latter if none is."""
+        """Find the episodes that are truncated, and those that are over for any reason; None if none is."""
         if isinstance(self._elapsed, int):
             ended = self._elapsed >= self._decisions
             truncations = (np.ones if ended else np.zeros)(self.num_envs, dtype=np.bool_)
@@ -254,7 +254,7 @@ class VectorBase(Interface, VectorEnv[NDArray[np.float32], NDArray[np.float32], 
         return truncations, truncations.copy() if ended else None
 
     def _final_info(self, over: BoolArray) -> dict[str, Any]:
-        """What SAME_STEP adds: the last observation and info of the episodes that are over."""
+        """Collect what SAME_STEP adds: the last observation and info of the episodes that are over."""
         final_obs = np.full(self.num_envs, None, dtype=object)
         last = self._observations()[over]
         final_obs[over] = np.fromiter(last, dtype=object, count=len(last))
@@ -285,7 +285,7 @@ class VectorBase(Interface, VectorEnv[NDArray[np.float32], NDArray[np.float32], 
 
 
 def masked(facts: Mapping[str, Any], mask: BoolArray) -> dict[str, Any]:
-    """Facts as the info of Gymnasium's vector environments: beside each, under `_` and its name, where it is valid."""
+    """Write facts as Gymnasium's vector environments do: beside each, under `_` and its name, where it is valid."""
     info: dict[str, Any] = {}
     for name, value in facts.items():
         info[name] = masked(value, mask) if isinstance(value, dict) else value

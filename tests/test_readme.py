@@ -15,7 +15,7 @@ from benchmarks.questions import all_questions
 from benchmarks.questions.transfer.published import claim
 from benchmarks.questions.transfer.tables import gains, gains_table, results_table
 from nb_agents.policies.train_only import acting_parameters
-from nb_evaluation.report.jobs import read_folder
+from nb_evaluation.reader import read_folder
 from nb_evaluation.runs.specification import FIRST_REPORTING_SEED
 
 README = Path(__file__).parents[1] / "README.md"

@@ -16,9 +16,11 @@ NAMES = (
     "ablation",
     "few_shot",
     "sequence",
+    "recipe",
     "learning_parity",
     "navigation",
     "sign_flip",
+    "tune",
 )
 """Folders of the questions, in the order of the report's page."""
 

@@ -31,7 +31,7 @@ SWAP, PER_ROW = Target(most=50, unit="µs"), Target(most=1.25)
 
 
 def contenders(model: BaseAlgorithm, batch: int = BATCH, repeats: int = 200) -> dict[str, Sample]:
-    """What is timed of a model's k-gated policy on its own device, in µs.
+    """Make the samples of a model's k-gated policy on its own device, in µs.
 
     Args:
         model: A k-gated model.
@@ -84,7 +84,7 @@ def contenders(model: BaseAlgorithm, batch: int = BATCH, repeats: int = 200) -> 
 
 
 def compare(name: str, rounds: int) -> list[Row]:
-    """The times of one policy."""
+    """Time one policy."""
     torch.set_num_threads(1)
     cls, policy, arch = POLICIES[name]
     env = gym.make("NBPendulum-v0")

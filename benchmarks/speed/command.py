@@ -15,7 +15,7 @@ from benchmarks.speed.rows import Measurement, Row, write_rows
 from benchmarks.speed.tables import make_tables
 from nb_evaluation.arguments import add_out, count, refuse
 from nb_evaluation.files import check_writable, write_atomically
-from nb_evaluation.report.jobs import Job
+from nb_evaluation.question import Job
 from nb_evaluation.report.screen import any_terminal, make_console, show_table
 
 DESCRIPTION = """\

@@ -20,17 +20,17 @@ OURS = "NBPendulumVectorEnv"
 
 
 def torques(num_envs: int) -> NDArray[np.float32]:
-    """The torques that every contender applies at every step, shape `(num_envs, 1)`."""
+    """Draw the torques that every contender applies at every step, shape `(num_envs, 1)`."""
     return np.random.default_rng(0).uniform(-2.0, 2.0, size=(num_envs, 1)).astype(np.float32)
 
 
 def speed(run: Callable[[], object], steps: int) -> Sample:
-    """Environment steps per second, of a run that makes `steps` of them, all environments together."""
+    """Sample the environment steps per second of a run that makes `steps` of them, all environments together."""
     return lambda: steps / seconds(run)
 
 
 def stepping(env: Any, num_envs: int, steps: int, *, resets: bool = False) -> Sample:
-    """A sample of environments that begin episodes by themselves, or of one that `resets` after an episode."""
+    """Sample the speed of environments that begin episodes by themselves, or of one that `resets` after an episode."""
     actions = torques(num_envs)[0] if resets else torques(num_envs)
     env.reset()
 
@@ -44,18 +44,18 @@ def stepping(env: Any, num_envs: int, steps: int, *, resets: bool = False) -> Sa
 
 
 def native(num_envs: int, steps: int) -> Sample:
-    """Our vector class."""
+    """Sample the speed of our vector class."""
     return stepping(gym.make_vec("NBPendulum-v0", num_envs=num_envs), num_envs, steps)
 
 
 def compare(what: str, contenders: dict[str, Sample], rounds: int, target: float | None) -> list[Row]:
-    """Ours, the first contender, beside a peer in the ways in which it can be set up."""
+    """Compare ours, the first contender, with a peer in the ways in which it can be set up."""
     least = None if target is None else Target(least=target)
     return [Row("environments", what, "steps/s", interleave(contenders, rounds), least)]
 
 
 def envpool(rounds: int, num_envs: int = 1024) -> list[Row]:
-    """Pendulum-v1 of EnvPool, with its own choice of threads, with one, and with one for each core."""
+    """Compare with EnvPool's Pendulum-v1, with its own choice of threads, with one, and with one for each core."""
     pool = required("envpool")
     contenders = {OURS: native(num_envs, 5000)}
     with warnings.catch_warnings():
@@ -68,7 +68,7 @@ def envpool(rounds: int, num_envs: int = 1024) -> list[Row]:
 
 
 def gymnax(rounds: int, num_envs: int = 16384, steps: int = 200, *, scan: bool = False) -> list[Row]:
-    """Pendulum-v1 of gymnax.
+    """Compare with gymnax's Pendulum-v1.
 
     Its step is jitted, which is what a training loop outside of JAX can call, or compiled into one `lax.scan` that
     returns no observations, for a policy compiled along with it.
@@ -105,7 +105,7 @@ def gymnax(rounds: int, num_envs: int = 16384, steps: int = 200, *, scan: bool =
 
 
 def gymnasium(rounds: int, **make: Any) -> list[Row]:
-    """Pendulum-v1 of Gymnasium, one environment through `gymnasium.make`."""
+    """Compare with Gymnasium's Pendulum-v1, one environment through `gymnasium.make`."""
     contenders = {
         name: stepping(gym.make(name, **make), 1, 20_000, resets=True) for name in ("NBPendulum-v0", "Pendulum-v1")
     }

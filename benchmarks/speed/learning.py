@@ -29,7 +29,7 @@ LEARN, PREDICT = Target(most=1.05), Target(least=0.97, most=1.03)
 
 
 def learning_seconds(name: str, policy: Any, policy_kwargs: dict[str, Any]) -> float:
-    """Wall time of one `learn()` on one `NBPendulum-v0`, seed 0, on the CPU."""
+    """Time one `learn()` on one `NBPendulum-v0`, seed 0, on the CPU."""
     cls, _, steps, settings = ALGORITHMS[name]
     env = gym.make("NBPendulum-v0")
     model = cls(policy, env, policy_kwargs=dict(policy_kwargs), seed=0, device="cpu", **settings)
@@ -37,7 +37,7 @@ def learning_seconds(name: str, policy: Any, policy_kwargs: dict[str, Any]) -> f
 
 
 def compare(name: str, rounds: int) -> list[Row]:
-    """Pairs of `learn()`, and five times as many of `predict`.
+    """Time pairs of `learn()`, and five times as many of `predict`.
 
     The control is SB3's own policy with PyTorch's fused Adam, which k-gated policies use unless they are given another:
     it separates the cost of the gates from what the optimizer saves.
@@ -59,7 +59,7 @@ def compare(name: str, rounds: int) -> list[Row]:
 
 
 def predict(name: str, rounds: int, calls: int = 500) -> Row:
-    """Wall time of `predict` of a folded policy and of SB3's own, one observation."""
+    """Time `predict` of a folded policy and of SB3's own, one observation."""
     cls, gated, _, settings = ALGORITHMS[name]
     env, algorithm = gym.make("NBPendulum-v0"), partial(cls, seed=0, device="cpu", **settings)
     folded, plain = fold_gates(algorithm(gated, env).policy), algorithm("MlpPolicy", env).policy

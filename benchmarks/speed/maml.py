@@ -83,7 +83,7 @@ class Ours:
         )
 
     def __call__(self) -> float:
-        """Processor seconds of the next meta-iteration."""
+        """Make the next meta-iteration; its processor seconds."""
         start = time.process_time()
         without_log_folder(self._maml).learn(1, log_interval=2, reset_num_timesteps=False)
         return time.process_time() - start
@@ -93,7 +93,7 @@ class Peer:
     """A peer in its own interpreter.
 
     Args:
-        network: Which, and on which network.
+        network: The peer and its network.
         folder: Folder that `benchmarks.speed.peers_maml install` set up.
     """
 
@@ -110,7 +110,7 @@ class Peer:
         )
 
     def __call__(self) -> float:
-        """Processor seconds of the next meta-iteration."""
+        """Make the next meta-iteration; its processor seconds."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write("next\n")
@@ -128,7 +128,7 @@ class Peer:
 
 
 def compare(peer: str, rounds: int, folder: Path | None = None) -> list[Row]:
-    """Ours beside a peer, with the Fisher matrix on a part of the samples and on all of them."""
+    """Compare ours with a peer, with the Fisher matrix on a part of the samples and on all of them."""
     return [row for network in NETWORKS if network.peer == peer for row in _compare(network, rounds, folder)]
 
 
@@ -154,7 +154,7 @@ def _compare(network: Network, rounds: int, folder: Path | None) -> list[Row]:
 
 
 def scaling(rounds: int, folder: Path | None = None) -> list[Row]:
-    """Processor seconds of a meta-iteration for each number of tasks: at most linear, or so it should be."""
+    """Time a meta-iteration for each number of tasks: at most linear, or so it should be."""
     fewest, *others = TASKS
     seconds = interleave({str(n): Ours(64, "tanh", tasks=n) for n in TASKS}, rounds)
     return [
@@ -165,10 +165,10 @@ def scaling(rounds: int, folder: Path | None = None) -> list[Row]:
 
 
 def peers_folder(text: str) -> Path:
-    """A folder that `benchmarks.speed.peers_maml install` has set up.
+    """Check that `benchmarks.speed.peers_maml install` has set a folder up.
 
     Raises:
-        argparse.ArgumentTypeError: The folder is none of these.
+        argparse.ArgumentTypeError: It has not.
     """
     folder = Path(text)
     for part in ("venv/bin/python", *(network.peer for network in NETWORKS)):

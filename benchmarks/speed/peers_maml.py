@@ -75,7 +75,7 @@ def shim() -> None:
 
 
 def cpu_seconds() -> float:
-    """Processor time of this process and of its children so far, living ones included."""
+    """Sum the processor time of this process and of its children so far, living ones included."""
     ticks = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -88,7 +88,7 @@ def cpu_seconds() -> float:
 
 
 def pytorch_maml_rl(source: Path, hidden: tuple[int, ...], activation: str) -> Iterator[tuple[float, float]]:
-    """Meta-iterations of its `configs/maml/2d-navigation.yaml`, as its `train.py` runs them.
+    """Run the meta-iterations of its `configs/maml/2d-navigation.yaml`, as its `train.py` runs them.
 
     Yields:
         Mean returns before and after adapting.
@@ -135,7 +135,7 @@ def pytorch_maml_rl(source: Path, hidden: tuple[int, ...], activation: str) -> I
 
 
 def learn2learn(source: Path, hidden: tuple[int, ...], activation: str) -> Iterator[tuple[float, float]]:
-    """Meta-iterations of its `examples/rl/maml_trpo.py`, whose `main` says when one is over by printing its return.
+    """Run the meta-iterations of its `examples/rl/maml_trpo.py`, whose `main` prints a return when one is over.
 
     Yields:
         NaN and the mean return after adapting.
@@ -191,7 +191,7 @@ PEERS = {"pytorch-maml-rl": pytorch_maml_rl, "learn2learn": learn2learn}
 
 
 def serve(peer: str, source: Path, hidden: tuple[int, ...], activation: str) -> None:
-    """One meta-iteration for each line on standard input; answers with a JSON line."""
+    """Make one meta-iteration for each line on standard input, and answer with a JSON line."""
     shim()
     iterations = PEERS[peer](source, hidden, activation)
     for _ in sys.stdin:
@@ -209,7 +209,7 @@ def serve(peer: str, source: Path, hidden: tuple[int, ...], activation: str) -> 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`install FOLDER`, or `serve PEER SOURCE HIDDEN ACTIVATION` as `benchmarks.speed.maml` calls it."""
+    """Obey `install FOLDER`, or `serve PEER SOURCE HIDDEN ACTIVATION` as `benchmarks.speed.maml` calls it."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks peers-maml", description=(__doc__ or "").partition("\n")[0]
     )

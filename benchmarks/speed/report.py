@@ -8,13 +8,12 @@ from typing import Any
 
 from benchmarks.speed.rows import Measurement
 from benchmarks.speed.tables import make_tables
-from nb_evaluation.question import Question
-from nb_evaluation.report.jobs import Job, Skipped
+from nb_evaluation.question import Job, Question, Skipped
 from nb_evaluation.report.tables import Table
 from nb_evaluation.report.verdict import Verdict
 
 NAME = "speed"
-"""Of the section's anchor, and of the folder of the measurements within a folder of results."""
+"""Name of the section's anchor, and of the folder of the measurements within a folder of results."""
 
 PARTS = ("environments", "learning", "battery", "maml")
 
@@ -25,7 +24,7 @@ DAMAGE = (ArithmeticError, AttributeError, IndexError, KeyError, OSError, Recurs
 
 
 def command(part: str) -> str:
-    """The command that writes the file of a part."""
+    """Name the command that writes the file of a part."""
     return f"python -m benchmarks speed {part} --out FOLDER" + (" --peers DIR" if part == "maml" else "")
 
 
@@ -80,21 +79,21 @@ class SpeedPage(Question[Any, Any]):
     intervals = ""
 
     def tables(self, runs: Sequence[Measurement]) -> list[Table]:
-        """All tables."""
+        """Make all tables."""
         return make_tables(runs)
 
     def _judged(self, runs: Sequence[Measurement]) -> list[tuple[str, Sequence[str]]]:
-        """The rows with a target, each with its table's title."""
+        """Find the rows with a target, each with its table's title."""
         return [(table.title, row) for table in self.tables(runs) for row in table.rows if row[-1]]
 
     def answer(self, runs: Sequence[Measurement]) -> Verdict | None:
-        """How many targets are reached; None where there are none."""
+        """Say how many targets are reached; None where there are none."""
         reached = [row[-1] == "yes" for _, row in self._judged(runs)]
         text = f"The medians reach {sum(reached)} of {len(reached)} targets beside their peers."
         return Verdict(text, "better" if all(reached) else "open", word="speed") if reached else None
 
     def caption(self, runs: Sequence[Measurement], command: str) -> str:
-        """How the figures are to be read, and which targets they miss."""
+        """Say how the figures are to be read, and which targets they miss."""
         rows = self._judged(runs)
         missed = [f"{title.partition(':')[0]}, {row[0]} ({row[3]}, {row[5]})" for title, row in rows if row[-1] == "no"]
         return (

@@ -29,7 +29,7 @@ class Target:
     unit: str = ""
 
     def judge(self, value: float) -> tuple[str, str]:
-        """The target as text, and `yes` or `no`."""
+        """Write the target as text, and `yes` or `no`."""
         low, high = f"{self.least:g}" if self.least is not None else "", f"{self.most:g}" if self.most else ""
         text = f"{low} to {high}" if low and high else f"≥ {low}" if low else f"≤ {high}"
         reached = (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
@@ -80,7 +80,7 @@ class Row:
 
 
 def positive(values: ArrayLike, ndim: int) -> NDArray[np.float64]:
-    """Positive numbers as an array.
+    """Make an array of positive numbers.
 
     Raises:
         ValueError: One is not positive, or the values are not of that many dimensions.

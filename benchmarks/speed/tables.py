@@ -16,7 +16,7 @@ Samples = NDArray[np.float64]
 
 
 def spread(samples: Samples) -> str:
-    """`median [least, greatest]` of samples, shape `(rounds,)`."""
+    """Write `median [least, greatest]` of samples, shape `(rounds,)`."""
     median, low, high = np.median(samples), samples.min(), samples.max()
     digits = 2 if median < 10 else 1
     return "{} [{}, {}]".format(*(number(float(value), digits=digits) for value in (median, low, high)))
@@ -108,7 +108,7 @@ TABLES = {
         least=True,
     ),
 }
-"""By the name in a row, in the order of the page."""
+"""Forms by the name in a row, in the order of the page."""
 
 
 def make_tables(measurements: Sequence[Measurement]) -> list[Table]:
@@ -125,7 +125,7 @@ def make_tables(measurements: Sequence[Measurement]) -> list[Table]:
 
 
 def _table(name: str, files: Sequence[Measurement]) -> Table:
-    """One table; rows of the same name in several files are taken together."""
+    """Make one table; rows of the same name in several files are taken together."""
     form, groups = TABLES[name], dict[tuple[str, str], list[Row]]()
     for row in (row for file in files for row in file.rows if row.table == name):
         groups.setdefault((row.what, next(iter(row.samples))), []).append(row)
@@ -146,7 +146,7 @@ def _table(name: str, files: Sequence[Measurement]) -> Table:
 
 
 def _cells(form: Form, rows: Sequence[Row]) -> list[str]:
-    """The row of a table."""
+    """Make a row of a table."""
     first = rows[0]
     ours, peer = (np.concatenate(parts) for parts in zip(*map(_samples, rows), strict=True))
     ratios = np.concatenate([_ratios(form, row) for row in rows])
@@ -162,7 +162,7 @@ def _cells(form: Form, rows: Sequence[Row]) -> list[str]:
 
 
 def _samples(row: Row) -> tuple[Samples, Samples]:
-    """Samples of ours and of the peer; of one that can be set up in several ways the fastest of each round."""
+    """Take the samples of ours and of the peer; of one that can be set up in several ways the fastest of each round."""
     ours, *peers = (np.array(samples) for samples in row.samples.values())
     return ours, np.max(peers, axis=0) if peers else np.array([])
 
@@ -181,5 +181,5 @@ def _rounds(row: Row) -> int:
 
 
 def _medians(form: Form, rows: Sequence[Row]) -> str:
-    """`1.09 (7) and 1.00 (9)`: the median ratio in each file, and its rounds."""
+    """Write `1.09 (7) and 1.00 (9)`: the median ratio in each file, and its rounds."""
     return " and ".join(f"{_two_decimals(_ratios(form, row))} ({_rounds(row)})" for row in rows)

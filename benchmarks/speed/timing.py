@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 Sample = Callable[[], float]
-"""Takes one sample: runs a contender once and returns its time, or its speed."""
+"""A function that runs a contender once and returns its time, or its speed."""
 
 
 def interleave(contenders: Mapping[str, Sample], rounds: int) -> dict[str, list[float]]:
@@ -25,7 +25,7 @@ def interleave(contenders: Mapping[str, Sample], rounds: int) -> dict[str, list[
 
 
 def seconds(call: Callable[[], object], repeats: int = 1) -> float:
-    """Mean wall time of a call over `repeats` of them, s."""
+    """Measure the mean wall time of a call over `repeats` of them, s."""
     start = time.perf_counter()
     for _ in range(repeats):
         call()

@@ -102,7 +102,7 @@ def _is_seed(seed: Any) -> bool:
 
 
 def real_array(value: Any) -> NDArray[Any]:
-    """An action as an array of real numbers, not copied where it is one; anything else becomes one NaN, no action."""
+    """Make an array of an action's real numbers, not copied where it is one; anything else becomes one NaN."""
     try:
         array = np.asarray(value)
     except ValueError:  # a ragged sequence

@@ -18,7 +18,7 @@ class PlaneScene(NamedTuple):
     goal: Sequence[float]
     """x and y of its goal."""
     goal_range: float
-    """Goals that are drawn lie within ± this along each axis."""
+    """Half the side of the square in which goals are drawn."""
     step: int
     """Steps since the start of the episode."""
     episode_return: float
@@ -41,7 +41,7 @@ class PlaneScene(NamedTuple):
         draw.circle(canvas, BODY, at(*self.position), 8 * unit)
 
     def captions(self) -> list[Caption]:
-        """Step and return."""
+        """List step and return."""
         return [
             Caption(f"step {self.step}", 0, right=True),
             Caption(f"return {self.episode_return:.1f}", -1, right=True),

@@ -28,11 +28,11 @@ _FAR = 1e150  # squares of larger coordinates are no finite numbers
 def navigate(
     position: FloatArray, move: NDArray[Any], goal: FloatArray, far: bool = False
 ) -> tuple[FloatArray, FloatArray, BoolArray]:
-    """One step of any number of points.
+    """Move any number of points by one step.
 
     Args:
-        position: Where they are, shape `(..., 2)`.
-        move: Where they want to go, relative to there, clipped to ±`STEP_LIMIT` along each axis, shape `(..., 2)`.
+        position: Their positions, shape `(..., 2)`.
+        move: Their moves, clipped to ±`STEP_LIMIT` along each axis, shape `(..., 2)`.
         goal: Their goals, shape `(..., 2)`.
         far: Whether some are so far away that their squares overflow, see `is_far`.
 
@@ -52,18 +52,18 @@ def navigate(
 
 
 def is_far(goal: FloatArray) -> bool:
-    """Whether one of the goals, of any shape, is so far away that its square overflows."""
+    """Say whether one of the goals, of any shape, is so far away that its square overflows."""
     return bool(np.abs(goal).max() > _FAR)
 
 
 def make_spaces() -> tuple[spaces.Box, spaces.Box]:
-    """Observation and action space of one point."""
+    """Make observation and action space of one point."""
     observation = spaces.Box(-np.inf, np.inf, (2,), dtype=np.float32)
     return observation, spaces.Box(-STEP_LIMIT, STEP_LIMIT, (2,), dtype=np.float32)
 
 
 def draw_goals(rng: np.random.Generator, size: int) -> FloatArray:
-    """Goals uniform in ±`GOAL_RANGE`, shape `(size, 2)`."""
+    """Draw goals uniform in ±`GOAL_RANGE`, shape `(size, 2)`."""
     return rng.uniform(-GOAL_RANGE, GOAL_RANGE, size=(size, 2))
 
 
@@ -85,7 +85,7 @@ def parse_goal(goal: Any, num_envs: int | None = None) -> FloatArray | None:
 def parse_options(
     options: Any, settings: Mapping[str, FloatArray | None], num_envs: int | None = None
 ) -> dict[str, FloatArray | None]:
-    """Check the options of a reset; the goal in them, or where there is none that of the environment."""
+    """Check the options of a reset; without a goal in them that of the environment holds."""
     options = parse_mapping(options)
     for name in options:
         if name != "goal":

@@ -24,19 +24,19 @@ Controller: TypeAlias = Callable[[FloatArray, FloatArray, FloatArray, Context, n
 def zero(
     theta: FloatArray, theta_dot: FloatArray, t: FloatArray, context: Context, rng: np.random.Generator
 ) -> FloatArray:
-    """No torque."""
+    """Apply no torque."""
     return np.zeros_like(theta)
 
 
 def random(
     theta: FloatArray, theta_dot: FloatArray, t: FloatArray, context: Context, rng: np.random.Generator
 ) -> FloatArray:
-    """Uniform random torque within the limits."""
+    """Apply a uniform random torque within the limits."""
     return rng.uniform(-1.0, 1.0, size=theta.shape) * context.max_torque
 
 
 def pd(kp: float, kd: float) -> Controller:
-    """State feedback u = −kp·θ − kd·θ̇."""
+    """Make the state feedback u = −kp·θ − kd·θ̇."""
 
     def controller(
         theta: FloatArray, theta_dot: FloatArray, t: FloatArray, context: Context, rng: np.random.Generator
@@ -49,7 +49,7 @@ def pd(kp: float, kd: float) -> Controller:
 def bang_bang(
     theta: FloatArray, theta_dot: FloatArray, t: FloatArray, context: Context, rng: np.random.Generator
 ) -> FloatArray:
-    """State feedback with full torque, switched where braking must begin.
+    """Push with full torque, switched where braking must begin.
 
     The switching curve is the minimum-time one of a double integrator, θ = −θ̇·|θ̇| / (2a), for a = max_torque / 2: what
     gravity and the drive leave of the torque at A = 1.
@@ -59,7 +59,7 @@ def bang_bang(
 
 
 def feed_forward(kp: float = 100.0, kd: float = 20.0) -> Controller:
-    """The drive cancelled and a PD controller on top: u = (−A·sin(ω·t + φ) − kp·θ − kd·θ̇) / c.
+    """Cancel the drive, with a PD controller on top: u = (−A·sin(ω·t + φ) − kp·θ − kd·θ̇) / c.
 
     It knows the context and the time, and is the reference that a normalised score of 1 stands for. The controller
     raises ValueError where c = `torque_gain` is 0 and no torque cancels anything.
@@ -78,7 +78,7 @@ def feed_forward(kp: float = 100.0, kd: float = 20.0) -> Controller:
 
 
 def reference_returns(controller: Controller, n_starts: int = 64, seed: int = 0, **context: Any) -> FloatArray:
-    """Returns of a controller, one for each start.
+    """Compute the returns of a controller, one for each start.
 
     Args:
         controller: Maps `(theta, theta_dot, t, context, rng)` to torques.
@@ -105,5 +105,5 @@ def reference_returns(controller: Controller, n_starts: int = 64, seed: int = 0,
 
 
 def reference_return(controller: Controller, n_starts: int = 64, seed: int = 0, **context: Any) -> float:
-    """Mean of `reference_returns`."""
+    """Compute the mean of `reference_returns`."""
     return float(reference_returns(controller, n_starts, seed, **context).mean())

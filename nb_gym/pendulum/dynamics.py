@@ -43,17 +43,17 @@ class Context(NamedTuple):
 
 
 def drive_angle(steps: Steps, context: Context) -> Value:
-    """Argument of the drive's sine, ω·t + φ in rad, at t = steps·dt."""
+    """Compute the argument of the drive's sine, ω·t + φ in rad, at t = steps·dt."""
     return context.omega * (steps * context.dt) + context.phase
 
 
 def drive(steps: Steps, context: Context) -> Value:
-    """The drive at unit amplitude, sin(ω·t + φ), after `steps` physics steps."""
+    """Compute the drive at unit amplitude, sin(ω·t + φ), after `steps` physics steps."""
     return np.sin(drive_angle(steps, context))
 
 
 def step(theta: Value, theta_dot: Value, torque: Value, drive: Value, context: Context) -> tuple[Value, Value]:
-    """One physics step: θ̈ = −b·θ̇ − sin θ + A·sin(ω·t + φ) + c·u by semi-implicit Euler.
+    """Make one physics step: θ̈ = −b·θ̇ − sin θ + A·sin(ω·t + φ) + c·u by semi-implicit Euler.
 
     Args:
         theta: Angle θ from hanging straight down, rad, unwrapped.
@@ -72,7 +72,7 @@ def step(theta: Value, theta_dot: Value, torque: Value, drive: Value, context: C
 
 
 def reward(theta: Value, theta_dot: Value) -> Value:
-    """The reward of a new state, −|θ| − 0.1·|θ̇|, with θ unwrapped."""
+    """Compute the reward of a new state, −|θ| − 0.1·|θ̇|, with θ unwrapped."""
     return -0.1 * np.abs(theta_dot) - np.abs(theta)
 
 
@@ -111,12 +111,12 @@ class DriveSchedule:
             self._list: list[float] = self._table.tolist()
 
     def holds_for(self, context: Context) -> bool:
-        """Whether the very same ω, φ and dt are in force in another context."""
+        """Say whether the very same ω, φ and dt are in force in another context."""
         ours = self._context
         return context.omega is ours.omega and context.phase is ours.phase and context.dt is ours.dt
 
     def __call__(self, steps: Steps, count: int) -> Sequence[Value]:
-        """The drive at `count` consecutive steps, the first of them `steps` (a number, or one for each pendulum)."""
+        """Look up the drive at `count` consecutive steps from `steps` (a number, or one for each pendulum)."""
         if self._table is None:
             return [drive(steps + k, self._context) for k in range(count)]
         if isinstance(steps, int):
@@ -145,7 +145,7 @@ CHANNELS: dict[str, Channel] = {
 
 
 def difficulty(A: Value) -> Value:
-    """Task difficulty τ = (A − 1.0) / 0.8, clipped to [0, 1].
+    """Compute the task difficulty τ = (A − 1.0) / 0.8, clipped to [0, 1].
 
     Args:
         A: Amplitude of the drive, a number or an array of any shape.

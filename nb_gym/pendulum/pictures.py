@@ -57,7 +57,7 @@ class PendulumScene(NamedTuple):
         draw.circle(canvas, BODY, bob, 20 * unit)
 
     def captions(self) -> list[Caption]:
-        """Amplitude, step and return; drive and torque where there is room."""
+        """List amplitude, step and return; drive and torque where there is room."""
         return [
             Caption(f"A {self.A:.2f}", 0),
             Caption(f"step {self.step}", 0, right=True),
@@ -68,7 +68,7 @@ class PendulumScene(NamedTuple):
 
 
 def _arc_arrow(radius: float, start: float, sweep: float, unit: float) -> list[tuple[float, float]]:
-    """Corners, as (radius, angle), of an arrow that bends around the pivot; none if it would be too short to see."""
+    """List the corners, as (radius, angle), of an arrow around the pivot; none if it would be too short to see."""
     sweep = max(-2.8, min(2.8, sweep))
     head = min(abs(sweep), 14 * unit / radius)
     if abs(sweep) * radius < 2 * unit:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from benchmarks.questions.learning_parity.tables import PLAIN, TASK_NAMES, learning_answer, learning_tables
 from nb_evaluation.arguments import add_seeds, refuse, reporting_seeds
-from nb_evaluation.method import Described, Style
+from nb_evaluation.method import Described
 from nb_evaluation.question import Question
 from nb_evaluation.report.wording import describe_seeds
 from nb_evaluation.runs.records import FinishedRun
@@ -22,9 +22,9 @@ from nb_evaluation.runs.specification import Specification
 RATIO = "k_lr_ratio="
 
 VARIANTS = {
-    PLAIN: Described(summary="SB3's policy", row=1, style=Style("#000000", "-", "o"), panel=""),
-    "default": Described(summary="gates with their defaults", row=2, style=Style("#0072B2", "-", "^"), panel=""),
-    "paper": Described(summary="gates with the paper's settings", row=3, style=Style("#D55E00", "--", "v"), panel=""),
+    PLAIN: Described(summary="SB3's policy"),
+    "default": Described(summary="gates with their defaults"),
+    "paper": Described(summary="gates with the paper's settings"),
 }
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.questions.navigation.tables import navigation_answer, navigation_pictures, navigation_tables
 from nb_evaluation.arguments import add_methods, add_seeds, reporting_seeds
-from nb_evaluation.method import Described, Style
+from nb_evaluation.method import Described
 from nb_evaluation.question import Question
 from nb_evaluation.runs.records import FinishedRun
 from nb_evaluation.runs.specification import Specification
@@ -35,10 +35,7 @@ LEARNERS = {
 }  # fmt: skip
 """The methods, and their classes in `nb_agents.maml`."""
 
-METHODS = {
-    name: Described(summary=learner, row=row, style=Style("#000000", "-", "o"), panel="")
-    for row, (name, learner) in enumerate(LEARNERS.items())
-}
+METHODS = {name: Described(summary=learner) for name, learner in LEARNERS.items()}
 DEFAULT_METHODS = ("maml", "joint", "untrained")
 
 SETTINGS: dict[str, Any] = {

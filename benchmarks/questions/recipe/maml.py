@@ -10,26 +10,15 @@ the amplitudes, who acts, and the minibatches, so that the row is that of all it
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch.func import functional_call, grad, stack_module_state, vmap
 
-from benchmarks.questions.recipe.runs import (
-    BENCHMARK_CHANNELS,
-    EPISODES_PER_ROUND,
-    PHASES,
-    TARGET_A,
-    Ensemble,
-    FloatArray,
-    evaluate,
-    make_env,
-    make_expert,
-    starts,
-)
+from benchmarks.questions.recipe.rows import BENCHMARK_CHANNELS, EPISODES_PER_ROUND, PHASES, TARGET_A, MAMLSettings
+from benchmarks.questions.recipe.runs import Ensemble, FloatArray, evaluate, make_env, make_expert, starts
 from nb_agents.recipe.dagger import Episode, collect
 from nb_agents.recipe.trainer import NeuralBatteryTrainer
 from nb_agents.surgery.fold import remove_gates
@@ -38,38 +27,15 @@ Parameters = dict[str, torch.Tensor]
 TASKS_PER_ROUND = EPISODES_PER_ROUND // 2  # a support and a query episode each
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What was tuned, and what was not.
-
-    Attributes:
-        inner_steps: gradient steps from the meta-parameters to the adapted ones; the published number.
-        inner_lr: their rate.
-        outer_lr: Adam's rate for the meta-parameters.
-        updates: meta-updates for each episode collected, as many as the recipe makes gradient steps.
-        tasks: tasks in a meta-update.
-        batch_size: rows of a task's support and of its query in a meta-update.
-        spread: half the width of the uniform range of A around the source's while pretraining.
-    """
-
-    inner_steps: int = 5
-    inner_lr: float = 0.1
-    outer_lr: float = 3e-3
-    updates: int = 5
-    tasks: int = 2
-    batch_size: int = 128
-    spread: float = 0.4
-
-
 class SupervisedMAML:
     """Meta-parameters of one network per seed.
 
     Args:
-        seeds: the seeds; the networks start as those of the recipe with these seeds.
-        settings: see `Settings`.
+        seeds: Seeds; the networks start as those of the recipe with these seeds.
+        settings: See `MAMLSettings`.
     """
 
-    def __init__(self, seeds: Sequence[int], settings: Settings) -> None:
+    def __init__(self, seeds: Sequence[int], settings: MAMLSettings) -> None:
         self.settings = settings
         policies = [NeuralBatteryTrainer(len(BENCHMARK_CHANNELS), 1, seed=seed).policy for seed in seeds]
         for policy in policies:
@@ -117,14 +83,16 @@ class SupervisedMAML:
         return Ensemble(self.module, self.meta, {})
 
 
-def run(seeds: Sequence[int], settings: Settings, on_row: Callable[[dict[str, Any]], None]) -> None:
+def run(settings: MAMLSettings, seeds: Sequence[int]) -> dict[str, Any]:
     """The protocol: meta-training around A = 1.0, then on A = 1.8, with the recipe's numbers of episodes and updates.
 
     Args:
-        seeds: one set of meta-parameters each.
-        settings: see `Settings`.
-        on_row: called with the row: lists with one number for each seed. "few_shot" is the return at A = 1.8 after the
-            inner steps on a single episode there, that of the unadapted policy, labelled.
+        settings: See `MAMLSettings`.
+        seeds: One set of meta-parameters each.
+
+    Returns:
+        The row: lists with one number for each seed. "few_shot" is the return at A = 1.8 after the inner steps on a
+        single episode there, that of the unadapted policy, labelled.
     """
     maml = SupervisedMAML(seeds, settings)
     untrained = evaluate(maml.unadapted(), BENCHMARK_CHANNELS, len(seeds))
@@ -137,16 +105,14 @@ def run(seeds: Sequence[int], settings: Settings, on_row: Callable[[dict[str, An
             zero_shot = evaluate(maml.unadapted(), BENCHMARK_CHANNELS, len(seeds))
             few_shot = evaluate(maml.adapted(*first_episode(maml, seeds)), BENCHMARK_CHANNELS, len(seeds))
     before, after = (scores[A] for A in PHASES)
-    on_row(
-        {
-            "untrained": untrained[:, 1].tolist(),
-            "source_before": before[:, 0].tolist(),
-            "zero_shot": zero_shot[:, 1].tolist(),
-            "few_shot": few_shot[:, 1].tolist(),
-            "final": after[:, 1].tolist(),
-            "source_after": after[:, 0].tolist(),
-        },
-    )
+    return {
+        "untrained": untrained[:, 1].tolist(),
+        "source_before": before[:, 0].tolist(),
+        "zero_shot": zero_shot[:, 1].tolist(),
+        "few_shot": few_shot[:, 1].tolist(),
+        "final": after[:, 1].tolist(),
+        "source_after": after[:, 0].tolist(),
+    }
 
 
 def meta_train(

@@ -1,164 +1,149 @@
-"""The paper's own recipe, measured: as released, as printed, and with only the k's adapting, beside MAML and experts.
-
-Makes one JSON file for each row of the table that is not there yet, then the table and the figure from the files.
-"""
+"""The paper's own recipe: as released, as printed, and with only the k's adapting, beside MAML and experts."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import shlex
-import sys
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
-import torch
-from rich.console import Console
-
-from benchmarks.questions.recipe import maml as recipe_maml
-from benchmarks.questions.recipe.runs import (
-    BENCHMARK_CHANNELS,
+from benchmarks.questions.recipe.rows import (
+    CONTROL_SEEDS,
     EPISODES_PER_ROUND,
-    PAPER_CHANNELS,
+    FULL,
+    MAML,
     PHASES,
+    ROWS,
+    VARIANTS,
+    MAMLSettings,
     Variant,
-    evaluate,
-    run,
-    train_sb3_experts,
 )
-from benchmarks.questions.recipe.tables import differences, point, read_rows, results_table, save_figure
-from nb_evaluation.arguments import count
-from nb_evaluation.files import check_writable, write_atomically
-from nb_evaluation.report.screen import any_terminal, make_console
-from nb_evaluation.runs.provenance import write_measurement
-from nb_evaluation.runs.specification import FIRST_REPORTING_SEED
-
-DEFAULT_OUT = Path("benchmarks/results/recipe")
-
-AS_RELEASED = Variant(
-    expert=None,
-    observe=PAPER_CHANNELS,
-    aggregate=False,
-    updates=1,
-    batch_size=None,
-    gamma=None,
-    # The release averages the k-target loss over the two layers, where the paper prints a sum.
-    trainer={"learn_k_target": True, "clamp_gate": True, "k_target_weight": 0.05},
-)
-AS_PRINTED = Variant()
-
-GROUPS: tuple[dict[str, Variant], ...] = (
-    {"untrained nb-pro": replace(AS_RELEASED, updates=0)},
-    {"untrained nb": replace(AS_RELEASED, updates=0, hierarchical=False)},
-    {"as-released nb-pro": AS_RELEASED},
-    {"as-released nb": replace(AS_RELEASED, hierarchical=False)},
-    {"as-printed nb-pro, one update": replace(AS_PRINTED, aggregate=False, updates=1, batch_size=None)},
-    {"as-printed nb-pro": AS_PRINTED, "as-printed nb-pro-k": replace(AS_PRINTED, adapt="gates")},
-)
-CONTROLS: tuple[dict[str, Variant], ...] = (
-    {
-        "as-printed nb": replace(AS_PRINTED, hierarchical=False),
-        "as-printed nb-k": replace(AS_PRINTED, hierarchical=False, adapt="gates"),
-    },
-    {"as-printed, no gates": replace(AS_PRINTED, gated=False)},
-    {"as-printed nb-pro, PD expert, θ and θ̇ only": replace(AS_PRINTED, expert="pd", observe=PAPER_CHANNELS)},
-    {"as-printed nb-pro, PPO expert": replace(AS_PRINTED, expert="sb3")},
-)
-"""Rows by name; those of a group share their pretraining."""
-
-CONTROL_SEEDS = 5
-"""Controls and MAML are made for the first seeds only: the published number of them, and no more."""
-
-MAML = "supervised MAML"
-ROWS = [*(name for group in GROUPS for name in group), MAML, *(name for group in CONTROLS for name in group)]
+from benchmarks.questions.recipe.tables import point, recipe_pictures, recipe_tables
+from nb_evaluation.arguments import add_seeds, refuse, reporting_seeds
+from nb_evaluation.question import Question
+from nb_evaluation.runs.records import FinishedRun
+from nb_evaluation.runs.specification import Specification
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Make what is missing and report; see `--help`."""
-    any_terminal()
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    parser = argparse.ArgumentParser(prog="python -m benchmarks recipe", description=(__doc__ or "").partition("\n")[0])
-    add = parser.add_argument
-    add(
-        "--seeds",
-        type=count,
-        default=30,
-        metavar="N",
-        help=f"seeds from {FIRST_REPORTING_SEED} up (default: 30); a row of other seeds is replaced",
-    )
-    add("--rows", nargs="+", choices=ROWS, default=ROWS, metavar="ROW", help=f"of: {'; '.join(ROWS)} (default: all)")
-    add("--out", type=Path, default=DEFAULT_OUT, metavar="FOLDER", help=f"output folder (default: {DEFAULT_OUT})")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-        check_writable(options.out)
-        read_rows(options.out, ROWS)
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
-    console = make_console()
-    make_rows(options.rows, range(FIRST_REPORTING_SEED, FIRST_REPORTING_SEED + options.seeds), options.out, console)
-    rows = read_rows(options.out, ROWS)
-    command = shlex.join(["python", "-m", "benchmarks", "recipe", *arguments])
-    page = f"{results_table(rows)}\n{differences(rows)}\nMade by `{command}`.\n"
-    write_atomically(options.out / "table.md", page.encode())
-    save_figure(rows, options.out / "recipe.png")
-    console.print(f"Written to {options.out}: table.md, recipe.png and a JSON file for each row.")
+@dataclass(frozen=True, kw_only=True)
+class RecipeSpec(Specification):
+    """A row, made for all its seeds at once; `method` is a key of `ROWS`, `seed` the first of the seeds.
 
-
-def row_file(name: str) -> str:
-    """The file of a row."""
-    kept = "".join(c if c.isalnum() or c in "- " else "" for c in name.replace("θ̇", "rate").replace("θ", "angle"))
-    return f"{kept.replace(' ', '-')}.json"
-
-
-def make_rows(names: Sequence[str], seeds: Sequence[int], out: Path, console: Console) -> None:
-    """Make the rows that have no file, or one of another specification.
-
-    Args:
-        names: keys of `ROWS`.
-        seeds: one policy each.
-        out: folder of the files.
-        console: where progress is shown.
+    Attributes:
+        seeds: Seeds of the row.
+        settings: Fields of `Variant`, or of `MAMLSettings`.
+        phases: Episodes by the drive's amplitude.
+        episodes_per_round: Episodes that a seed collects with one policy.
     """
-    protocol: dict[str, Any] = {"phases": PHASES, "episodes_per_round": EPISODES_PER_ROUND}
-    few = {**protocol, "seeds": list(seeds[:CONTROL_SEEDS])}
-    specifications: dict[str, Any] = {}
-    for groups, shared in ((GROUPS, {**protocol, "seeds": list(seeds)}), (CONTROLS, few)):
-        specifications |= {name: _json({**asdict(v), **shared}) for group in groups for name, v in group.items()}
-    specifications[MAML] = _json({**asdict(recipe_maml.Settings()), **few})
-    made = {row["row"] for row in read_rows(out, ROWS).values() if row["specification"] == specifications[row["row"]]}
-    models: dict[float, Any] = {}
-    started = time.process_time()
 
-    def on_row(name: str, results: Mapping[str, Any]) -> None:
-        nonlocal started
-        seconds, started = time.process_time() - started, time.process_time()
-        if models:
-            expert = {
-                str(A): float(evaluate(model, BENCHMARK_CHANNELS, 1)[0, i])
-                for i, (A, model) in enumerate(models.items())
-            }
-            results = {**results, "expert": expert}
-        specification = specifications[name]
-        write_measurement(out / row_file(name), row=name, specification=specification, cpu_seconds=seconds, **results)
-        console.print(f"{name}: final {point(results['final'])}, {seconds:.0f} s")
+    seeds: tuple[int, ...]
+    settings: dict[str, Any]
+    phases: dict[str, int]
+    episodes_per_round: int = EPISODES_PER_ROUND
+    __hash__ = Specification.__hash__
 
-    if MAML in names and MAML not in made:
-        recipe_maml.run(few["seeds"], recipe_maml.Settings(), lambda results: on_row(MAML, results))
-    for group in (*GROUPS, *CONTROLS):
-        missing = {name: variant for name, variant in group.items() if name in names and name not in made}
-        if missing:
-            models = train_sb3_experts() if any(v.expert == "sb3" for v in missing.values()) else {}
-            run(missing, specifications[next(iter(missing))]["seeds"], models, on_row)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "seeds", tuple(self.seeds))  # JSON knows lists only
+
+    @property
+    def name(self) -> str:
+        """See `Specification.name`; of the row's name what any file system takes."""
+        row = "".join(c if c.isalnum() and c.isascii() else "-" for c in self.method)
+        return f"{row}-seed{self.seed}-{self.digest}"
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """See `Specification.own`."""
+        return ("method", "seed", "seeds", "settings")
 
 
-def _json(data: Any) -> Any:
-    return json.loads(json.dumps(data))
+@dataclass
+class RecipeResult:
+    """A row; lists hold a number for each seed, returns over the fixed starts where nothing else is said.
+
+    Attributes:
+        untrained: Return at A = 1.8 before any training.
+        source_before: Return at A = 1.0 before the second phase.
+        zero_shot: Return at A = 1.8 then.
+        final: Return at A = 1.8 at the end.
+        source_after: Return at A = 1.0 at the end.
+        best_episode: Best training episode at A = 1.8; None for MAML.
+        few_shot: Return at A = 1.8 after the inner steps on one episode there; None but for MAML.
+        largest_gate: Largest gate of all policies at the end; None without gates.
+        expert: Return of the expert by A, where it is a trained policy.
+    """
+
+    untrained: list[float]
+    source_before: list[float]
+    zero_shot: list[float]
+    final: list[float]
+    source_after: list[float]
+    best_episode: list[float] | None = None
+    few_shot: list[float] | None = None
+    largest_gate: float | None = None
+    expert: dict[str, float] | None = None
 
 
-if __name__ == "__main__":
-    main()
+class RecipeRun(FinishedRun[RecipeSpec, RecipeResult]):
+    """A finished row."""
+
+    spec_type, result_type = RecipeSpec, RecipeResult
+
+    def check(self) -> None:
+        """See `FinishedRun.check`."""
+        lists = {name: each for name, each in asdict(self.result).items() if isinstance(each, list)}
+        if {len(each) for each in lists.values()} != {len(self.spec.seeds)}:
+            raise ValueError(f"{', '.join(lists)} must have a number for each of {len(self.spec.seeds)} seeds")
+
+
+class Recipe(Question[RecipeSpec, RecipeRun]):
+    """What the paper's own recipe reaches."""
+
+    name = "recipe"
+    title = "Recipe: the paper's own, over its published protocol"
+    description = __doc__
+    run: ClassVar[type[RecipeRun]] = RecipeRun
+    methods = ROWS
+    intervals = ""
+    tables = staticmethod(recipe_tables)
+    figures = staticmethod(recipe_pictures)
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """See `Question.add_options`."""
+        add_seeds(parser, default=30)
+        what = f"rows of the table, of: {'; '.join(ROWS)} (default: all)"
+        parser.add_argument("--methods", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help=what)
+        refuse(parser, {"--rows": "--methods ROW"})
+
+    def specifications(self, options: argparse.Namespace) -> list[RecipeSpec]:
+        """See `Question.specifications`; rows that share a pretraining follow each other."""
+        wanted = [name for name in (*VARIANTS, MAML) if name in options.methods]
+        return [specify(name, options.seeds if name in FULL else min(options.seeds, CONTROL_SEEDS)) for name in wanted]
+
+    def execute(self, spec: RecipeSpec) -> RecipeResult:
+        """See `Question.execute`."""
+        from benchmarks.questions.recipe import maml, runs
+
+        if spec.method == MAML:
+            return RecipeResult(**maml.run(MAMLSettings(**spec.settings), spec.seeds))
+        return RecipeResult(**runs.run(Variant(**spec.settings), spec.seeds))
+
+    def line(self, run: RecipeRun) -> str:
+        """See `Question.line`."""
+        return f"final {point(run.result.final)}"
+
+    def caption(self, runs: Sequence[RecipeRun], command: str) -> str:
+        """See `Question.caption`."""
+        return f"Made by `{command}` at {', '.join(sorted({run.commit or 'no commit' for run in runs}))}."
+
+
+def specify(row: str, num_seeds: int) -> RecipeSpec:
+    """A row's specification with the published protocol, for so many seeds from the first reporting one."""
+    seeds = tuple(reporting_seeds(num_seeds))
+    settings = asdict(MAMLSettings() if row == MAML else VARIANTS[row])
+    phases = {str(A): episodes for A, episodes in PHASES.items()}
+    return RecipeSpec(method=row, seed=seeds[0], seeds=seeds, settings=settings, phases=phases)
+
+
+QUESTION = Recipe()

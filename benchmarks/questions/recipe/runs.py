@@ -8,9 +8,9 @@ acts, so that a row with mixing is the row of all its seeds: run with fewer, a s
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,56 +23,13 @@ from benchmarks.protocol.environments import NUM_STARTS, fixed_starts, make_trai
 from benchmarks.protocol.recorder import without_log_folder
 from benchmarks.protocol.settings import PPOSettings
 from benchmarks.protocol.spec import EPISODE_STEPS
+from benchmarks.questions.recipe.rows import BENCHMARK_CHANNELS, EPISODES_PER_ROUND, PHASES, SOURCE_A, TARGET_A, Variant
 from nb_agents.recipe.dagger import Episode, Expert, collect
 from nb_agents.recipe.trainer import NeuralBatteryPolicy, NeuralBatteryTrainer
 from nb_agents.surgery.fold import remove_gates
 from nb_gym import NBPendulumVectorEnv, controllers, difficulty
 
-SOURCE_A, TARGET_A = 1.0, 1.8
-PHASES = {SOURCE_A: 50, TARGET_A: 100}
-"""The published budget: drive amplitude and episodes of 1,000 steps, one decision each."""
-
-EPISODES_PER_ROUND = 10
-"""Episodes that a seed collects with one policy, side by side, before it trains on them one by one."""
-
-BENCHMARK_CHANNELS = PPOSettings().observe
-"""θ, θ̇ and the drive's phase at the scale of the other benchmarks."""
-PAPER_CHANNELS: Mapping[str, float] = {}
-"""θ and θ̇ as they are, the paper's observation."""
-
 FloatArray = NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Variant:
-    """What distinguishes a row.
-
-    Attributes:
-        expert: "feed-forward" (drive cancelled + PD), "pd", "sb3" (a PPO policy trained on that A), or None for the
-            policy's own previous action, as in the released code.
-        observe: channels and their scale; empty for the paper's.
-        hierarchical: NB Pro, else NB.
-        gated: whether there are gates at all.
-        adapt: what may change at A = 1.8: "all" or "gates".
-        aggregate: whether a step trains on all episodes of the phase so far, else on its own episode alone.
-        updates: gradient steps for each episode; 0 trains nothing.
-        batch_size: rows of a gradient step; None for all that there are.
-        lr: rate of the weights; the k's have five times as much.
-        gamma: discount of the returns; None for the rewards themselves, as in the released code.
-        trainer: further arguments of `NeuralBatteryTrainer`.
-    """
-
-    expert: str | None = "feed-forward"
-    observe: Mapping[str, float] = field(default_factory=lambda: BENCHMARK_CHANNELS)
-    hierarchical: bool = True
-    gated: bool = True
-    adapt: str = "all"
-    aggregate: bool = True
-    updates: int = 5
-    batch_size: int | None = 128
-    lr: float = 1e-3
-    gamma: float | None = 0.99
-    trainer: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Ensemble:
@@ -226,43 +183,55 @@ def train_phase(
     return np.concatenate(returns, axis=1)
 
 
-def run(
-    variants: Mapping[str, Variant],
-    seeds: Sequence[int],
-    models: Mapping[float, BaseAlgorithm],
-    on_row: Callable[[str, dict[str, Any]], None],
-) -> None:
-    """Make rows that differ in ``adapt`` alone, from one pretraining.
+def run(variant: Variant, seeds: Sequence[int]) -> dict[str, Any]:
+    """Make a row: lists with one number for each seed.
 
     Args:
-        variants: the rows by name.
-        seeds: one policy each.
-        models: SB3 experts by A, for the variants that ask for them.
-        on_row: called with each row as soon as it is there: lists with one number for each seed.
+        variant: What distinguishes the row.
+        seeds: One policy each.
     """
-    first = next(iter(variants.values()))
-    trainers = [make_trainer(first, seed) for seed in seeds]
-    untrained = evaluate(Ensemble.of([t.policy for t in trainers]), first.observe, len(seeds))
-    if first.updates:
-        train_phase(first, trainers, seeds, SOURCE_A, models)
-    before = evaluate(Ensemble.of([t.policy for t in trainers]), first.observe, len(seeds))
-    for name, variant in variants.items():
-        adapting = copy.deepcopy(trainers)
-        if variant.adapt != "all":
-            for trainer in adapting:
-                trainer.policy.train_only(variant.adapt)
-        episodes = train_phase(variant, adapting, seeds, TARGET_A, models)
-        after = evaluate(Ensemble.of([t.policy for t in adapting]), variant.observe, len(seeds))
-        gates = [gate.gate().max().item() for t in adapting for gate in t.policy.gates.values()]
-        on_row(
-            name,
-            {
-                "untrained": untrained[:, 1].tolist(),
-                "source_before": before[:, 0].tolist(),
-                "zero_shot": before[:, 1].tolist(),
-                "final": after[:, 1].tolist(),
-                "source_after": after[:, 0].tolist(),
-                "best_episode": episodes.max(axis=1).tolist(),
-                "largest_gate": max(gates, default=None),
-            },
-        )
+    models = train_sb3_experts() if variant.expert == "sb3" else {}
+    start = _pretrain(replace(variant, adapt="all"), tuple(seeds), models)
+    adapting = copy.deepcopy(start.trainers)
+    if variant.adapt != "all":
+        for trainer in adapting:
+            trainer.policy.train_only(variant.adapt)
+    episodes = train_phase(variant, adapting, seeds, TARGET_A, models)
+    after = evaluate(Ensemble.of([t.policy for t in adapting]), variant.observe, len(seeds))
+    gates = [gate.gate().max().item() for t in adapting for gate in t.policy.gates.values()]
+    returns = {A: float(evaluate(each, BENCHMARK_CHANNELS, 1)[0, i]) for i, (A, each) in enumerate(models.items())}
+    return {
+        "untrained": start.untrained[:, 1].tolist(),
+        "source_before": start.before[:, 0].tolist(),
+        "zero_shot": start.before[:, 1].tolist(),
+        "final": after[:, 1].tolist(),
+        "source_after": after[:, 0].tolist(),
+        "best_episode": episodes.max(axis=1).tolist(),
+        "largest_gate": max(gates, default=None),
+        "expert": {str(A): value for A, value in returns.items()} or None,
+    }
+
+
+class _Start(NamedTuple):
+    """What rows that differ in `adapt` alone share."""
+
+    trainers: Sequence[NeuralBatteryTrainer]
+    untrained: FloatArray
+    before: FloatArray
+
+
+_latest: dict[str, _Start] = {}
+
+
+def _pretrain(variant: Variant, seeds: tuple[int, ...], models: Mapping[float, BaseAlgorithm]) -> _Start:
+    """The policies after the source; the last answer is kept, for the row that shares it."""
+    key = repr((variant, seeds))
+    if key not in _latest:
+        trainers = [make_trainer(variant, seed) for seed in seeds]
+        untrained = evaluate(Ensemble.of([t.policy for t in trainers]), variant.observe, len(seeds))
+        if variant.updates:
+            train_phase(variant, trainers, seeds, SOURCE_A, models)
+        before = evaluate(Ensemble.of([t.policy for t in trainers]), variant.observe, len(seeds))
+        _latest.clear()
+        _latest[key] = _Start(trainers, untrained, before)
+    return _latest[key]

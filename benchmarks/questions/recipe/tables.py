@@ -1,20 +1,18 @@
-"""The recipe's table and figure, made from the files of its rows alone."""
+"""The recipe's tables and figure, made from its rows alone."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.protocol.anchors import CONTROLLERS, PUBLISHED, reference_returns
-from benchmarks.questions.recipe.runs import SOURCE_A, TARGET_A
-from nb_evaluation.files import write_atomically
+from benchmarks.questions.recipe.rows import ROWS, SOURCE_A, TARGET_A
+from nb_evaluation.report.style import Picture
+from nb_evaluation.report.tables import Table
 from nb_evaluation.report.wording import interval, number
-from nb_evaluation.seal import check_types, unseal
 from nb_evaluation.stats.estimates import interquartile_mean, iqm, paired_difference, probability_of_improvement
 
 PUBLISHED_SEEDS: dict[str, tuple[float, ...]] = {
@@ -40,74 +38,67 @@ COMPARISONS = (
 """Pairs of rows that are compared seed by seed: row and score of x, row and score of y."""
 
 
-def read_rows(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The rows in a folder by name, in the order of ``names``; files of others are passed over.
-
-    Raises:
-        ValueError: If a file is damaged.
-    """
-    rows = [_read_row(path) for path in sorted(folder.glob("*.json"))]
-    found = {row.get("row"): row for row in rows}
-    return {name: found[name] for name in names if name in found}
+Row = Any
+"""A finished run of a row."""
 
 
-def _read_row(path: Path) -> dict[str, Any]:
-    try:
-        row = unseal(path.read_bytes())
-        if "row" in row:
-            check_types("specification", row["specification"], dict)
-            for key in ("final", "source_before", "source_after", "zero_shot", "best_episode"):
-                if key in row or key != "best_episode":
-                    check_types(key, row[key], list[float])
-    except (KeyError, OSError, RecursionError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a row's file, or a damaged one ({error!r}): remove it") from error
-    return row
+def by_row(runs: Sequence[Row]) -> dict[str, Row]:
+    """The rows by name, in the order of the table."""
+    found = {run.spec.method: run for run in runs}
+    return {name: found[name] for name in ROWS if name in found}
 
 
-def results_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """The table in Markdown: deterministic returns over the fixed starts, and the paper's metric where it applies."""
-    lines = [
-        "| row | seeds | A = 1.0 before | zero-shot at 1.8 | final at 1.8, first 5 seeds | final at 1.8 [95 % CI]"
-        " | A = 1.0 afterwards | best training episode at 1.8 |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
+def recipe_tables(runs: Sequence[Row]) -> list[Table]:
+    """Returns of every row, and what the rows differ by."""
+    rows = by_row(runs)
+    return [table for table in (results_table(rows), differences(rows)) if table.rows]
+
+
+def results_table(rows: Mapping[str, Row]) -> Table:
+    """Deterministic returns over the fixed starts, and the paper's metric where it applies."""
+    columns = [
+        "row", "seeds", "A = 1.0 before", "zero-shot at 1.8", "final at 1.8, first 5 seeds", "final at 1.8 [95 % CI]",
+        "A = 1.0 afterwards", "best training episode at 1.8",
+    ]  # fmt: skip
+    cells = []
     for name, row in rows.items():
-        cells = [point(row[key]) for key in ("source_before", "zero_shot")]
-        cells += [estimate(row["final"][:5]), estimate(row["final"]), point(row["source_after"])]
-        # Where an expert acts in the training episodes, their returns are not the policy's.
-        own = row["specification"].get("expert", "labels") is None
-        cells.append(estimate(row["best_episode"]) if own else "")
-        lines.append(" | ".join([f"| {name}", str(len(row["final"])), *cells]) + " |")
+        result = row.result
+        own = estimate(result.best_episode) if explores_itself(row) else ""
+        cells.append([
+            name, str(len(result.final)), point(result.source_before), point(result.zero_shot),
+            estimate(result.final[:5]), estimate(result.final), point(result.source_after), own,
+        ])  # fmt: skip
     for name, published in PUBLISHED.items():
-        lines.append(f"| *published: {name}* | 5 | | | | | | {number(published.best)} |")
+        cells.append([f"*published: {name}*", "5", *[""] * 5, number(published.best)])
     references = [reference_returns({"A": A}) for A in (SOURCE_A, TARGET_A)]
-    for name in CONTROLLERS:
-        source, target = (number(reference[name]) for reference in references)
-        lines.append(f"| *{name}* | | {source} | {target} | {target} | {target} | {source} | |")
-    for row in rows.values():
-        if "expert" in row:
-            source, target = (number(value) for value in row["expert"].values())
-            lines.append(f"| *PPO expert* | 1 | {source} | {target} | {target} | {target} | {source} | |")
-    return "\n".join(lines) + "\n"
+    others = [(f"*{name}*", "", [reference[name] for reference in references]) for name in CONTROLLERS]
+    others += [("*PPO expert*", "1", [*row.result.expert.values()]) for row in rows.values() if row.result.expert]
+    for name, seeds, returns in others:
+        source, target = (number(each) for each in returns)
+        cells.append([name, seeds, source, target, target, target, source, ""])
+    return Table("Deterministic returns over the fixed starts", columns, cells)
 
 
-def differences(rows: Mapping[str, Mapping[str, Any]]) -> str:
+def explores_itself(row: Row) -> bool:
+    """Whether the training episodes are the policy's own: where an expert acts in them, their returns are not."""
+    return row.result.best_episode is not None and row.spec.settings["expert"] is None
+
+
+def differences(rows: Mapping[str, Row]) -> Table:
     """What training gains over the same networks untrained, and the rows against each other, seed by seed."""
-    lines = [
-        "| x − y at A = 1.8 | seeds | paired difference [95 % CI] | probability that x is better [95 % CI] |",
-        "| --- | ---: | ---: | ---: |",
-    ]
+    columns = [
+        "x − y at A = 1.8", "seeds", "paired difference [95 % CI]", "probability that x is better [95 % CI]"
+    ]  # fmt: skip
+    cells = []
     for x, x_key, y, y_key in COMPARISONS:
         if x in rows and y in rows:
-            both = min(len(rows[name]["final"]) for name in (x, y))  # every row begins with the same seeds
-            a, b = rows[x][x_key][:both], rows[y][y_key][:both]
+            both = min(len(rows[name].result.final) for name in (x, y))  # every row begins with the same seeds
+            a, b = getattr(rows[x].result, x_key)[:both], getattr(rows[y].result, y_key)[:both]
             gain = paired_difference(a, b, np.random.default_rng(0))
             better = probability_of_improvement(a, b, np.random.default_rng(0))
-            lines.append(
-                f"| {x}{SCORES[x_key]} − {y}{SCORES[y_key]} | {both} | {interval(gain, len(a), signed=True)} |"
-                f" {interval(better, len(a), digits=2)} |"
-            )
-    return "\n".join(lines) + "\n"
+            what = f"{x}{SCORES[x_key]} − {y}{SCORES[y_key]}"
+            cells.append([what, str(both), interval(gain, len(a), signed=True), interval(better, len(a), digits=2)])
+    return Table("The rows against each other, seed by seed", columns, cells)
 
 
 def estimate(scores: Sequence[float]) -> str:
@@ -120,15 +111,22 @@ def point(scores: Sequence[float]) -> str:
     return number(float(interquartile_mean(scores)))
 
 
-def save_figure(rows: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+def recipe_pictures(runs: Sequence[Row]) -> list[Picture]:
+    """One figure."""
+    alt = "A row of dots for each row of the table and each published one, a dot for each seed's return at A = 1.8."
+    note = "A dot is a seed, a bar the interquartile mean; blue: deterministic, fixed starts; green: training episodes."
+    return [Picture("Every seed of every row", alt, note, draw_seeds(by_row(runs)), "recipe")]
+
+
+def draw_seeds(rows: Mapping[str, Row]) -> Figure:
     """Every seed of every row on one axis, the published seeds among them."""
     groups: list[tuple[str, Sequence[float], str]] = [
         (f"published {name}, best episode", scores, "#D55E00") for name, scores in PUBLISHED_SEEDS.items()
     ]
     for name, row in rows.items():
-        if row["specification"].get("expert", "labels") is None:
-            groups.append((f"{name}, best episode", row["best_episode"], "#009E73"))
-    groups += [(name, row["final"], "#0072B2") for name, row in rows.items()]
+        if explores_itself(row):
+            groups.append((f"{name}, best episode", row.result.best_episode, "#009E73"))
+    groups += [(name, row.result.final, "#0072B2") for name, row in rows.items()]
     figure = Figure(figsize=(9.0, 1.2 + 0.27 * len(groups)), layout="constrained")
     axes = figure.subplots()
     rng = np.random.default_rng(0)
@@ -148,10 +146,6 @@ def save_figure(rows: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     axes.grid(axis="x", color="0.92")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel(
-        "return at A = 1.8; a dot is a seed, a bar the interquartile mean; blue: deterministic, fixed starts"
-    )
+    axes.set_xlabel("return at A = 1.8")
     axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, fontsize=8)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=130)
-    write_atomically(path, buffer.getvalue())
+    return figure

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from benchmarks.protocol.environments import NUM_STARTS, STARTS_SEED, mean_returns
 from nb_evaluation.arguments import add_methods, add_seeds, reporting_seeds
-from nb_evaluation.method import Described, Style
+from nb_evaluation.method import Described
 from nb_evaluation.question import Question
 from nb_evaluation.report.tables import Table
 from nb_evaluation.report.verdict import Verdict, beats
@@ -40,10 +40,7 @@ GAINS = (1.0, -1.0)
 LEARNERS = {"maml": "MAML", "joint": "JointTraining", "untrained": "MAML"}
 """The methods, and their classes in `nb_agents.maml`."""
 
-METHODS = {
-    name: Described(summary=learner, row=row, style=Style("#000000", "-", "o"), panel="")
-    for row, (name, learner) in enumerate(LEARNERS.items())
-}
+METHODS = {name: Described(summary=learner) for name, learner in LEARNERS.items()}
 INNER_STEPS, TEST_STEPS = 3, 5
 FRAME_SKIP = 20
 SETTINGS: dict[str, Any] = {"inner_lr": 0.1, "episodes_per_task": 20, "gamma": 0.9, "gae_lambda": 0.95}

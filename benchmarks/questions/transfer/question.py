@@ -21,8 +21,7 @@ from benchmarks.questions.transfer.replay import save_before_and_after
 from benchmarks.questions.transfer.tables import MAIN_COLUMNS, comparison_table, results_table
 from benchmarks.report.wording import describe_context
 from nb_evaluation.arguments import add_methods, add_seeds, reporting_seeds
-from nb_evaluation.job import write_tables
-from nb_evaluation.report.jobs import Job
+from nb_evaluation.question import Job
 from nb_evaluation.report.screen import show_table
 from nb_evaluation.report.wording import FEWEST_SEEDS, number
 from nb_evaluation.stats.estimates import interquartile_mean, paired_difference
@@ -93,7 +92,7 @@ class Transfer(ProtocolQuestion):
     def publish(self, job: Job, console: Console) -> None:
         """Make table and pictures from the runs, and show the table."""
         runs = job.runs
-        write_tables(job)
+        self.write_tables(job)
         save_curves(runs, job.folder / "curves.png", job.caption)
         save_before_and_after(_showcase(runs), job.folder / "transfer.gif")
         for table in (results_table(runs).select(MAIN_COLUMNS), comparison_table(runs)):

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main as benchmarks
+from benchmarks.commands.report import main as report
 from benchmarks.methods import METHODS
 from benchmarks.protocol.run import Run
 from benchmarks.questions.ablation.figures import ablation_pictures, draw_ablation
 from benchmarks.questions.ablation.question import VARIANTS, Ablation
 from benchmarks.questions.ablation.scores import PUBLISHED
 from benchmarks.questions.ablation.tables import answer, tables
-from benchmarks.report.command import main as report
 from tests.benchmarks.tools import stored
 
 JOB = ["--seeds", "1", "--workers", "1", "--pretrain-episodes", "2", "--transfer-episodes", "4"]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main as benchmarks
+from benchmarks.commands.report import main as report
 from benchmarks.methods import METHODS
 from benchmarks.protocol.anchors import reference_returns
 from benchmarks.protocol.run import Run
@@ -14,7 +15,6 @@ from benchmarks.questions.few_shot.figures import few_shot_pictures, highlighted
 from benchmarks.questions.few_shot.question import CHOICES, FewShot
 from benchmarks.questions.few_shot.scores import TARGETS, k_shot
 from benchmarks.questions.few_shot.tables import answer, tables
-from benchmarks.report.command import main as report
 from benchmarks.runs import experiment
 from nb_evaluation.runs.folder import read_lines
 from tests.benchmarks.tools import parse

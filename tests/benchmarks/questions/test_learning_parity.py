@@ -13,12 +13,13 @@ import torch
 from gymnasium import spaces
 
 from benchmarks.__main__ import main as benchmarks
+from benchmarks.commands.report import DEFAULT
 from benchmarks.questions import all_questions
 from benchmarks.questions.learning_parity.question import gate_arguments
 from benchmarks.questions.learning_parity.tables import TASK_NAMES
 from benchmarks.questions.learning_parity.tasks import TASKS, Task, identity_return
-from benchmarks.report.command import DEFAULT
-from nb_evaluation.report.jobs import Job, read_folder
+from nb_evaluation.question import Job
+from nb_evaluation.reader import read_folder
 from nb_evaluation.stats.estimates import paired_difference
 from tests.benchmarks.tools import stored
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
+from benchmarks.__main__ import main as benchmarks
 from benchmarks.protocol import anchors, environments
 from benchmarks.protocol.anchors import CONTROLLERS, reference_returns
 from benchmarks.questions.recipe import maml as recipe_maml
@@ -16,8 +16,21 @@ from benchmarks.questions.recipe import question as recipe
 from benchmarks.questions.recipe import quick_start as recipe_quick_start
 from benchmarks.questions.recipe import runs as recipe_runs
 from benchmarks.questions.recipe import tables as recipe_report
-from benchmarks.questions.recipe.runs import BENCHMARK_CHANNELS, Ensemble, Variant, labelled, make_trainer
+from benchmarks.questions.recipe.question import RecipeRun
+from benchmarks.questions.recipe.rows import (
+    AS_PRINTED,
+    AS_RELEASED,
+    BENCHMARK_CHANNELS,
+    CONTROLS,
+    GROUPS,
+    MAML,
+    ROWS,
+    MAMLSettings,
+    Variant,
+)
+from benchmarks.questions.recipe.runs import Ensemble, labelled, make_trainer
 from nb_agents.recipe.dagger import Episode
+from tests.benchmarks.tools import parse, stored
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +51,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(anchors, "_reference_returns", anchors._reference_returns.__wrapped__)
 
 
-@pytest.mark.parametrize("variant", [Variant(), Variant(gated=False), recipe.AS_RELEASED])
+@pytest.mark.parametrize("variant", [Variant(), Variant(gated=False), AS_RELEASED])
 def test_an_ensemble_acts_as_its_policies_do_one_by_one(variant: Variant) -> None:
     policies = [make_trainer(variant, seed).policy for seed in range(3)]
     rows = np.random.default_rng(0).normal(size=(6, len(variant.observe) or 2)).astype(np.float32)
@@ -71,11 +84,11 @@ def test_experts_are_the_reference_controllers(name: str, controller: str) -> No
 def test_the_release_pairs_an_action_with_the_state_it_led_to_and_its_reward() -> None:
     numbers = np.arange(4.0)
     episode = Episode(numbers[:, None], 10 + numbers[:, None], 20 + numbers[:, None], 30 + numbers)
-    states, actions, values = labelled(recipe.AS_RELEASED, episode)
+    states, actions, values = labelled(AS_RELEASED, episode)
     assert states.ravel().tolist() == [1.0, 2.0, 3.0]
     assert actions.ravel().tolist() == [10.0, 11.0, 12.0]
     assert values.tolist() == [30.0, 31.0, 32.0]
-    states, actions, values = labelled(replace(recipe.AS_PRINTED, gamma=1.0), episode)
+    states, actions, values = labelled(replace(AS_PRINTED, gamma=1.0), episode)
     assert states.ravel().tolist() == numbers.tolist()
     assert actions.ravel().tolist() == (20 + numbers).tolist()
     assert values[0] == 30 + 31 + 32 + 33
@@ -86,7 +99,7 @@ def test_starts_belong_to_the_seed_whoever_runs_beside_it() -> None:
 
 
 def test_maml_differentiates_through_its_inner_steps() -> None:
-    maml = recipe_maml.SupervisedMAML([0], recipe_maml.Settings(inner_steps=2, inner_lr=0.5))
+    maml = recipe_maml.SupervisedMAML([0], MAMLSettings(inner_steps=2, inner_lr=0.5))
     maml.module.double()
     meta = {name: p[0].detach().double() for name, p in maml.meta.items()}
     rng = torch.Generator().manual_seed(0)
@@ -103,7 +116,7 @@ def test_maml_differentiates_through_its_inner_steps() -> None:
 
 
 def test_a_meta_update_follows_that_second_order_gradient() -> None:
-    maml = recipe_maml.SupervisedMAML([0], recipe_maml.Settings(inner_lr=0.5))
+    maml = recipe_maml.SupervisedMAML([0], MAMLSettings(inner_lr=0.5))
     rng = torch.Generator().manual_seed(0)
     data = [torch.randn(1, 1, 8, n, generator=rng) for n in (4, 1, 4, 1)]
     meta = {name: p[0].detach().clone() for name, p in maml.meta.items()}
@@ -120,7 +133,7 @@ def test_a_meta_update_follows_that_second_order_gradient() -> None:
 def test_a_meta_update_of_one_seed_leaves_the_others_where_they_would_be() -> None:
     rng = torch.Generator().manual_seed(0)
     data = [torch.randn(2, 1, 8, n, generator=rng) for n in (4, 1, 4, 1)]
-    both, alone = (recipe_maml.SupervisedMAML(seeds, recipe_maml.Settings()) for seeds in ([3, 4], [4]))
+    both, alone = (recipe_maml.SupervisedMAML(seeds, MAMLSettings()) for seeds in ([3, 4], [4]))
     both.update(data[:2], data[2:])
     alone.update([d[1:] for d in data[:2]], [d[1:] for d in data[2:]])
     for name, parameter in both.meta.items():
@@ -128,38 +141,47 @@ def test_a_meta_update_of_one_seed_leaves_the_others_where_they_would_be() -> No
 
 
 @pytest.mark.usefixtures("_short")
-def test_rows_are_made_once_and_reported_from_their_files(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_made_once_and_reported_from_their_runs(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = {"as-printed nb-pro": Variant(updates=1), "as-printed nb-pro-k": Variant(updates=1, adapt="gates")}
-    settings = recipe_maml.Settings(updates=1, batch_size=8, tasks=1)
-    monkeypatch.setattr(recipe, "GROUPS", (quick,))
-    monkeypatch.setattr(recipe, "CONTROLS", ())
-    monkeypatch.setattr(recipe_maml, "Settings", lambda: settings)
-    names = [*quick, recipe.MAML]
-    recipe.make_rows(names, [100], tmp_path, Console(quiet=True))
-    rows = recipe_report.read_rows(tmp_path, names)
+    settings = MAMLSettings(updates=1, batch_size=8, tasks=1)
+    monkeypatch.setattr(recipe, "VARIANTS", quick)
+    monkeypatch.setattr(recipe, "MAMLSettings", lambda **_: settings)
+    names = [*quick, MAML]
+    options = ["recipe", "--methods", *names, "--seeds", "1", "--workers", "1", "--out", str(tmp_path)]
+    assert benchmarks(options) == 0
+    runs = [RecipeRun.from_line(line, "it") for line in stored(tmp_path).values()]
+    rows = recipe_report.by_row(runs)
     assert list(rows) == names
-    both = [rows[name] for name in quick]
-    assert both[0]["zero_shot"] == both[1]["zero_shot"], "they share their pretraining"
-    assert both[0]["final"] != both[1]["final"]
-    assert all({"versions", "commit", "specification"} <= row.keys() for row in rows.values())
+    both = [rows[name].result for name in quick]
+    assert both[0].zero_shot == both[1].zero_shot, "they share their pretraining"
+    assert both[0].final != both[1].final
+    assert both[0].final == recipe_runs.run(quick["as-printed nb-pro"], [100])["final"], "and each is its own run's"
 
-    monkeypatch.setattr(recipe, "run", lambda *_: pytest.fail("made again"))
-    monkeypatch.setattr(recipe_maml, "run", lambda *_: pytest.fail("made again"))
-    recipe.make_rows(names, [100], tmp_path, Console(quiet=True))
+    monkeypatch.setattr(recipe.Recipe, "execute", None)
+    assert benchmarks(options) == 0
 
-    table = recipe_report.results_table(rows)
+    table = (tmp_path / "table.md").read_text()
     assert all(f"| {name} | 1 |" in table for name in names)
     assert "published: NB Pro" in table
-    assert recipe_report.estimate(both[0]["final"]) in table
-    assert "as-printed nb-pro − as-printed nb-pro-k" in recipe_report.differences(rows)
-    recipe_report.save_figure(rows, tmp_path / "recipe.png")
+    assert recipe_report.estimate(both[0].final) in table
+    assert "as-printed nb-pro − as-printed nb-pro-k" in table
     assert (tmp_path / "recipe.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_every_row_has_a_file_of_its_own() -> None:
-    files = {recipe.row_file(name) for name in recipe.ROWS}
-    assert len(files) == len(recipe.ROWS)
-    assert all(name.isascii() for name in files)
+def test_every_row_has_a_name_of_its_own_that_any_file_system_takes() -> None:
+    names = {recipe.specify(row, 5).name for row in ROWS}
+    assert len(names) == len(ROWS)
+    assert all(name.isascii() and "/" not in name for name in names)
+
+
+def test_rows_that_share_a_pretraining_follow_each_other() -> None:
+    options = parse(recipe.Recipe(), "--seeds", "6")
+    specs = recipe.Recipe().specifications(options)
+    assert {spec.method for spec in specs} == set(ROWS)
+    assert {len(spec.seeds) for spec in specs} == {5, 6}
+    for group in (*GROUPS, *CONTROLS):
+        places = [[spec.method for spec in specs].index(name) for name in group]
+        assert places == list(range(places[0], places[0] + len(places)))
 
 
 def test_the_papers_quick_start_runs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,12 +199,3 @@ def test_the_quick_starts_environment_ends_its_episodes() -> None:
     assert env.reset().shape == (2,)
     steps = [env.step(np.zeros(1, dtype=np.float32)) for _ in range(3)]
     assert [step[2] for step in steps] == [False, False, True]
-
-
-def test_the_committed_tables_are_what_the_committed_rows_give() -> None:
-    rows = recipe_report.read_rows(recipe.DEFAULT_OUT, recipe.ROWS)
-    assert list(rows) == recipe.ROWS
-    assert min(min(row["specification"]["seeds"]) for row in rows.values()) >= 100, "tuning seeds are not for reporting"
-    page = (recipe.DEFAULT_OUT / "table.md").read_text()
-    assert recipe_report.results_table(rows) in page
-    assert recipe_report.differences(rows) in page

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main as benchmarks
+from benchmarks.commands.report import main as report
 from benchmarks.protocol.anchors import reference_returns
 from benchmarks.protocol.settings import MetaSettings, PPOSettings
 from benchmarks.questions.sequence.figures import sequence_pictures
@@ -18,7 +19,6 @@ from benchmarks.questions.sequence.runs import (
 )
 from benchmarks.questions.sequence.scores import averages, forgetting, on_return
 from benchmarks.questions.sequence.tables import answer, tables
-from benchmarks.report.command import main as report
 from nb_evaluation.runs.provenance import versions
 from tests.benchmarks.tools import stored
 

@@ -13,9 +13,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from benchmarks.report.command import main
+from benchmarks.commands.report import main
+from nb_evaluation.page import POLICY
 from nb_evaluation.report.appearance import SCRIPT
-from nb_evaluation.report.page import POLICY
 from nb_evaluation.runs.folder import write_job
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

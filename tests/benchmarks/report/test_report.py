@@ -9,7 +9,7 @@ from benchmarks.protocol.anchors import CONTROLLERS, normalise, reference_return
 from benchmarks.questions import find_question
 from benchmarks.questions.transfer.tables import COLUMNS, MAIN_COLUMNS, comparison_table, gains_table, results_table
 from benchmarks.report.wording import caption, describe_context, meta_tasks
-from nb_evaluation.report.jobs import Job
+from nb_evaluation.question import Job
 from nb_evaluation.report.tables import Table
 from nb_evaluation.report.wording import describe_seeds, interval, number
 from nb_evaluation.stats.estimates import Estimate

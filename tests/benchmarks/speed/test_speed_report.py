@@ -7,12 +7,12 @@ import shutil
 import numpy as np
 import pytest
 
-from benchmarks.report.command import DEFAULT, main
+from benchmarks.commands.report import DEFAULT, main
 from benchmarks.speed import battery, learning, maml
 from benchmarks.speed import report as speed
 from benchmarks.speed.rows import Target
 from benchmarks.speed.tables import make_tables, spread
-from nb_evaluation.report.jobs import Job, Skipped
+from nb_evaluation.question import Job, Skipped
 
 FILES = ("environments.json", "learning.json", "learning_ppo.json", "battery.json", "maml.json")
 MADE = {"versions": {}, "commit": "0123456789ab", "machine": {"cpu": "a CPU", "cores": 3}}

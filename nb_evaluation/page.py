@@ -13,8 +13,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from nb_evaluation.question import Job, Skipped
 from nb_evaluation.report.appearance import SCRIPT, STYLE
-from nb_evaluation.report.jobs import Job, Skipped
 from nb_evaluation.report.style import Picture, svg
 from nb_evaluation.report.tables import Table, inline_html
 from nb_evaluation.report.verdict import TONES, Verdict

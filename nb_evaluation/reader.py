@@ -3,74 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from nb_evaluation.question import Question
-from nb_evaluation.report.tables import Table, markdown_page
+from nb_evaluation.question import Job, Question, Skipped
 from nb_evaluation.runs.folder import JOB_FILE, compared, read_lines
 
 NAMED_DIFFERENCES = 3
 """Number of differences between a run and the majority that are named."""
 
 
-class Skipped(NamedTuple):
-    """Something left out of the report.
-
-    Attributes:
-        name: Name of the run or folder, below the report's own folder.
-        reason: Why it is left out.
-    """
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Job:
-    """A folder of runs of one specification, made with the same versions of all packages.
-
-    Attributes:
-        folder: Folder of the files.
-        name: The folder's name, which is the job's on the page.
-        question: Question that the runs answer.
-        command: Command that made them.
-        runs: Runs that the report is of; at least one.
-        skipped: Other runs in the folder.
-    """
-
-    folder: Path
-    name: str
-    question: Question[Any, Any]
-    command: str
-    runs: Sequence[Any]
-    skipped: Sequence[Skipped]
-
-    @property
-    def file(self) -> Path:
-        """Where the tables go."""
-        return self.folder / self.question.file
-
-    @property
-    def caption(self) -> str:
-        """Seeds, budget and command."""
-        return self.question.caption(self.runs, self.command)
-
-    def markdown(self, tables: Sequence[Table]) -> str:
-        """The contents of `file`."""
-        left_out = f"Left out: {'; '.join(f'`{each.name}` {each.reason}' for each in self.skipped)}."
-        closing = (self.question.intervals, self.caption, left_out if self.skipped else "")
-        return markdown_page(tables, *filter(None, closing))
-
-
 Questions = Mapping[str, Question[Any, Any]]
 """The questions that are known, by name, in the order of the page."""
 
 
-def read_folder(folder: Path, questions: Questions) -> tuple[list[Job], list[Skipped]]:
+def read_folder(folder: Path, questions: Questions, elsewhere: Collection[str] = ()) -> tuple[list[Job], list[Skipped]]:
     """Read a folder of jobs, or a single job's folder.
+
+    Args:
+        folder: Folder of folders, or of runs.
+        questions: Questions by name.
+        elsewhere: Names of folders whose reader is another.
 
     Returns:
         The jobs, in the order of the questions and then of their names, and the folders that are none.
@@ -81,7 +35,7 @@ def read_folder(folder: Path, questions: Questions) -> tuple[list[Job], list[Ski
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder")
     folders = [folder] if (folder / JOB_FILE).is_file() else sorted(path for path in folder.iterdir() if path.is_dir())
-    read = [read_job(each, questions) for each in folders]
+    read = [read_job(each, questions) for each in folders if each.name not in elsewhere]
     order = list(questions)
     jobs = sorted((each for each in read if isinstance(each, Job)), key=lambda job: order.index(job.question.name))
     return jobs, [each for each in read if isinstance(each, Skipped)]

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.questions import all_questions
+from benchmarks.speed.report import NAME as SPEED
 from benchmarks.speed.report import read_speed
 from nb_evaluation.files import write_atomically
-from nb_evaluation.report.jobs import Job, read_folder
-from nb_evaluation.report.page import html_page, make_section
+from nb_evaluation.page import html_page, make_section
+from nb_evaluation.question import Job
+from nb_evaluation.reader import read_folder
 from nb_evaluation.report.screen import any_terminal
 
 DEFAULT = Path("benchmarks/results")
@@ -40,13 +42,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path, nargs="?", default=DEFAULT, metavar="FOLDER", help=help_text)
     folder: Path = parser.parse_args(arguments).folder
     try:
-        jobs, skipped = read_folder(folder, all_questions())
+        jobs, skipped = read_folder(folder, all_questions(), elsewhere=[SPEED])
     except NotADirectoryError as error:
         parser.error(str(error))
     speeds = read_speed(folder)
     if isinstance(speeds, Job):
         jobs.append(speeds)
-        skipped = [each for each in skipped if each.name != speeds.name]
     elif speeds is not None:
         skipped.append(speeds)
     for each in skipped:
