@@ -54,7 +54,7 @@ def against(what: str, differences: Mapping[str, Estimate], baseline: str, more:
     above = [f"`{name}`" for name, difference in gated.items() if difference.low > 0.0]
     below = [f"`{name}`" for name, difference in gated.items() if difference.high < 0.0]
     if not above and not below:
-        return Verdict(f"{what}: no gates can be told from `{baseline}`.", "same", more)
+        return Verdict(f"{what}: no gates can be distinguished from `{baseline}`.", "same", more)
     tone: Tone = "open" if above and below else "better" if above else "worse"
     parts = [f"{listed(above)} {are(above)} above `{baseline}`" if above else f"no gates are above `{baseline}`"]
     parts += [f"{listed(below)} {are(below)} below it"] if below else []
@@ -72,7 +72,7 @@ def beats(method: str, differences: Mapping[str, Estimate], when: str) -> Verdic
     won = [f"`{name}`" for name, difference in differences.items() if difference.low > 0.0]
     rest = [f"`{name}`" for name, difference in differences.items() if not difference.low > 0.0]
     parts = [f"is above {listed(won)}"] if won else []
-    parts += [f"is not told to be above {listed(rest)}"] if rest else []
+    parts += [f"is not shown to be above {listed(rest)}"] if rest else []
     text = f"{when} `{method}` {' and '.join(parts)}."
     return Verdict(text, "worse" if rest else "better", word="fails" if rest else "works") if differences else None
 

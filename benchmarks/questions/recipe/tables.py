@@ -94,8 +94,8 @@ def recipe_answer(runs: Sequence[Row]) -> Verdict | None:
     trained, gates = (
         paired_difference(*_pairs(rows, x, "final", y, "final"), np.random.default_rng(0)) for x, y in pairs
     )
-    first = "training gains" if trained.low > 0.0 else "training gains nothing that can be told from chance"
-    second = "gain" if gates.low > 0.0 else "lose" if gates.high < 0.0 else "make no difference that can be told"
+    first = "training gains" if trained.low > 0.0 else "training gains nothing that can be distinguished from chance"
+    second = "gain" if gates.low > 0.0 else "lose" if gates.high < 0.0 else "make no difference that shows"
     tone: Tone = "better" if gates.low > 0.0 else "worse" if gates.high < 0.0 else "same"
     return Verdict(f"As released, {first}; as printed, gates {second}.", tone)
 

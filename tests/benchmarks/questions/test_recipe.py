@@ -209,7 +209,7 @@ def test_the_verdict_is_what_the_committed_rows_give() -> None:
     verdict = job.question.answer(job.runs)
     assert verdict is not None
     assert verdict.text.startswith(
-        "As released, training gains nothing that can be told from chance; as printed, gates"
+        "As released, training gains nothing that can be distinguished from chance; as printed, gates"
     )
     assert verdict.tone == "same"
     without = [run for run in job.runs if run.spec.method != "untrained nb-pro"]

@@ -16,8 +16,8 @@ NONE = Estimate(1.0, float("nan"), float("nan"))
         ({"nb": UP, "nb-pro": UP}, "`nb` and `nb-pro` are above `fine-tune`", "better"),
         ({"nb": EITHER, "nb-k": DOWN}, "no gates are above `fine-tune`; `nb-k` is below it", "worse"),
         ({"nb": UP, "nb-k": DOWN}, "`nb` is above `fine-tune`; `nb-k` is below it", "open"),
-        ({"nb": EITHER, "nb-k": NONE}, "no gates can be told from `fine-tune`", "same"),
-        ({"nb": EITHER, "maml": DOWN}, "no gates can be told from `fine-tune`", "same"),
+        ({"nb": EITHER, "nb-k": NONE}, "no gates can be distinguished from `fine-tune`", "same"),
+        ({"nb": EITHER, "maml": DOWN}, "no gates can be distinguished from `fine-tune`", "same"),
     ],
 )
 def test_gates_against_a_baseline(differences: dict[str, Estimate], text: str, tone: str) -> None:
@@ -37,6 +37,6 @@ def test_a_method_beats_its_controls_where_intervals_say_so() -> None:
     assert won == Verdict("After one step `maml` is above `joint` and `untrained`.", "better", word="works")
     lost = beats("maml", {"joint": UP, "untrained": EITHER}, "After one step")
     assert lost is not None
-    assert lost.text == "After one step `maml` is above `joint` and is not told to be above `untrained`."
+    assert lost.text == "After one step `maml` is above `joint` and is not shown to be above `untrained`."
     assert lost.tone == "worse"
     assert beats("maml", {}, "After one step") is None
