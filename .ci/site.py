@@ -54,7 +54,7 @@ def in_site(markdown: str, folder: str, uri: str) -> str:
     def rewrite(link: re.Match[str]) -> str:
         mark, text, target, anchor = link.groups(default="")
         path = (base / target).resolve()
-        if path.is_relative_to(ROOT / "docs"):
+        if path.is_relative_to(ROOT / "docs") and path.suffix:
             return f"{mark}[{text}]({up}{path.relative_to(ROOT / 'docs').as_posix()}{anchor})"
         if path.is_relative_to(RESULTS) and path.suffix:
             return f"{mark}[{text}]({up}results/{path.relative_to(RESULTS).as_posix()}{anchor})"
