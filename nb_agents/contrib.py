@@ -36,7 +36,6 @@ except ImportError as error:
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
-from nb_agents.policies.parts import gated_part
 from nb_agents.policies.sb3 import (
     ActorAndCriticsGates,
     ActorCriticGates,
@@ -71,10 +70,7 @@ class QuantileNetworkGates(KGatedMixin):
 
     def make_quantile_net(self) -> QuantileNetwork:
         """sb3-contrib's quantile network with its hidden layers gated."""
-        network = super().make_quantile_net()  # type: ignore[misc]
-        self._gate(network.features_extractor, gate_last=True)
-        self._gate(network.quantile_net, gate_last=False)
-        return gated_part(network)  # type: ignore[no-any-return]
+        return self._gate_values(super().make_quantile_net(), "quantile_net")  # type: ignore[misc,no-any-return]
 
 
 class KGatedQRDQNPolicy(QuantileNetworkGates, QRDQNPolicy):

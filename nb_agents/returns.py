@@ -1,4 +1,4 @@
-"""What a policy is worth: returns in true rewards, from seeded starts."""
+"""Returns of a policy in true rewards, from seeded starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One call that moves a trained model to another task: what changes, what stays, what it was worth."""
+"""One call that moves a trained model to another task, and says what that was worth."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _ABOVE_NORMALIZE = (VecTransposeImage, VecMonitor, VecCheckNan)
 
 @dataclass(frozen=True)
 class Transfer:
-    """What `transfer` did.
+    """The result of `transfer`.
 
     Attributes:
         model: The model that was moved.
@@ -114,7 +114,7 @@ def transfer(
     their moments, the old k's are kept in a battery, and the policy is evaluated before and after.
 
     Args:
-        model: An SB3 model with a k-gated policy; `nb_agents.surgery.retrofit` makes one of a model without gates.
+        model: An SB3 model with a k-gated policy; `nb_agents.retrofit` makes one of a model without gates.
         env: The new task, with the model's spaces and number of environments: a Gymnasium environment, a Gymnasium
             vector environment, or a `VecEnv`. A `VecNormalize` in it that has seen nothing yet is given the statistics
             of the model's; one that has is taken as it is.
@@ -185,7 +185,7 @@ def _check_model(model: Any, train_only: Any) -> Any:
     if not isinstance(model.policy, KGatedMixin):
         raise TypeError(
             f"model must have a k-gated policy, got one with {type(model.policy).__name__}: "
-            "nb_agents.surgery.retrofit(model) gives it gates without changing what it computes"
+            "nb_agents.retrofit(model) gives it gates without changing what it computes"
         )
     if train_only not in CHOICES:
         raise ValueError(f"train_only must be one of {CHOICES}, got {train_only!r}")

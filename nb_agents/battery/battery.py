@@ -15,16 +15,14 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
 
 from nb_agents._checks import check_flag, check_number
-from nb_agents._compiled import uncompiled
+from nb_agents._objects import uncompiled
 from nb_agents.battery import file as k_set_file
-from nb_agents.battery.fingerprint import Fingerprint, WeightsWatch, fingerprint
+from nb_agents.battery.fingerprint import Fingerprint, FingerprintError, WeightsWatch, fingerprint
 from nb_agents.battery.per_row import distinct, gates_per_row
 from nb_agents.gates.gate import KGate
 from nb_agents.policies.train_only import acting_modules
 
-
-class FingerprintError(ValueError):
-    """The k-sets belong to another network, or to this one with other weights."""
+__all__ = ["Battery", "FingerprintError"]
 
 
 @dataclass(frozen=True)
@@ -179,8 +177,8 @@ class Battery:
     def per_row(self, rows: Sequence[str] | Sequence[int] | torch.Tensor) -> Iterator[None]:
         """Within the context, each row of a batch passes through the gates of its own k-set.
 
-        For acting: the gates are computed once, at the start, and no gradient reaches the k's. The network's own k's
-        are untouched.
+        It is for acting: the gates are computed once, at the start, and no gradient reaches the k's. The network's
+        own k's are untouched.
 
         Args:
             rows: Name of a k-set, or its index in the order of the names, for each row of the batches to come;
@@ -210,7 +208,7 @@ class Battery:
         """
         found = fingerprint(self.network)
         if self._sets and self._fingerprint is not None:
-            _compare(self._fingerprint, found, "these k-sets were taken")
+            self._fingerprint.check(found, "these k-sets were taken")
         self._fingerprint, self._watch = found, WeightsWatch(self.network)
         return found
 
@@ -244,7 +242,7 @@ class Battery:
         """
         battery = cls(network)
         written, k_sets = k_set_file.read(path)
-        _compare(written, battery.verify(), f"{os.fspath(path)!r} was written")
+        written.check(battery.verify(), f"{os.fspath(path)!r} was written")
         try:
             for name, (k, metadata) in k_sets.items():
                 battery.add(name, k, metadata)
@@ -278,18 +276,6 @@ class Battery:
     def _check_weights(self) -> None:
         if self._watch is None or not self._watch.unchanged():
             self.verify()
-
-
-def _compare(expected: Fingerprint, found: Fingerprint, when: str) -> None:
-    if found.kind != expected.kind:
-        raise FingerprintError(f"{when} for gates of the kind {expected.kind}, not {found.kind}; nothing was changed")
-    if found.architecture != expected.architecture:
-        raise FingerprintError(f"{when} for a network of another architecture; nothing was changed")
-    if found.weights != expected.weights:
-        raise FingerprintError(
-            f"{when} for other weights: k's mean nothing beside weights that they were not learned with. To keep the "
-            "weights, train after policy.train_only('gates'). Nothing was changed"
-        )
 
 
 def _plain(metadata: Any) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Fingerprint, dict[str, tuple[tor
 
 
 def not_whole(path: str | os.PathLike[str], reason: Exception) -> ValueError:
-    """What a file of k-sets is refused with."""
+    """The error by which a file of k-sets is refused."""
     name = "" if isinstance(reason, ValueError) else f"{type(reason).__name__}: "
     return ValueError(f"{os.fspath(path)!r} is not a whole file of k-sets: {name}{reason}")
 

@@ -1,4 +1,4 @@
-"""Which network a k-set belongs to: its architecture, and its weights without the k's."""
+"""Fingerprints of networks: digests of their architecture, and of their weights without the k's."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ from nb_agents.gates.gate import KGate
 from nb_agents.policies.train_only import acting_modules, acting_parameters
 
 
+class FingerprintError(ValueError):
+    """The k-sets belong to another network, or to this one with other weights."""
+
+
 @dataclass(frozen=True)
 class Fingerprint:
-    """What a network's deterministic output depends on besides the k's.
+    """Digests of all that a network's deterministic output depends on besides the k's.
 
     Attributes:
         architecture: SHA-256 of the modules' paths, classes and arguments, shapes and dtypes, and the gates' blocks.
@@ -29,6 +33,21 @@ class Fingerprint:
     architecture: str
     weights: str
     kind: str = KGate.__qualname__
+
+    def check(self, found: Fingerprint, when: str) -> None:
+        """Raise `FingerprintError` if a network's fingerprint is another than when k-sets were taken or written."""
+        if found.kind != self.kind:
+            reason = f"gates of the kind {self.kind}, not {found.kind}"
+        elif found.architecture != self.architecture:
+            reason = "a network of another architecture"
+        elif found.weights != self.weights:
+            reason = (
+                "other weights: k's mean nothing beside weights that they were not learned with. To keep the weights, "
+                "train after policy.train_only('gates')"
+            )
+        else:
+            return
+        raise FingerprintError(f"{when} for {reason}; nothing was changed")
 
 
 def fingerprint(network: nn.Module) -> Fingerprint:
@@ -46,7 +65,7 @@ def fingerprint(network: nn.Module) -> Fingerprint:
 
 
 class WeightsWatch:
-    """Notices in microseconds that what `fingerprint` covers may have changed; takes its picture when made.
+    """Notices in microseconds that what `fingerprint` covers may have changed since this was made.
 
     PyTorch counts in-place changes of a tensor, but not those by fused optimizers and by normalisation layers, so
     whatever these could reach is compared value by value. What neither sees is a frozen parameter written to through

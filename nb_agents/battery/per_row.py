@@ -15,7 +15,7 @@ from nb_agents.gates.gate import KGate
 
 
 def distinct(rows: Any, known: Sequence[str]) -> tuple[list[str], torch.Tensor]:
-    """What occurs in ``rows``, so that each gate is computed once.
+    """The names that occur in ``rows``, so that each gate is computed once.
 
     Args:
         rows: Names, or indices into ``known``, one per row of a batch.

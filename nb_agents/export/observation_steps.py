@@ -1,4 +1,4 @@
-"""What a model's vectorized environment does to observations before the policy sees them, as modules for an export."""
+"""Steps by which a model's vectorized environment changes observations for the policy, as modules for an export."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Steps = list[tuple[str, nn.Module]]
 
 
 def observation_steps(model: BaseAlgorithm, normalize: VecEnv | bool) -> tuple[spaces.Space[Any], Steps]:
-    """The space of the observations that an export takes, and what is done to which of them, in order.
+    """The space of the observations that an export takes, and the steps that each of them goes through.
 
     Args:
         model: An SB3 model.
@@ -142,11 +142,7 @@ def _transpose(streams: dict[str | None, _Stream], env: Any) -> None:
 
 
 def _parts(space: spaces.Space[Any]) -> dict[str | None, spaces.Space[Any]]:
-    if not isinstance(space, spaces.Dict):
-        return {None: space}
-    parts: dict[str | None, spaces.Space[Any]] = {}
-    parts.update(space.spaces.items())
-    return parts
+    return dict(zip(space, space.values(), strict=True)) if isinstance(space, spaces.Dict) else {None: space}
 
 
 def _is(env: VecEnvWrapper, known: type[VecEnvWrapper]) -> bool:

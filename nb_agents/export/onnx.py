@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 from torch.distributions import Distribution
 
-from nb_agents._compiled import uncompiled
+from nb_agents._objects import free_name, uncompiled
 from nb_agents.export.observation_steps import OBS, observation_steps
 from nb_agents.gates.gate import named_gates
 from nb_agents.surgery.copies import copy_of
@@ -27,12 +27,12 @@ from nb_evaluation.files import write_atomically
 
 
 class DeterministicPolicy(nn.Module):
-    """What ``model.predict(obs, deterministic=True)`` computes, from the environment's own observations, as a module.
+    """A module that computes ``model.predict(obs, deterministic=True)`` from the environment's own observations.
 
     It takes a batch of observations, one tensor of shape ``(batch, *observation_shape)`` or, for a dictionary space,
     one for each key in the space's order, and returns actions of shape ``(batch, *action_shape)`` in the action space's
     dtype: mode of the distribution, clipped or unscaled into the space. Gates are folded (where a gate cannot be, all
-    of them stay in the module). For `torch.export.export` as for `export_onnx`.
+    of them stay in the module). It serves `torch.export.export` as well as `export_onnx`.
 
     Attributes:
         inputs: Name and space of every input: ``obs``, or the keys of the dictionary.
@@ -64,7 +64,7 @@ class DeterministicPolicy(nn.Module):
         self.inputs: dict[str, spaces.Space[Any]] = (
             dict(space.spaces) if isinstance(space, spaces.Dict) else {OBS: space}
         )
-        self.output = _free_name("action", self.inputs)
+        self.output = free_name("action", self.inputs)
         self._keys = [key for key, _ in steps]
         self._steps = nn.ModuleList(step for _, step in steps)
         action_space = model.action_space
@@ -155,16 +155,9 @@ def _keep_names_apart(graph: Any, taken: set[str]) -> None:
     for value in inner.values():
         if value.name in taken:
             initializer = graph.initializers.pop(value.name, None)
-            value.name = _free_name(value.name, names)
+            value.name = free_name(value.name, names)
             if initializer is not None:
                 graph.initializers[value.name] = value
-
-
-def _free_name(name: str, names: Iterable[str]) -> str:
-    """``name`` with as few underscores behind it as it takes."""
-    while name in names:
-        name += "_"
-    return name
 
 
 @contextlib.contextmanager

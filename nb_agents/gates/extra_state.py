@@ -1,4 +1,4 @@
-"""Settings in a state dict: there only where they differ from the default, and as floats."""
+"""Settings that a state dict holds only where they differ from the default, as floats."""
 
 from __future__ import annotations
 
@@ -14,21 +14,9 @@ class OptionalExtraState:
     PyTorch writes an extra state always and misses it when a state dict has none. But code that takes state dicts for
     numbers (averages and casts them, adds noise) expects parameters alone; so here it is optional, and a float tensor.
     Where it is absent the settings are the default, if one of these modules wrote the state dict; a plain network's
-    says nothing of them.
+    says nothing of them. So a subclass's `get_extra_state` returns None for the default, and its `set_extra_state`
+    raises a TypeError or ValueError where a state holds no settings.
     """
-
-    def get_extra_state(self) -> torch.Tensor | None:
-        """The settings as a float tensor; None where they are the default."""
-        raise NotImplementedError
-
-    def set_extra_state(self, state: Any) -> None:
-        """Restore settings from `get_extra_state`.
-
-        Raises:
-            TypeError: If ``state`` is no tensor of numbers.
-            ValueError: If it holds no settings.
-        """
-        raise NotImplementedError
 
     def reset_extra_state(self) -> None:
         """Go back to the default."""
@@ -43,23 +31,13 @@ class OptionalExtraState:
         if destination[f"{prefix}_extra_state"] is None:
             del destination[f"{prefix}_extra_state"]
 
-    def _load_from_state_dict(
-        self,
-        state_dict: Mapping[str, Any],
-        prefix: str,
-        local_metadata: Any,
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        _, _, missing_keys, _, error_msgs = rest
         key = f"{prefix}_extra_state"
         if key not in state_dict and self._wrote(state_dict, prefix):
             self.reset_extra_state()
         try:
-            super()._load_from_state_dict(  # type: ignore[misc]
-                state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-            )
+            super()._load_from_state_dict(state_dict, prefix, *rest)  # type: ignore[misc]
         except (TypeError, ValueError) as error:  # of set_extra_state: load_state_dict collects what is wrong
             error_msgs.append(str(error))
         if key in missing_keys:

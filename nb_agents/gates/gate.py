@@ -33,7 +33,7 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTran
 
 
 class Regularizer(Protocol):
-    """What can be added to the gradient of a gate's k; `nb_agents.gates.k_target.KTarget` is one."""
+    """A term that can be added to the gradient of a gate's k; `nb_agents.gates.k_target.KTarget` is one."""
 
     def add_gradient(self, gate: KGate) -> None:
         """Add a gradient to ``gate.k.grad``, shape ``(1 + n_blocks,)``."""
@@ -88,7 +88,7 @@ class KGate(nn.Module):
         activation: nn.Module | None = None,
     ) -> None:
         k_init = self.k_start if k_init is None else k_init
-        check_gate_arguments(block_size, block_weight, k_init, gate_max)
+        _check_arguments(block_size, block_weight, k_init, gate_max)
         if n_units < 1:
             raise ValueError(f"n_units must be >= 1, got {n_units!r}")
         super().__init__()
@@ -122,7 +122,7 @@ class KGate(nn.Module):
 
     @staticmethod
     def phi(k: torch.Tensor) -> torch.Tensor:
-        """φ(k), element by element: what M multiplies. Here σ(k); a kind of its own has another, static or not."""
+        """φ(k), element by element, which M multiplies: σ(k) here. A kind of gates may have another, static or not."""
         return torch.sigmoid(k)
 
     def slope(self, k: torch.Tensor) -> torch.Tensor:
@@ -196,6 +196,7 @@ class KGate(nn.Module):
             self._hook(value)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        state.setdefault("regularizers", list(state.pop("regularizer", ())))  # its name in files of earlier versions
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._hook(self.k)
 
@@ -216,13 +217,8 @@ class KGate(nn.Module):
         k.requires_grad_(trains)
 
 
-def check_gate_arguments(block_size: Any, block_weight: Any, k_init: Any, gate_max: Any = None) -> None:
-    """Refuse what no gate can be built from.
-
-    Raises:
-        TypeError: If an argument is not a number (``block_size``: an integer or None; ``gate_max``: or None).
-        ValueError: If ``block_size < 1``, ``block_weight < 0``, ``gate_max <= 0`` or a value is not finite.
-    """
+def _check_arguments(block_size: Any, block_weight: Any, k_init: Any, gate_max: Any) -> None:
+    """Refuse what no gate can be built from, see `KGate`."""
     if block_size is not None:
         if isinstance(block_size, bool) or not isinstance(block_size, Integral):
             raise TypeError(f"block_size must be an integer >= 1 or None, got {block_size!r}")
@@ -246,7 +242,7 @@ def gate_arguments(gate_class: Any, block_size: Any, block_weight: Any, gate_max
     """
     check_gate_class(gate_class)
     k_init = gate_class.k_start if k_init is None else k_init
-    check_gate_arguments(block_size, block_weight, k_init, gate_max)
+    _check_arguments(block_size, block_weight, k_init, gate_max)
     return {
         "gate_class": gate_class, "block_size": block_size, "block_weight": block_weight, "gate_max": gate_max,
         "k_init": k_init,
@@ -265,7 +261,7 @@ def check_gate_class(gate_class: Any) -> None:
     if gate_class is not KGate and (gate_class.phi, gate_class.gate) == (KGate.phi, KGate.gate):
         raise TypeError(f"{accepted}, got {gate_class!r} without one")
     try:
-        gate, found = gate_class(3, block_size=2), None
+        gate = gate_class(3, block_size=2)
         found = tuple(gate.phi(gate.k).shape), tuple(gate.gate().shape)
     except Exception as error:  # the formula is the user's, and may fail in any way
         raise TypeError(f"{accepted}, got {gate_class!r}, which fails with {type(error).__name__}: {error}") from error

@@ -18,9 +18,9 @@ class KTarget(OptionalExtraState, nn.Module):
 
     It is a module for the sake of `state_dict`: τ may change after construction, and is saved with the network where
     it is not 0.
-    Its gradient has a closed form, which `KGate` adds to ``k.grad`` when a backward pass has accumulated it. So it
-    reaches any training loop that calls ``loss.backward()``, once per call and before gradients are clipped. MAML's
-    loops add it in closed form (`nb_agents.maml.k_target_term`).
+    `KGate` adds its gradient to ``k.grad`` when a backward pass has accumulated that. So it reaches any training loop
+    that calls ``loss.backward()``, once per call and before gradients are clipped. In MAML's loops it is a term of the
+    loss (`nb_agents.maml.k_target_term`).
 
     It does not act, or not with its weight, in loops of your own that
 

@@ -7,14 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 PAPER: Mapping[str, Any] = MappingProxyType(
-    {
-        "gate_max": None,
-        "block_weight": 0.3,
-        "k_init": 0.25,
-        "k_lr_ratio": 5.0,
-        "k_target": 0.3,
-        "k_target_weight": 0.1,
-    }
+    {"gate_max": None, "block_weight": 0.3, "k_init": 0.25, "k_lr_ratio": 5.0, "k_target": 0.3, "k_target_weight": 0.1}
 )
 """Arguments of `nb_agents.KGatedMixin`: ``policy_kwargs={**PAPER, "block_size": None}`` for NB, 16 for NB Pro.
 

@@ -8,15 +8,6 @@ from nb_agents.maml.updates.trpo import TRPOUpdate
 from nb_agents.maml.variants import ANIL, FOMAML, JointTraining, MetaSGD, ProMP, Reptile
 
 __all__ = [
-    "ANIL",
-    "FOMAML",
-    "MAML",
-    "Environments",
-    "JointTraining",
-    "MetaSGD",
-    "PPOClipUpdate",
-    "ProMP",
-    "Reptile",
-    "ReptileUpdate",
-    "TRPOUpdate",
-]
+    "ANIL", "FOMAML", "MAML", "Environments", "JointTraining", "MetaSGD", "PPOClipUpdate", "ProMP", "Reptile",
+    "ReptileUpdate", "TRPOUpdate",
+]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What has been meta-learned, and what can be done with it: adapt it, evaluate it, save it."""
+"""A meta-learned policy, which can be adapted, evaluated and saved."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -25,8 +25,6 @@ from nb_agents.maml.updates import parse_outer
 from nb_agents.maml.updates.base import MetaData, MetaParameters, OuterUpdate
 from nb_agents.maml.updates.reptile import ReptileUpdate
 from nb_agents.vec_env.adapter import VectorEnvAdapter
-
-SelfMAML = TypeVar("SelfMAML", bound="MAML")
 
 
 class MAML(Adaptable):
@@ -169,14 +167,14 @@ class MAML(Adaptable):
         return self.inner_steps + self.outer.needs_outer_data
 
     def learn(
-        self: SelfMAML,
+        self,
         total_timesteps: int,
         callback: MaybeCallback = None,
         log_interval: int = 1,
         tb_log_name: str = "MAML",
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
-    ) -> SelfMAML:
+    ) -> Self:
         """Meta-train, in whole meta-iterations, until at least ``total_timesteps`` environment steps are done.
 
         Args:

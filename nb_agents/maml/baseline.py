@@ -74,12 +74,17 @@ def baseline_values(rollout: Rollout, gamma: float, tail: torch.Tensor) -> torch
         tail: Value of the final states, shape ``(tasks, E)``.
     """
     mask = rollout.mask.double()
-    targets = discounted_sums(rollout.rewards.double(), gamma)
-    targets = (targets + gamma ** discounted_sums(mask, 1.0) * tail[:, :, None]) * mask
+    targets = bootstrapped_returns(rollout, gamma, tail) * mask
     states, _ = _state_features(rollout)
     features = torch.cat([states, _time_features(mask)], dim=-1) * mask[..., None]
     weights = _solve(_gram(features, features), torch.einsum("tesf,tes->tf", features, targets), mask)
     return torch.einsum("tesf,tf->tes", features, weights)
+
+
+def bootstrapped_returns(rollout: Rollout, gamma: float, tail: torch.Tensor) -> torch.Tensor:
+    """Discounted returns-to-go with ``tail``, the value of the final states, shape ``(tasks, E, T)``."""
+    steps_left = discounted_sums(rollout.mask.double(), 1.0)
+    return discounted_sums(rollout.rewards.double(), gamma) + gamma**steps_left * tail[:, :, None]
 
 
 def discounted_sums(x: torch.Tensor, discount: float) -> torch.Tensor:

@@ -12,7 +12,7 @@ import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from nb_agents.maml.acting import shaped
-from nb_agents.maml.baseline import bootstrap_values, discounted_sums
+from nb_agents.maml.baseline import bootstrap_values, bootstrapped_returns
 from nb_agents.maml.rollout import Rollout
 
 
@@ -41,7 +41,10 @@ def fit_critic(
         learning_rate: Rate of Adam.
     """
     observations = torch.cat([rollout.observations[rollout.mask.bool()] for rollout in rollouts])
-    targets = torch.cat([_returns(rollout, gamma)[rollout.mask.bool()] for rollout in rollouts]) * reward_scale
+    tails = (bootstrap_values(rollout, gamma) for rollout in rollouts)
+    returns = (bootstrapped_returns(rollout, gamma, tail) for rollout, tail in zip(rollouts, tails, strict=True))
+    parts = [each[r.mask.bool()].to(r.rewards.dtype) for each, r in zip(returns, rollouts, strict=True)]
+    targets = torch.cat(parts) * reward_scale
     kept = set(actor_parameters)
     critic = [p for name, p in policy.named_parameters() if name not in kept and p.requires_grad]
     optimizer = torch.optim.Adam(critic, lr=learning_rate)
@@ -59,10 +62,3 @@ def fit_critic(
             parameter.grad = gradient
         optimizer.step()
     policy.zero_grad(set_to_none=True)
-
-
-def _returns(rollout: Rollout, gamma: float) -> torch.Tensor:
-    mask = rollout.mask.double()
-    tail = bootstrap_values(rollout, gamma)[:, :, None]
-    returns = discounted_sums(rollout.rewards.double(), gamma) + gamma ** discounted_sums(mask, 1.0) * tail
-    return returns.to(rollout.rewards.dtype)

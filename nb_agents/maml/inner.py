@@ -33,7 +33,7 @@ Graph: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True)
 class Batch:
-    """What a loss needs of one round of rollouts, samples of each task in one row.
+    """Data of one round of rollouts for a loss, samples of each task in one row.
 
     Attributes:
         observations: Observations as the actor takes them, shape ``(tasks, samples, n_features)``.
@@ -169,25 +169,8 @@ class Adaptation:
         self._steps: list[InnerStep] = []
         self.params = [theta.detach().expand(tasks, -1).contiguous()]
 
-    @classmethod
-    def replay(
-        cls,
-        actor: StackedActor,
-        theta: torch.Tensor,
-        rates: torch.Tensor,
-        data: Sequence[Batch],
-        tasks: int,
-        *,
-        second_order: bool,
-    ) -> Adaptation:
-        """The adaptation of another θ on data that is already there, one batch for each step."""
-        adaptation = cls(actor, theta, rates, tasks, second_order=second_order)
-        for batch in data:
-            adaptation.step(batch)
-        return adaptation
-
     def on_samples(self, data: Sequence[Batch]) -> Adaptation:
-        """This very adaptation, same parameters, with its derivatives estimated on samples of its batches."""
+        """This very adaptation with the same parameters, its derivatives estimated on samples of its batches."""
         estimate = copy.copy(self)
         estimate._steps = [
             InnerStep(self._actor, params, batch, second_order=self._second_order)
@@ -202,7 +185,7 @@ class Adaptation:
         self.params.append(self.params[-1] - self._rates * step.gradient)
 
     def pushforward(self, theta_dot: torch.Tensor, rates_dot: torch.Tensor | None = None) -> torch.Tensor:
-        """How the adapted parameters move when θ moves along ``theta_dot`` and α along ``rates_dot``.
+        """The motion of the adapted parameters when θ moves along ``theta_dot`` and α along ``rates_dot``.
 
         Args:
             theta_dot: Direction of θ, shape ``(n_params,)``.

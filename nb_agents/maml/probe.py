@@ -24,11 +24,15 @@ def check_stacked_form(
         ValueError: If that fails, with the layer's name, or if the two differ.
     """
     running: list[str] = []
+
+    def leave(*_: Any) -> None:
+        running.pop()
+
     with ExitStack() as hooks:
         for path, module in actor.named_modules():
             name = path.removeprefix("policy.")
-            hooks.callback(module.register_forward_pre_hook(_enter(running, name)).remove)
-            hooks.callback(module.register_forward_hook(_leave(running)).remove)
+            hooks.callback(module.register_forward_pre_hook(lambda *_, name=name: running.append(name)).remove)
+            hooks.callback(module.register_forward_hook(leave).remove)
         try:
             outputs = stacked()
         except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
@@ -49,7 +53,7 @@ def check_stacked_form(
 
 @contextmanager
 def buffers_kept(module: nn.Module) -> Iterator[None]:
-    """What layers write into their buffers within the context, as running statistics, is taken back."""
+    """Take back what layers write into their buffers within the context, as running statistics."""
     buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
     try:
         yield
@@ -57,17 +61,3 @@ def buffers_kept(module: nn.Module) -> Iterator[None]:
         with torch.no_grad():
             for buffer, before in buffers:
                 buffer.copy_(before)
-
-
-def _enter(running: list[str], name: str) -> Callable[..., None]:
-    def hook(module: nn.Module, inputs: Any) -> None:
-        running.append(name)
-
-    return hook
-
-
-def _leave(running: list[str]) -> Callable[..., None]:
-    def hook(module: nn.Module, inputs: Any, outputs: Any) -> None:
-        running.pop()
-
-    return hook

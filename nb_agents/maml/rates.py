@@ -1,4 +1,4 @@
-"""Step sizes of the inner loop: which of the actor's parameters adapt, and how fast."""
+"""Step sizes of the inner loop, 0 for those of the actor's parameters that do not adapt."""
 
 from __future__ import annotations
 

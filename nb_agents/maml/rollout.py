@@ -101,7 +101,9 @@ def roll_out(
             alive.append(running)
             ended = running & (terminated | truncated)
             if ended.any():
-                final[ended] = _last_observations(observation, info, ended, same_step)
+                # Before any automatic reset.
+                last = np.stack(info["final_obs"][ended]) if same_step else observation[ended]
+                final[ended] = last
                 terminal |= ended & terminated
                 _check_finite("observations", final, ended, tasks)
             if on_step is not None and not on_step(int(running.sum())):
@@ -128,15 +130,6 @@ def _features(actor: StackedActor, observation: NDArray[Any], tasks: int) -> tor
 
 def _tensor(array: NDArray[Any], actor: StackedActor) -> torch.Tensor:
     return torch.as_tensor(array, device=actor.device).to(actor.dtype)
-
-
-def _last_observations(
-    observation: NDArray[Any], info: dict[str, Any], ended: NDArray[np.bool_], same_step: bool
-) -> NDArray[Any]:
-    """The last observations of the episodes that ended, before any automatic reset."""
-    if not same_step:
-        return observation[ended]
-    return np.stack([np.asarray(info["final_obs"][i]) for i in np.flatnonzero(ended)])
 
 
 def _check_finite(name: str, values: Any, running: NDArray[np.bool_], tasks: int) -> None:

@@ -31,7 +31,7 @@ TaskSampler: TypeAlias = Callable[[np.random.Generator, int], Sequence[Task]]
 
 @dataclass(frozen=True)
 class Environments:
-    """How to make environments that are not registered, or are wrapped: one, or natively many at once.
+    """Makers of environments that are not registered, or are wrapped: one, or natively many at once.
 
     Attributes:
         make: Function from a task's keywords to an environment.
@@ -74,18 +74,15 @@ def _spec(env_id: str) -> EnvSpec:
 
 
 class TaskSource:
-    """Where the tasks of a meta-iteration come from.
+    """The source of each meta-iteration's tasks.
 
     Args:
         env: The environment.
         tasks: A list of keyword dicts, or a sampler.
-        size: Number of tasks per meta-iteration; None for all of a list.
-
-    Attributes:
-        size: Number of tasks per meta-iteration.
+        size: Number of tasks per meta-iteration; None for all of a list. Also an attribute.
 
     Raises:
-        TypeError: If ``tasks`` is neither of both, or a task is not a dict of keywords.
+        TypeError: If ``tasks`` is neither, or a task is not a dict of keywords.
         ValueError: If there are no tasks, ``size`` does not fit them, or their environments' spaces differ.
     """
 

@@ -8,51 +8,53 @@ from nb_agents.maml.algorithm import MAML
 from nb_agents.maml.updates.ppo_clip import PPOClipUpdate
 
 
-class FOMAML(MAML):
-    """First-order MAML: the inner steps' Jacobians are taken as the identity."""
+class Variant(MAML):
+    """MAML with other defaults.
+
+    Attributes:
+        defaults: Arguments of `MAML` by name, in force where they are not given.
+    """
+
+    defaults: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("first_order", True)
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **self.defaults | kwargs)
 
 
-class Reptile(MAML):
+class FOMAML(Variant):
+    """First-order MAML: the inner steps' Jacobians are taken as the identity."""
+
+    defaults: ClassVar[dict[str, Any]] = {"first_order": True}
+
+
+class Reptile(Variant):
     """Reptile: θ moves towards the adapted parameters; no outer data, no derivative of the inner loop.
 
     With one inner step that is joint training by plain gradient steps, so take several.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("outer", "reptile")
-        kwargs.setdefault("first_order", True)
-        super().__init__(*args, **kwargs)
+    defaults: ClassVar[dict[str, Any]] = {"outer": "reptile", "first_order": True}
 
 
-class ANIL(MAML):
+class ANIL(Variant):
     """Almost no inner loop: only the head adapts (Raghu et al. 2020, https://arxiv.org/abs/1909.09157)."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("adapt", "head")
-        super().__init__(*args, **kwargs)
+    defaults: ClassVar[dict[str, Any]] = {"adapt": "head"}
 
 
-class MetaSGD(MAML):
+class MetaSGD(Variant):
     """Meta-SGD: one learned step size per parameter (Li et al. 2017, https://arxiv.org/abs/1707.09835)."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("learn_inner_lr", True)
-        super().__init__(*args, **kwargs)
+    defaults: ClassVar[dict[str, Any]] = {"learn_inner_lr": True}
 
 
-class ProMP(MAML):
+class ProMP(Variant):
     """Proximal meta-policy search: PPO-clip outer updates with an inner KL penalty (Rothfuss et al. 2019)."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("outer", PPOClipUpdate(inner_kl_weight=5e-4))
-        super().__init__(*args, **kwargs)
+    defaults: ClassVar[dict[str, Any]] = {"outer": PPOClipUpdate(inner_kl_weight=5e-4)}
 
 
-class JointTraining(MAML):
+class JointTraining(Variant):
     """One policy for all tasks, without inner steps: the control that shows what adapting is worth.
 
     `adapt` and `evaluate` take the steps they are asked for, so that this initialisation can be compared with a
@@ -60,7 +62,4 @@ class JointTraining(MAML):
     """
 
     _min_inner_steps: ClassVar[int] = 0
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("inner_steps", 0)
-        super().__init__(*args, **kwargs)
+    defaults: ClassVar[dict[str, Any]] = {"inner_steps": 0}

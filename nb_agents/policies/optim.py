@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache, wraps
+from functools import wraps
 from typing import Any
 
 import torch
 
 from nb_agents._checks import check_number
-from nb_agents._instances import as_instance
+from nb_agents._objects import Extension
 
 WEIGHTS, GATES = "weights", "gates"
 """Names of the parameter groups, see `two_rates`; groups are looked up by name, never by index."""
@@ -19,12 +19,12 @@ _FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
 
 def optimized_parts(policy: Any) -> dict[str, Any]:
-    """What of an SB3 policy has an optimizer, by name: ``policy`` itself, or its ``actor`` and ``critic``."""
+    """Parts of an SB3 policy that have an optimizer, by name: ``policy`` itself, or its ``actor`` and ``critic``."""
     parts = {"policy": policy, "actor": getattr(policy, "actor", None), "critic": getattr(policy, "critic", None)}
     return {name: part for name, part in parts.items() if hasattr(part, "optimizer")}
 
 
-class RatioMixin:
+class RatioMixin(Extension):
     """Steps each parameter group with ``lr × lr_ratio``, whatever has just been written into ``lr``.
 
     SB3 writes the schedule's current rate into every group before each update, so a second rate set at construction
@@ -33,12 +33,16 @@ class RatioMixin:
     """
 
     param_groups: list[dict[str, Any]]
-    base_step: Callable[..., float | None]
 
     def step(self, *args: Any, **kwargs: Any) -> float | None:
         """One optimization step; see `torch.optim.Optimizer.step`."""
+        # PyTorch wraps the step of every class that was constructed, to profile it and to run step hooks, this
+        # one too; that of the plain class would run the hooks twice.
+        step: Any = self.plain_class.step
+        step = step.__wrapped__ if getattr(step, "hooked", False) else step
         with _scaled_rates(self.param_groups):
-            return self.base_step(*args, **kwargs)
+            loss: float | None = step(self, *args, **kwargs)
+        return loss
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group; its ``lr_ratio`` is 1 unless it says another. See `torch.optim.Optimizer.add_param_group`."""
@@ -57,11 +61,6 @@ class RatioMixin:
         for group, keys in zip(self.param_groups, own, strict=True):
             group.update(keys)
 
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        # The class is made at run time and has no importable name; pickle and deepcopy need a way to make it again.
-        base = next(cls for cls in type(self).__mro__ if cls.__module__ != __name__)
-        return _blank, (base,), self.__getstate__()
-
 
 @contextmanager
 def _scaled_rates(groups: list[dict[str, Any]]) -> Iterator[None]:
@@ -74,19 +73,6 @@ def _scaled_rates(groups: list[dict[str, Any]]) -> Iterator[None]:
     finally:
         for group, rate in rates:
             group["lr"] = rate
-
-
-@cache
-def with_ratios(base: Any) -> Any:
-    """The subclass of optimizer class ``base`` whose groups may carry an ``lr_ratio``."""
-    # PyTorch wraps the step of every class that was constructed, to profile it and to run step hooks. It will wrap the
-    # subclass's; calling the wrapped one of the base from inside would run the hooks twice.
-    base_step = base.step.__wrapped__ if getattr(base.step, "hooked", False) else base.step
-    return type(f"Ratio{base.__name__}", (RatioMixin, base), {"__module__": __name__, "base_step": base_step})
-
-
-def _blank(base: Any) -> Any:
-    return object.__new__(with_ratios(base))
 
 
 def two_rates(
@@ -148,7 +134,7 @@ def two_rates(
 
 
 def _split(group: dict[str, Any], ks: set[int]) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """What lists parameters in a group, for its weights and for its k's; None where there are none.
+    """The lists of parameters in a group, for its weights and for its k's; None where there are none.
 
     Besides ``params`` that is ``param_names``, which PyTorch keeps for optimizers of named parameters.
     """
@@ -173,9 +159,8 @@ def _name(group: dict[str, Any], name: str, groups: list[dict[str, Any]]) -> Non
 
 
 def _scaled(original: Any) -> Any:
-    """The optimizer as an instance of `with_ratios`' class, hooks and what was made of its ``step`` included."""
-    base: Any = type(original)
-    optimizer = as_instance(with_ratios(base), original)
+    """The optimizer with `RatioMixin`, hooks and what was made of its ``step`` included."""
+    optimizer = RatioMixin.of(original)
     optimizer.__setstate__(optimizer.__getstate__())  # PyTorch wraps the step of the new class here
     own_step = vars(optimizer).get("step")
     if own_step is not None:  # a scheduler of learning rates put its own over the class's
@@ -244,7 +229,7 @@ def carry_groups(
 
 
 def _base(optimizer: torch.optim.Optimizer) -> type[torch.optim.Optimizer]:
-    return next(cls for cls in type(optimizer).__mro__ if cls.__module__ != __name__)
+    return getattr(optimizer, "plain_class", type(optimizer))
 
 
 def _options(group: dict[str, Any], made: dict[str, Any], *, scaled: bool) -> dict[str, Any]:

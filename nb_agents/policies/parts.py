@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
-from stable_baselines3.common.policies import BaseModel
-
-from nb_agents._instances import as_instance
+from nb_agents._objects import Extension
 from nb_agents.gates.gate import KGate, named_gates
 
 
-class GatedPart:
+class GatedPart(Extension):
     """Makes an SB3 network build itself gated, so that ``type(model.actor).load(path)`` reads what ``save`` wrote.
 
     SB3 names the classes of actors and Q-networks where it builds them, and a policy gates the instance. What it then
@@ -24,8 +21,6 @@ class GatedPart:
         k_gates: Gates by path, copies of which replace the modules there.
         **kwargs: Further arguments of the SB3 network.
     """
-
-    plain_class: type[BaseModel]
 
     def __init__(self, *args: Any, k_gates: Mapping[str, KGate], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -39,25 +34,9 @@ class GatedPart:
         data: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]
         return data | {"k_gates": dict(named_gates(self))}  # type: ignore[arg-type]
 
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        # The class is made at run time and has no importable name; pickle and deepcopy need a way to make it again.
-        return _blank, (self.plain_class,), self.__dict__
-
 
 def gated_part(network: Any) -> Any:
     """``network`` as a `GatedPart`, in which all of its parts are the same; itself where there are no gates in it."""
     if isinstance(network, GatedPart) or not any(named_gates(network)):
         return network
-    base: Any = type(network)
-    return as_instance(_gated(base), network)
-
-
-@cache
-def _gated(base: Any) -> Any:
-    # Under the qualified name a battery's fingerprint knows the network: it is the one that SB3 built.
-    own = {"__module__": __name__, "__qualname__": base.__qualname__, "plain_class": base}
-    return type(f"KGated{base.__name__}", (GatedPart, base), own)
-
-
-def _blank(base: Any) -> Any:
-    return object.__new__(_gated(base))
+    return GatedPart.of(network)

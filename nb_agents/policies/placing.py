@@ -1,4 +1,4 @@
-"""Where the gates of an SB3 policy go: behind the hidden activations of networks that SB3 or the user has built."""
+"""Places of the gates in an SB3 policy: behind the hidden activations of networks that SB3 or the user has built."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def gate_called(
 
 
 def _layers_before(calls: list[Call]) -> dict[int, list[nn.Module | None]]:
-    """For each module, by ``id``, the last layer that was called before each of its calls."""
+    """The last layer that was called before each call of each module, by the module's ``id``."""
     layers: dict[int, list[nn.Module | None]] = {}
     layer: nn.Module | None = None
     for call in calls:

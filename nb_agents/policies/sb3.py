@@ -130,6 +130,12 @@ class KGatedMixin(TrainOnlyMixin):
     def _gate(self, network: nn.Module, *, gate_last: bool) -> None:
         gate_sequential(network, gate_last=gate_last, activations=self._activations(), **self._gate_kwargs)
 
+    def _gate_values(self, network: Any, layers: str) -> Any:
+        """Gate a network of action values, whose layers are under that name."""
+        self._gate(network.features_extractor, gate_last=True)
+        self._gate(getattr(network, layers), gate_last=False)
+        return gated_part(network)
+
     def _activations(self) -> tuple[type[nn.Module], ...]:
         """Classes of what counts as an activation, that of ``activation_fn`` included."""
         made = getattr(self, "activation_fn", nn.ReLU)
@@ -272,10 +278,7 @@ class QNetworkGates(KGatedMixin):
 
     def make_q_net(self) -> QNetwork:
         """SB3's Q-network with its hidden layers gated."""
-        network = super().make_q_net()  # type: ignore[misc]
-        self._gate(network.features_extractor, gate_last=True)
-        self._gate(network.q_net, gate_last=False)
-        return gated_part(network)  # type: ignore[no-any-return]
+        return self._gate_values(super().make_q_net(), "q_net")  # type: ignore[misc,no-any-return]
 
 
 class KGatedDQNPolicy(QNetworkGates, DQNPolicy):

@@ -1,4 +1,4 @@
-"""What of a policy trains when it moves to another task: its k's, its output layer, or everything."""
+"""The part of a policy that trains when it moves to another task: its k's, its output layer, or everything."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nb_agents.gates.k_target import KTarget
 from nb_agents.policies.optim import optimized_parts
 
 CHOICES = ("all", "gates", "head")
-"""What `TrainOnlyMixin.train_only` accepts."""
+"""Names that `TrainOnlyMixin.train_only` accepts."""
 
 _EVERYTHING = ("all", True)
 
@@ -43,7 +43,7 @@ class TrainOnlyMixin(OptionalExtraState):
 
     @property
     def trains(self) -> str:
-        """What trains of the actor: "all", "gates" or "head"."""
+        """The part of the actor that trains: "all", "gates" or "head"."""
         return self._choice[0]
 
     def train_only(self, what: str, *, log_std: bool | None = None, reset_optimizer: bool = True) -> None:
@@ -80,7 +80,7 @@ class TrainOnlyMixin(OptionalExtraState):
                 optimizer.state.clear()
 
     def get_extra_state(self) -> torch.Tensor | None:
-        """What trains, for `state_dict`; None for everything."""
+        """The part that trains, for `state_dict`; None for everything."""
         what, spread = self._choice
         return None if self._choice == _EVERYTHING else torch.tensor([CHOICES.index(what), float(spread)])
 
@@ -211,7 +211,7 @@ def acting_parameters(network: Any) -> Iterator[tuple[str, nn.Parameter]]:
 
 
 def _with_frozen_statistics(policy: Any, trained: set[int]) -> Iterator[nn.Module]:
-    """What keeps a state that is no parameter, as normalisation layers do, and belongs to nothing that trains.
+    """The modules that keep a state besides parameters, as normalisation layers do, where nothing of theirs trains.
 
     Args:
         policy: Policy or module, as for `acting_modules`.

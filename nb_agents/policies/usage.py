@@ -16,7 +16,7 @@ from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtr
 from nb_agents.policies.train_only import TrainOnlyMixin
 
 GENERIC_NAMES = ("KGatedPolicy", "KGatedCnnPolicy", "KGatedMultiInputPolicy")
-"""What an algorithm's k-gated policies are called with every algorithm, as SB3's are MlpPolicy, CnnPolicy and so on."""
+"""Names of an algorithm's k-gated policies with every algorithm, as SB3's are MlpPolicy, CnnPolicy and so on."""
 
 _families: set[type[BasePolicy]] = set()
 _algorithms: list[type[BaseAlgorithm]] = []
@@ -133,7 +133,7 @@ def _family(policy_class: type[BasePolicy]) -> type[BasePolicy] | None:
 def _builder(policy: Any) -> BaseAlgorithm | None:
     """The algorithm that is calling the policy's constructor to train it; None for a policy built by itself.
 
-    SB3 tells a policy neither its name nor itself, so it is read off the call.
+    SB3 does not pass the algorithm to a policy, so it is read off the call.
     """
     frame = sys._getframe(2)
     while frame.f_back is not None and frame.f_locals.get("self") is policy:

@@ -1,8 +1,8 @@
 """DAgger's collection: the learner acts, an expert says what it would have done (Ross, Gordon and Bagnell, 2011).
 
 Labels where the learner goes, not where the expert would have gone, are what makes imitation hold over long episodes.
-This file knows any Gymnasium `VectorEnv` with `Box` spaces and any expert; what is trained on the labels, and which
-episodes are put together for it, is the caller's.
+This file knows any Gymnasium `VectorEnv` with `Box` spaces and any expert; the caller decides what is trained on the
+labels, and which episodes are put together for it.
 """
 
 from __future__ import annotations

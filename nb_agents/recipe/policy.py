@@ -23,7 +23,7 @@ from nb_agents.recipe.tensor_file import read_tensors, write_tensors
 KIND = "nb_agents.NeuralBatteryPolicy"
 
 LARGEST = float(np.finfo(np.float32).max)
-"""What is finite and beyond is infinite in the network."""
+"""Largest number that is finite in the network."""
 
 
 class NeuralBatteryPolicy(TrainOnlyMixin, BasePolicy):

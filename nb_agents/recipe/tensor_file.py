@@ -41,7 +41,7 @@ def write_tensors(path: str | os.PathLike[str], kind: str, **content: Mapping[st
 
 
 def read_tensors(path: str | os.PathLike[str], kind: str, build: Callable[[Mapping[str, Any], int], T]) -> T:
-    """What is built of what `write_tensors` wrote, on the CPU; all but tensors and plain values is refused.
+    """Build something of a file of `write_tensors`, on the CPU; all but tensors and plain values is refused.
 
     Args:
         path: The file; one of the first format, which had no digest, is read too.

@@ -29,7 +29,9 @@ KIND = "nb_agents.NeuralBatteryTrainer"
 
 
 class Losses(float):
-    """The total loss, a float as the paper's code returns it, with its parts; each a mean over the updates of a step.
+    """The total loss with its parts, each a mean over the updates of a step.
+
+    It is a float, as in the paper's code, so that scripts which add it up, compare or format it run as they are.
 
     Attributes:
         action: Squared distance to the expert's actions, summed over action dimensions; mean over rows.

@@ -1,4 +1,4 @@
-"""Gates into the numbers of other layers: of the one before where that is possible, else of those that read behind."""
+"""Gates multiplied into other layers' weights: the layer's before where that is possible, else those behind."""
 
 from __future__ import annotations
 

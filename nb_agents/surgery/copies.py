@@ -24,7 +24,7 @@ def copy_of(module: Module) -> Module:
 
 
 def kept_values(root: nn.Module, kind: type[Any]) -> dict[int, tuple[str, Any]]:
-    """What the modules of ``root`` keep of that kind as plain attributes, in containers too, by ``id``, with a name."""
+    """All of that kind that modules of ``root`` keep as plain attributes, in containers too, by ``id``, with a name."""
     found: dict[int, tuple[str, Any]] = {}
 
     def visit(name: str, value: Any, depth: int) -> None:

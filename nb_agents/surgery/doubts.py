@@ -1,4 +1,4 @@
-"""What tracing cannot be trusted with: code that asks for more than values, where `torch.fx` answers otherwise.
+"""Code that tracing cannot be trusted with: it asks for more than values, and `torch.fx` answers otherwise.
 
 `torch.fx` runs the code once, on proxies. A proxy is no tensor, no context manager leaves a trace in the graph, and an
 attribute has the value that it happens to have. So the code itself is read, as far as it can be reached by its names.
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from torch import fx, nn
 
-from nb_agents.surgery.paths import trace_all
+from nb_agents.surgery.paths import names_in, trace_all
 from nb_agents.surgery.tracing import TraceError, opened_modules
 from nb_agents.surgery.weights import FoldError
 
@@ -44,7 +44,7 @@ class Doubts(NamedTuple):
 
 
 def doubts_about(root: nn.Module, entries: Iterable[str] = ("forward",)) -> Doubts:
-    """What stands in the code of ``root``, its parts and the functions that they name."""
+    """The doubtful constructs in the code of ``root``, its parts and the functions that they name."""
     found = Doubts([], [], [], [], [])
     modules = list(opened_modules(root))
     for function, wrapped, is_method in _functions(modules, entries):
@@ -99,7 +99,7 @@ def follow(root: nn.Module, entries: list[str], example_inputs: tuple[Any, ...] 
 
 
 def _pass(x: Any, *args: Any, **kwargs: Any) -> Any:
-    """What stands in for a part that is None at present."""
+    """Stand in for a part that is None at present."""
     return x
 
 
@@ -111,7 +111,7 @@ def _fails_anyway(error: TraceError) -> bool:
 def _switches(root: nn.Module, entries: Iterable[str]) -> list[tuple[nn.Module, str]]:
     """Attributes that the code names and that are True, False or None."""
     modules = list(opened_modules(root))
-    named = {name for f, *_ in _functions(modules, entries) for code in _codes(f.__code__) for name in code.co_names}
+    named = set[str]().union(*(names_in(function.__code__) for function, *_ in _functions(modules, entries)))
     names = sorted(named - vars(nn.Module()).keys() - vars(nn.Module).keys())
     found = [(module, name, _value(module, name)) for module in modules for name in names]
     return [(module, name) for module, name, value in found if value is None or isinstance(value, bool)]
@@ -145,15 +145,11 @@ def _functions(modules: list[nn.Module], entries: Iterable[str]) -> Iterator[tup
         if by_torch:
             continue
         yield value, wrapped, is_method
-        names = {name for code in _codes(value.__code__) for name in code.co_names}
+        names = names_in(value.__code__)
         here = value.__globals__
         libraries = [here[n] for n in names if isinstance(here.get(n), ModuleType) and not _is_torch(here[n].__name__)]
-        queue += [
-            (vars(cls)[n], False, not isinstance(vars(cls)[n], staticmethod))
-            for cls in classes
-            for n in names
-            if n in vars(cls)
-        ]
+        own = [vars(cls)[name] for cls in classes for name in names if name in vars(cls)]
+        queue += [(each, False, not isinstance(each, staticmethod)) for each in own]
         queue += [(scope[n], False, False) for scope in (here, *map(vars, libraries)) for n in names if n in scope]
         queue += [(cell.cell_contents, False, False) for cell in value.__closure__ or () if _is_function(cell)]
 
@@ -188,7 +184,7 @@ class _Reader:
         self.copies: dict[Any, str] = {}  # local variables that hold a number of the module's
 
     def read(self, found: Doubts) -> None:
-        """Add what there is."""
+        """Add all that the code holds."""
         names = [step.opname for step in self.steps]
         contexts = names.count("WITH_EXCEPT_START")
         found.contexts.extend([f"a with statement in {self.where}"] * bool(contexts))
@@ -213,7 +209,7 @@ class _Reader:
                     found.changed.append(why)
 
     def _name(self, step: dis.Instruction) -> str | None:
-        """What a step loads, by the name that it has where it was defined."""
+        """The name of what a step loads, as where it was defined."""
         if step.opname == "LOAD_GLOBAL":
             return getattr(self.scope.get(step.argval), "__name__", step.argval)  # type: ignore[no-any-return]
         return step.argval if step.opname in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_NAME") else None

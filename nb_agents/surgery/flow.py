@@ -1,4 +1,4 @@
-"""What becomes of a gate: which linear maps read the units that it scales, and could do the scaling themselves.
+"""The linear maps that read the units which a gate scales, and could do the scaling themselves.
 
 A gate multiplies the units of one layer. Operations that commute with a positive factor per unit (dropout, pooling,
 flattening, ReLU) hand the factor on, the next linear maps can take it into their columns, and everything else cannot.
@@ -22,7 +22,7 @@ from nb_agents.surgery.weights import TRANSPOSED, Multiply, Use, factor_of, into
 
 @dataclass
 class Flow(FunctionFlow):
-    """What happens to the units of every layer, and to gates on them, through a traced network.
+    """The way of every layer's units, and of the gates on them, through a traced network.
 
     Attributes:
         uses: Everything that reads with each weight, by the weight's ``id``.

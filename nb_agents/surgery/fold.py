@@ -1,4 +1,4 @@
-"""Gates out of any torch module, SB3 policy or model: multiplied into the weights behind them."""
+"""Gates taken out of any torch module, SB3 policy or model: they are multiplied into the weights behind them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from torch import fx, nn
 
-from nb_agents._compiled import uncompiled
+from nb_agents._objects import uncompiled
 from nb_agents.gates.gate import KGate, named_gates
 from nb_agents.policies.sb3 import KGatedMixin
 from nb_agents.policies.usage import plain_class

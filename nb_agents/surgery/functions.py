@@ -1,4 +1,4 @@
-"""What becomes of units and their gates in the functions and methods that a network calls: a table of rules."""
+"""Units and their gates in the functions and methods that a network calls: a table of rules."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def _call(node: fx.Node) -> tuple[str, str, str, str]:
 
 
 def _calls_without_checks(graph: fx.Graph) -> list[tuple[str, str]]:
-    """What a graph calls, apart from what `torch.fx` adds to check an argument that is left out."""
+    """All calls of a graph, apart from those that `torch.fx` adds to check an argument that is left out."""
     return [
         (node.op, str(node.target))
         for node in graph.nodes

@@ -1,4 +1,4 @@
-"""Gates into any torch module."""
+"""Gates put into any torch module."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import itertools
 import warnings
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from torch import fx, nn
 
 from nb_agents._checks import check_flag
+from nb_agents._objects import free_name
 from nb_agents.gates.gate import ACTIVATIONS, KGate, gate_arguments, is_normalization, named_gates
 from nb_agents.policies.placing import Units, make_gate
 from nb_agents.surgery.absorbing import absorb
@@ -122,22 +124,16 @@ class _Place(NamedTuple):
     in_place: bool
 
 
+@dataclass
 class _Surgeon:
     """One `insert_gates`; remembers what it found while it walks down an untraceable module's children."""
 
-    def __init__(
-        self,
-        gate_kwargs: dict[str, Any],
-        exclude: Collection[str],
-        activations: tuple[type[nn.Module], ...],
-        neutral: bool,
-    ) -> None:
-        self.gate_kwargs = gate_kwargs
-        self.exclude = exclude
-        self.activations = activations
-        self.neutral = neutral
-        self.found: set[str] = set()
-        self.untraced: list[str] = []
+    gate_kwargs: dict[str, Any]
+    exclude: Collection[str]
+    activations: tuple[type[nn.Module], ...]
+    neutral: bool
+    found: set[str] = field(default_factory=set)
+    untraced: list[str] = field(default_factory=list)
 
     def operate(self, root: nn.Module, example_inputs: tuple[Any, ...] | None, prefix: str = "") -> nn.Module:
         """Gate ``root`` in place, or return the graph module that replaces it."""
@@ -165,7 +161,7 @@ class _Surgeon:
     def _receiver(
         self, root: nn.Module, graph: fx.Graph, places: list[_Place], prefix: str, *, branches: bool
     ) -> tuple[nn.Module, list[_Place]]:
-        """What the gates go into, and those of the places that there are in it."""
+        """The module that the gates go into, and those of the places that it has."""
         in_place = [place for place in places if place.in_place]
         if len(in_place) == len(places):
             return root, places
@@ -195,7 +191,7 @@ class _Surgeon:
             layout = flow.layouts[node]
             same = [[other for other in nodes if other.target == node.target] for nodes in calls]
             once = node.op == "call_module" and all(len(others) <= 1 for others in same)
-            name = str(node.target) if once else _free_name(flow.root, f"{node.name}_gate")
+            name = str(node.target) if once else free_name(f"{node.name}_gate", dir(flow.root))
             users = list(node.users)
             module = modules.get(str(users[0].target)) if len(users) == 1 else None
             if module is not None and is_normalization(module):
@@ -237,7 +233,7 @@ class _Surgeon:
 
 
 def _other_graphs(root: nn.Module, leaves: tuple[type[nn.Module], ...]) -> Iterator[fx.Graph]:
-    """What else ``root`` does, as far as it can be traced: the other mode, and public methods besides ``forward``."""
+    """Further graphs of ``root``, where it can be traced: of the other mode, and of other public methods."""
     for method, mode in itertools.product(entry_methods(root), (True, False)):
         with suppress(TraceError), in_mode(root, training=mode):
             yield trace_path(root, leaves, method=method, turns=())[0]
@@ -269,9 +265,3 @@ def _with_own_activations(module: nn.Module, activations: tuple[type[nn.Module],
                 parent._modules[name] = copy.copy(child) if id(child) in seen else child
                 seen.add(id(child))
     return module
-
-
-def _free_name(root: nn.Module, name: str) -> str:
-    while hasattr(root, name):
-        name += "_"
-    return name

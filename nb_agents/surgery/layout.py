@@ -1,4 +1,4 @@
-"""Where the units of a layer lie in a tensor, and which gates scale them."""
+"""Places of a layer's units in a tensor, and the gates that scale them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a tensor's units lie: along ``axis`` (negative), piece by piece.
+    """The places of a tensor's units: along ``axis`` (negative), piece by piece.
 
     Attributes:
         axis: The units' axis, counted from the end.

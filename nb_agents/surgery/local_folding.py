@@ -14,7 +14,7 @@ from torch import fx, nn
 from nb_agents.gates.gate import CONVOLUTIONS, KGate
 from nb_agents.surgery.ranks import Ranks
 from nb_agents.surgery.tracing import COMMUTING_MODULES, has_hooks, mixed_dims, name_of, operands
-from nb_agents.surgery.weights import TRANSPOSED, sizes_of
+from nb_agents.surgery.weights import TRANSPOSED, into, sizes_of
 
 _HOMOGENEOUS_FUNCTIONS = frozenset(("relu", "relu_", "leaky_relu", "leaky_relu_", "dropout", "contiguous", "clone"))
 _LAST_AXIS = (nn.LayerNorm, nn.RMSNorm)
@@ -27,7 +27,7 @@ _SECOND_AXIS = (nn.BatchNorm1d, nn.GroupNorm)
 def layers_before(
     root: nn.Module, graphs: Sequence[fx.Graph], gates: Mapping[str, KGate], ranks: Ranks
 ) -> dict[str, nn.Module]:
-    """For every gate that the layer before it can take up on all paths, that layer."""
+    """The layer before every gate that it can take up on all paths, by the gate's name."""
     readers = _readers(root, graphs)
     calls: dict[str, list[fx.Node]] = {}
     for graph in graphs:
@@ -54,10 +54,8 @@ def layers_before(
 def scale_outputs(layer: nn.Module, factor: torch.Tensor) -> None:
     """Multiply what ``layer`` puts out by ``factor``, shape ``(n_units,)``, through its own numbers."""
     weight = layer.get_parameter("weight")
-    if isinstance(layer, TRANSPOSED):
-        groups = layer.groups
-        by_group = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
-        weight.copy_((by_group * factor.reshape(groups, 1, -1, 1)).reshape(weight.shape))
+    if isinstance(layer, TRANSPOSED):  # its outputs lie where another layer's inputs do
+        into(weight, layer.groups)(factor)
     else:
         weight.mul_(factor.reshape(-1, *(1,) * (weight.dim() - 1)))
     if layer._parameters.get("bias") is not None:
@@ -65,7 +63,7 @@ def scale_outputs(layer: nn.Module, factor: torch.Tensor) -> None:
 
 
 def _readers(root: nn.Module, graphs: Iterable[fx.Graph]) -> dict[int, set[fx.Node | None]]:
-    """For every parameter, by ``id``, the nodes that use it; None stands for modules that no graph calls."""
+    """The nodes that use every parameter, by its ``id``; None stands for modules that no graph calls."""
     readers: dict[int, set[fx.Node | None]] = {id(parameter): set() for parameter in root.parameters()}
     called: set[int] = set()
     for node in (node for graph in graphs for node in graph.nodes):

@@ -13,7 +13,7 @@ from torch import fx, nn
 from nb_agents.surgery.tracing import TraceError, in_mode, trace_path
 
 MOST_PATHS = 64
-"""How many paths through a network are followed at most."""
+"""Largest number of paths through a network that are followed."""
 
 
 def trace_all(
@@ -65,7 +65,7 @@ def entry_methods(root: nn.Module) -> list[str]:
     children = {*root._modules, "getattr", "_modules", "children", "named_children", "modules", "get_submodule"}
 
     def uses_children(name: str, seen: frozenset[str]) -> bool:
-        names = _names(functions[name].__code__)
+        names = names_in(functions[name].__code__)
         others = (other for other in names & functions.keys() if other not in seen | {"forward", "__init__"})
         return bool(names & children) or any(uses_children(other, seen | {name}) for other in others)
 
@@ -74,6 +74,7 @@ def entry_methods(root: nn.Module) -> list[str]:
     return ["forward", *(name for name in takes_values if uses_children(name, frozenset()))]
 
 
-def _names(code: CodeType) -> set[str]:
-    inner = (_names(constant) for constant in code.co_consts if isinstance(constant, CodeType))
+def names_in(code: CodeType) -> set[str]:
+    """The names of all attributes and globals in a piece of code, inner functions included."""
+    inner = (names_in(constant) for constant in code.co_consts if isinstance(constant, CodeType))
     return set(code.co_names).union(*inner)

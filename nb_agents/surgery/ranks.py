@@ -1,4 +1,4 @@
-"""How many dimensions the values of a traced network have, and which values share their batch."""
+"""Numbers of dimensions of the values in a traced network, and the values that share their batch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _EXACT: dict[type[Any], int] = {nn.BatchNorm2d: 4, nn.BatchNorm3d: 5}
 class Ranks:
     """Groups of values that have the same number of dimensions and, if batched, the same batch.
 
-    What tells the number: an example, a layer that takes one number only, an axis that is asked for. Behind a
+    The number is known by an example, a layer that takes one number only, or an axis that is asked for. Behind a
     convolution it is one of two, with a batch or without.
     """
 

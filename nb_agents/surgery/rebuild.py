@@ -44,7 +44,7 @@ def rebuild(
     data = {name: value for name, value in model.__dict__.items() if name not in excluded}
     kept = {"observation_space", "action_space", "tensorboard_log"}
     shared = {name: data.pop(name) for name in kept & data.keys()}
-    with torch.random.fork_rng(devices=_cuda_devices(model)):
+    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
         new = type(model)(policy=policy_class, env=model.env, device=model.device, _init_setup_model=False)
         new.__dict__.update(copy.deepcopy(data) | shared)
         new.policy_class, new.policy_kwargs = policy_class, dict(copy.deepcopy(dict(policy_kwargs)))
@@ -70,12 +70,8 @@ def rebuild(
     return new
 
 
-def _cuda_devices(model: Any) -> list[Any]:
-    return [model.device] if model.device.type == "cuda" else []
-
-
 def plain_name(name: str, gates: Iterable[str]) -> str:
-    """What a parameter of a gated network is called in the one without gates."""
+    """The name of a gated network's parameter in the network without gates."""
     for gate in gates:
         if name.startswith(f"{gate}.activation."):
             return f"{gate}.{name.removeprefix(f'{gate}.activation.')}"

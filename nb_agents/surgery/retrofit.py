@@ -33,7 +33,7 @@ def retrofit(
     Where ``k_init`` or ``gate_max`` put the gates elsewhere, weights are divided by them: equal up to rounding. Either
     is checked on samples of the observation space. Settings, counters, schedules, log-std and entropy coefficient are
     those of ``model``, and what is frozen there stays frozen; environment and replay buffer are shared with it. The
-    policy's optimizers keep their parameter groups and options, and start with no moments; the k's get groups beside.
+    policy's optimizers keep their parameter groups and options, and start with no moments; the k's get own groups.
 
     Args:
         model: A model of SB3, or of sb3-contrib where that is installed, trained or loaded from a file (RL zoo's too).
@@ -81,7 +81,7 @@ def retrofit(
 
 
 def _gated_state(plain: BasePolicy, new: BasePolicy, gates: list[str]) -> dict[str, torch.Tensor]:
-    """``plain``'s state under the names of the k-gated policy, with the latter's own k's and regulariser."""
+    """``plain``'s state under the names of the k-gated policy, with the k's and regulariser of that policy."""
     state = dict(plain.state_dict())
     result = {}
     for key, value in new.state_dict().items():

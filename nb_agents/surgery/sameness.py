@@ -66,7 +66,7 @@ def policy_difference(policy: BasePolicy, other: BasePolicy) -> str:
 
 @torch.no_grad()
 def _answers(policy: Any) -> Iterator[Any]:
-    """What a policy of SB3 or sb3-contrib is asked for by algorithms and users."""
+    """All that algorithms and users ask a policy of SB3 or sb3-contrib for."""
     obs_space, act_space = policy.observation_space, policy.action_space
     obs_np, actions_np = _samples(obs_space, 4), _samples(act_space, 4)
     if isinstance(act_space, spaces.Box):

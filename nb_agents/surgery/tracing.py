@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from nb_agents._instances import as_instance
+from nb_agents._objects import Extension
 from nb_agents.gates.gate import ACTIVATIONS, KGate, is_normalization
 from nb_agents.policies.train_only import in_eval_mode
 from nb_agents.surgery.copies import copy_of, kept_values
@@ -54,7 +54,7 @@ class TraceError(ValueError):
 
 
 class ScaleSink(nn.Module):
-    """Hands its input on, and says what else reads it besides layers: something that can take up a factor by itself.
+    """Hands its input on, and marks that something besides layers reads it, which can take up a factor by itself.
 
     Args:
         absorb: Function of a factor, shape ``(n_units,)``, that makes what reads the input act as if that came
@@ -158,27 +158,27 @@ def trace_path(
     return graph, tuple(tracer.taken)
 
 
+class _Recorder(Extension):
+    """Notes in its ``names_read`` which switches are read: attributes of its own that are True, False or a text."""
+
+    def __getattribute__(self, name: str) -> Any:
+        value = object.__getattribute__(self, name)
+        if isinstance(value, (bool, str)) and not name.startswith("__") and name not in _OF_EVERY_MODULE:
+            object.__getattribute__(self, "names_read").add(name)
+        return value
+
+
+_OF_EVERY_MODULE = {*vars(nn.Module()), *dir(nn.Module)}
+
+
 def flags_read(root: nn.Module, leaves: Leaves = ()) -> list[str]:
     """Switches that tracing ``root`` reads: attributes, other than the mode, that are True, False or a text."""
     twin, tracer, found = copy_of(root), _Tracer(leaves, "forward", None), set[str]()
-    own = vars(nn.Module()).keys() | vars(nn.Module).keys()
-
-    def record(module: nn.Module, name: str) -> Any:
-        value = object.__getattribute__(module, name)
-        if (
-            isinstance(value, (bool, str))
-            and name not in own
-            and not name.startswith("__")
-            and not hasattr(nn.Module, name)
-        ):
-            found.add(name)
-        return value
-
     recorders: dict[nn.Module | None, nn.Module] = {}
     for name, module in twin.named_modules():
         if not _is_leaf(tracer, module, name) and not type(module).__module__.startswith("torch."):
-            recording = type(type(module).__name__, (type(module),), {"__getattribute__": record})
-            recorders[module] = as_instance(recording, module)
+            vars(module)["names_read"] = found
+            recorders[module] = _Recorder.of(module)
     for module in list(twin.modules()):
         module._modules.update({name: recorders.get(part, part) for name, part in module._modules.items()})
     with torch.random.fork_rng(devices=[]):
@@ -193,7 +193,7 @@ def opened_modules(root: nn.Module) -> Iterator[nn.Module]:
 
 
 def attribute_of(root: nn.Module, path: str) -> Any:
-    """What a dotted path leads to."""
+    """The attribute that a dotted path leads to."""
     owner, _, name = path.rpartition(".")
     return getattr(root.get_submodule(owner), name, None)
 
@@ -248,7 +248,7 @@ def name_of(node: fx.Node) -> str:
 
 
 def mixed_dims(name: str) -> int:
-    """How many trailing dimensions an operation of `COMMUTING_FUNCTIONS` or `COMMUTING_MODULES` mixes, at least."""
+    """Least number of trailing dimensions that an operation of `COMMUTING_FUNCTIONS` or `COMMUTING_MODULES` mixes."""
     if "pool" in name.lower():
         return int(name[-2])  # max_pool2d, AvgPool1d
     return 1 if name in ("interpolate", "Upsample") else 0
@@ -262,7 +262,7 @@ def operands(node: fx.Node) -> list[fx.Node]:
 
 
 def argument(node: fx.Node, position: int, name: str, default: Any) -> Any:
-    """What a function is called with, by position or by name."""
+    """An argument of a call, given by position or by name."""
     return node.args[position] if len(node.args) > position else node.kwargs.get(name, default)
 
 

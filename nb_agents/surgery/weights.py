@@ -1,4 +1,4 @@
-"""How the factors of a gate get into the weights that read behind it."""
+"""Factors of gates, multiplied into the weights that read behind them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 @dataclass
 class Use:
-    """A weight reading scaled features: ``features`` runs over its input, and how to multiply them into it."""
+    """A weight that reads scaled features: ``features`` are those of its input, ``multiply`` takes factors into it."""
 
     reader: str
     features: Runs = ()
@@ -50,7 +50,7 @@ def factor_of(features: Runs, values: Mapping[str, torch.Tensor]) -> torch.Tenso
 
 
 def into(weight: torch.Tensor, groups: int = 1, *, transposed: bool = False) -> Multiply:
-    """What multiplies into ``weight`` of shape ``(out, in / groups, ...)``, ``(in, ...)`` if ``transposed``."""
+    """Multiplication into ``weight`` of shape ``(out, in / groups, ...)``, or ``(in, ...)`` if ``transposed``."""
 
     def multiply(factor: torch.Tensor) -> None:
         if transposed:

@@ -7,7 +7,7 @@ import os
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
-from nb_agents._compiled import uncompiled
+from nb_agents._objects import uncompiled
 from nb_agents.gates.gate import KGate
 from nb_agents.policies.optim import optimized_parts
 from nb_agents.policies.sb3 import KGatedMixin
@@ -63,7 +63,7 @@ class KGateCallback(BaseCallback):
             self.history = GateHistory(tuple(names), self.max_rows, phi)
 
     def _on_training_start(self) -> None:
-        self._remember(self._k())
+        self._remember()
 
     def _on_step(self) -> bool:
         return True
@@ -72,7 +72,7 @@ class KGateCallback(BaseCallback):
         policy = uncompiled(self.model.policy)
         assert isinstance(policy, KGatedMixin)
         assert self.history is not None
-        self._remember(self._k())
+        self._remember()
         values = [gate.phi(gate.k.detach()) for gate in policy.gates.values()]
         for name, value in zip(self.history.names, (v for each in values for v in each.tolist()), strict=True):
             self.logger.record(f"gates/{name}", value)
@@ -80,18 +80,19 @@ class KGateCallback(BaseCallback):
             self.logger.record("train/k_target_loss", policy.regularizer(policy.gates.values()).item())
         rate = self.model.lr_schedule(self.model._current_progress_remaining)
         self.logger.record("train/k_learning_rate", rate * policy.k_lr_ratio)
-        for name, rate in _group_rates(policy).items():
-            self.logger.record(f"train/learning_rate_{name}", rate)
+        for owner, part in optimized_parts(policy).items():
+            for group in part.optimizer.param_groups:
+                if "lr_ratio" in group:
+                    name = f"train/learning_rate_{owner}_{group['name']}"
+                    self.logger.record(name, group["lr"] * group["lr_ratio"])
 
     def _on_training_end(self) -> None:
-        self._remember(self._k())  # PPO's last update comes after the last rollout
+        self._remember()  # PPO's last update comes after the last rollout
 
-    def _k(self) -> torch.Tensor:
-        ks = [gate.k.detach() for gate in uncompiled(self.model.policy).gates.values()]
-        return torch.cat([torch.empty(0), *(k.cpu() for k in ks)])  # none where the policy has no hidden layer
-
-    def _remember(self, k: torch.Tensor) -> None:
+    def _remember(self) -> None:
         assert self.history is not None
+        ks = [gate.k.detach().cpu() for gate in uncompiled(self.model.policy).gates.values()]
+        k = torch.cat([torch.empty(0), *ks])  # none where the policy has no hidden layer
         self.history.add(self.model.num_timesteps, k.numpy())
 
     def plot(self, path: str | os.PathLike[str]) -> None:
@@ -106,13 +107,3 @@ class KGateCallback(BaseCallback):
         from nb_agents.tracking.plot import plot_gates
 
         plot_gates(self.history, path)
-
-
-def _group_rates(policy: KGatedMixin) -> dict[str, float]:
-    """Rate of each group in each optimizer that trains gates, by ``<owner>_<group>``."""
-    return {
-        f"{owner}_{group['name']}": group["lr"] * group["lr_ratio"]
-        for owner, part in optimized_parts(policy).items()
-        for group in part.optimizer.param_groups
-        if "lr_ratio" in group
-    }

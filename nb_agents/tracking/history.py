@@ -17,14 +17,10 @@ class GateHistory:
     When there are more than `max_rows`, every second one goes and new ones are kept half as densely, so that the rows
     always span the whole training. The newest row is always there.
 
-    Attributes:
-        names: Name of each column: ``layer_0``, ``layer_0_block_0``, ...
-        phi: Formula of the gates, see `KGate.phi`.
-
     Args:
-        names: Names as in the attribute.
+        names: Name of each column: ``layer_0``, ``layer_0_block_0``, ...; also an attribute.
         max_rows: Largest number of rows, at least 2.
-        phi: Formula as in the attribute.
+        phi: Formula of the gates, see `KGate.phi`; also an attribute.
 
     Raises:
         ValueError: If `max_rows` is below 2.
@@ -55,7 +51,7 @@ class GateHistory:
 
     @property
     def values(self) -> NDArray[np.float64]:
-        """What the gates make of the k's, φ(k), shape ``(num_rows, len(names))``."""
+        """The gates' values φ(k), shape ``(num_rows, len(names))``."""
         return self.phi(torch.from_numpy(self.k.astype(np.float64))).numpy()
 
     def add(self, timesteps: int, k: NDArray[np.float32]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -16,25 +16,6 @@ from stable_baselines3.common.env_util import is_wrapped
 AnyVectorEnv = VectorEnv[Any, Any, Any]
 
 
-class SingleEnvs(Protocol):
-    """How to reach single environments; every method takes their indices and returns one entry for each."""
-
-    def has(self, name: str, indices: Sequence[int]) -> list[bool]:
-        """Whether they have the attribute."""
-
-    def get(self, name: str, indices: Sequence[int]) -> list[Any]:
-        """Their attribute, or an `AttributeError`."""
-
-    def set(self, name: str, value: Any, indices: Sequence[int]) -> None:
-        """Set their attribute."""
-
-    def call(self, name: str, indices: Sequence[int], *args: Any, **kwargs: Any) -> list[Any]:
-        """Call their method, or an `AttributeError`."""
-
-    def wrapped(self, wrapper_class: type[Any], indices: Sequence[int]) -> list[bool]:
-        """Whether they are wrapped by the class."""
-
-
 def layers(env: AnyVectorEnv) -> Iterator[AnyVectorEnv]:
     """The vector environment with its wrappers, the outermost first."""
     while isinstance(env, VectorWrapper):
@@ -43,8 +24,12 @@ def layers(env: AnyVectorEnv) -> Iterator[AnyVectorEnv]:
     yield env
 
 
-def single_envs(env: AnyVectorEnv) -> SingleEnvs:
-    """The way that fits the vector class: environments in this process, in workers, or none of its own."""
+def single_envs(env: AnyVectorEnv) -> _InThisProcess | _InWorkers | _Native:
+    """The single environments: in this process, in workers, or none of their own.
+
+    All three have the methods `has`, `get`, `set` and `call` for an attribute or method by its name, and `wrapped` for
+    a class of wrappers; they take the indices of the environments and return one entry for each.
+    """
     inner = env.unwrapped
     if isinstance(inner, AsyncVectorEnv):
         return _InWorkers(inner)

@@ -48,7 +48,7 @@ class VectorEnvAdapter(VecEnv):
     they are; those that reset in the next step, or not at all, are reset by a masked
     ``reset(options={"reset_mask": done})`` before they come to it.
 
-    At the end of an episode ``infos[i]["episode"]`` tells its return ``"r"``, its length ``"l"`` and the time ``"t"``,
+    At the end of an episode ``infos[i]["episode"]`` holds its return ``"r"``, its length ``"l"`` and the time ``"t"``,
     in seconds since the adapter was made, as SB3's `Monitor` does; so SB3 logs ``rollout/ep_rew_mean`` without a
     `VecMonitor`. Where the environments report their episodes themselves (SB3's `Monitor` or Gymnasium's
     `RecordEpisodeStatistics`, around each of them or around all), theirs are handed on and none is added.
@@ -201,7 +201,7 @@ class VectorEnvAdapter(VecEnv):
         last_infos = split_infos(infos.get("final_info", {}), self.num_envs)
         for i in ended:
             begun, last = step_infos[i], last_infos[i]
-            # A wrapper around all environments tells of the episode that ended beside the info of the next one.
+            # A wrapper around all environments reports the episode that ended beside the info of the next one.
             for key in {recorder._stats_key for recorder in self._recorders} & begun.keys():
                 last[key] = begun.pop(key)
             self.reset_infos[i], step_infos[i] = begun, last
@@ -213,7 +213,7 @@ class VectorEnvAdapter(VecEnv):
         return infos["final_obs"], step_infos
 
     def _report(self, i: int, info: dict[str, Any]) -> None:
-        """Tell of the episode that ends in environment i, unless that is done already."""
+        """Report the episode that ends in environment i, unless that is done already."""
         if not self._reports_itself[i] and "episode" not in info:
             total, length = float(self._returns[i]), int(self._lengths[i])
             info["episode"] = {"r": round(total, 6), "l": length, "t": round(time.time() - self._t_start, 6)}
@@ -224,7 +224,7 @@ class VectorEnvAdapter(VecEnv):
         self.env.close()
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        """What the vector environment renders: one picture each."""
+        """Pictures that the vector environment renders, one each."""
         if self.render_mode != "rgb_array":
             warnings.warn(f"pictures need the render mode 'rgb_array', the mode is {self.render_mode!r}", stacklevel=2)
             return [None] * self.num_envs

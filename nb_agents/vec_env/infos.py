@@ -1,4 +1,4 @@
-"""What Gymnasium's vector environments hand out and take, in the form of SB3's."""
+"""Observations, infos, seeds and options of Gymnasium's vector environments, in the form of SB3's."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gymnasium as gym
@@ -10,6 +11,8 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
+
+from nb_agents import KGate, named_gates
 
 
 class Spaces(gym.Env[Any, Any]):
@@ -84,3 +87,19 @@ class WithSkip(BaseFeaturesExtractor):
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
         h = self.first(obs)
         return h + self.second(h)
+
+
+class Signed(KGate):
+    """A gate that may turn its units around."""
+
+    k_start = math.log(3.0)
+
+    @staticmethod
+    def phi(k: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(k / 2)
+
+
+def move_gates(network: nn.Module, low: float = -1.5, high: float = 1.5) -> None:
+    """Other k's than those of the start, the same for the same network."""
+    for i, (_, gate) in enumerate(named_gates(network)):
+        gate.k.data = torch.linspace(low, high, len(gate.k)).roll(i).to(gate.k)

@@ -1,4 +1,4 @@
-"""What every outer update works on: the data of one meta-iteration, and objectives of the adapted policies on it."""
+"""Data of one meta-iteration, and objectives of the adapted policies on it, for every outer update."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MetaParameters:
 
     @property
     def vector(self) -> torch.Tensor:
-        """What is learned as one vector: θ, or θ and the rates."""
+        """All that is learned as one vector: θ, or θ and the rates."""
         return torch.cat([self.theta, self.rates]) if self.learn_rates else self.theta
 
     def replace(self, vector: torch.Tensor) -> MetaParameters:
@@ -69,9 +69,10 @@ class MetaData:
     def adapt(self, meta: MetaParameters, *, differentiable: bool) -> Adaptation:
         """The inner loop from ``meta``, on the inner batches."""
         second_order = differentiable and self.second_order
-        return Adaptation.replay(
-            self.actor, meta.theta, meta.rates, self.inner, self.outer.tasks, second_order=second_order
-        )
+        adaptation = Adaptation(self.actor, meta.theta, meta.rates, self.outer.tasks, second_order=second_order)
+        for batch in self.inner:
+            adaptation.step(batch)
+        return adaptation
 
     def evaluate(self, params: torch.Tensor) -> tuple[float, float]:
         """Mean over tasks of the outer loss and of KL(old ‖ new) at adapted parameters ``(tasks, n_params)``.

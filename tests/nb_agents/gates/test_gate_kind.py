@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from nb_agents import (
     Battery,
     ClampedKGate,
     FingerprintError,
-    FoldError,
     KGate,
     KGateCallback,
     KGatedPolicy,
@@ -31,6 +29,7 @@ from nb_agents import (
 )
 from nb_agents.export.onnx import DeterministicPolicy
 from nb_agents.maml.actor import StackedActor
+from tests.nb_agents.shared import Signed, move_gates
 
 SCRIPT = Path(__file__).parents[3] / "docs" / "contributing" / "gate_kind.py"
 
@@ -46,16 +45,6 @@ def script() -> Any:
 
 
 ExponentialGate: Any = script().ExponentialGate
-
-
-class Signed(KGate):
-    """A gate that may turn its units around."""
-
-    k_start = math.log(3.0)
-
-    @staticmethod
-    def phi(k: torch.Tensor) -> torch.Tensor:
-        return torch.tanh(k / 2)
 
 
 class Waves(KGate):
@@ -99,12 +88,6 @@ def actions(any_model: Any) -> np.ndarray:
     return any_model.predict(OBSERVATIONS, deterministic=True)[0]  # type: ignore[no-any-return]
 
 
-def move(network: nn.Module, low: float = -1.5, high: float = 1.5) -> None:
-    """Other k's than those of the start, the same for the same network."""
-    for i, (_, gate) in enumerate(named_gates(network)):
-        gate.k.data = torch.linspace(low, high, len(gate.k)).roll(i).to(gate.k)
-
-
 def test_the_example_runs(tmp_path: Path) -> None:
     assert len(SCRIPT.read_text().splitlines()) < 60
     script().main(tmp_path)
@@ -116,7 +99,7 @@ def test_the_gate_is_m_times_phi_and_starts_at_its_own_k(kind: Any) -> None:
     gate = kind(6, block_size=4)
     assert gate.k.tolist() == pytest.approx([kind.k_start] * 3)
     torch.testing.assert_close(gate.gate(), torch.ones(6))
-    move(gate)
+    move_gates(gate)
     phi = gate.phi(gate.k.detach())
     by_hand = gate.membership @ phi
     torch.testing.assert_close(gate.gate(), by_hand.clamp(max=1.0) if kind is ClampedKGate else by_hand)
@@ -139,7 +122,7 @@ def test_the_k_target_draws_phi_by_its_slope(kind: Any) -> None:
 
 def test_the_k_target_acts_in_mamls_loops() -> None:
     policy = model(Signed, k_target_weight=0.2).policy.double()
-    move(policy)
+    move_gates(policy)
     actor = StackedActor(policy)
     params = actor.get_vector()[None].clone()
     term = actor.k_target
@@ -203,44 +186,9 @@ def test_gates_are_inserted_neutral_and_folded_exactly(kind: Any, k_init: float 
     gated = insert_gates(net, 4, gate_class=kind, k_init=k_init)
     torch.testing.assert_close(gated(x), net(x), atol=1e-6, rtol=1e-5)
     opened = insert_gates(net, 4, gate_class=kind, neutral=False)
-    move(opened)
+    move_gates(opened)
     assert (opened(x) - net(x)).abs().max() > 0.01
     torch.testing.assert_close(fold_gates(opened)(x), opened(x), atol=1e-6, rtol=1e-5)
-
-
-def test_a_negative_gate_folds_only_where_the_sign_survives() -> None:
-    """ReLU and max-pooling hand on a positive factor; a linear map, a mean or a flattening any."""
-    x = torch.randn(4, 2, 8, 8)
-    for pool, folds in ((nn.MaxPool2d(2), False), (nn.AvgPool2d(2), True)):
-        net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), pool, nn.Flatten(), nn.Linear(36, 3))
-        gated = insert_gates(net, None, gate_class=Signed)
-        (gate,) = (gate for _, gate in named_gates(gated))
-        for k in (2.0, -2.0):
-            gate.k.data.fill_(k)
-            if k > 0 or folds:
-                folded = fold_gates(gated, example_inputs=(x,))
-                torch.testing.assert_close(folded(x), gated(x), atol=1e-6, rtol=1e-5)
-            else:
-                with pytest.raises(FoldError, match="gate '1': MaxPool2d of values with a negative gate"):
-                    fold_gates(gated, example_inputs=(x,))
-
-
-class Reduced(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv, self.act, self.head = nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Linear(4, 3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(torch.relu(self.act(self.conv(x))).amax((-2, -1)))  # type: ignore[no-any-return]
-
-
-def test_a_negative_gate_does_not_pass_functions_that_need_the_sign() -> None:
-    gated = insert_gates(Reduced(), None, gate_class=Signed, exclude=("relu_gate",))
-    x = torch.randn(4, 2, 8, 8)
-    torch.testing.assert_close(fold_gates(gated)(x), gated(x), atol=1e-6, rtol=1e-5)
-    move(gated, -2.0, -2.0)
-    with pytest.raises(FoldError, match="gate 'act'"):
-        fold_gates(gated)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -249,7 +197,7 @@ def test_a_model_is_retrofitted_and_exported_with_a_kind(kind: Any) -> None:
     gated = retrofit(plain, 16, gate_class=kind)
     assert {type(gate) for gate in gated.policy.gates.values()} == {kind}
     np.testing.assert_allclose(actions(gated), actions(plain), atol=1e-6)
-    move(gated.policy)
+    move_gates(gated.policy)
     for network in (DeterministicPolicy(gated), DeterministicPolicy(fold_gates(gated))):
         assert not list(named_gates(network))
         np.testing.assert_allclose(network(torch.as_tensor(OBSERVATIONS)).detach(), actions(gated), atol=1e-5)
@@ -259,7 +207,7 @@ def test_a_battery_keeps_k_sets_of_its_kind_and_refuses_another_by_name(tmp_path
     made = model(Signed)
     battery, expected = Battery(made), []
     for i, name in enumerate(("easy", "hard")):
-        move(made.policy, -1.0 - i, 2.0)
+        move_gates(made.policy, -1.0 - i, 2.0)
         battery.capture(name)
         expected.append(actions(made))
     battery.apply("easy")
@@ -291,7 +239,7 @@ def test_files_of_the_default_kind_say_nothing_of_kinds(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_callback_logs_and_draws_what_the_gates_say(kind: Any, tmp_path: Path) -> None:
     made, callback = model(kind), KGateCallback()
-    move(made.policy)
+    move_gates(made.policy)
     made.policy.requires_grad_(False)
     made.policy.value_net.requires_grad_(True)
     expected = torch.cat([gate.phi(gate.k) for gate in made.policy.gates.values()])

@@ -166,6 +166,16 @@ def test_the_regularizer_is_called_once_per_backward_whatever_was_done_to_the_ga
     assert Recorder.calls == 1
 
 
+def test_a_gate_in_a_file_of_an_earlier_version_keeps_its_regularizer() -> None:
+    state = dict(vars(KGate(4)), regularizer=(Recorder(),))
+    del state["regularizers"]
+    gate = KGate.__new__(KGate)
+    gate.__setstate__(pickle.loads(pickle.dumps(state)))
+    Recorder.calls = 0
+    gate(torch.ones(1, 4)).sum().backward()
+    assert Recorder.calls == 1
+
+
 def assign(gate: KGate) -> None:
     gate.load_state_dict({"k": torch.zeros(2)}, assign=True)
 

@@ -11,7 +11,7 @@ from stable_baselines3 import PPO, SAC
 from torch.optim.swa_utils import AveragedModel
 
 import nb_agents
-import nb_agents._compiled
+import nb_agents._objects
 from nb_agents import PAPER, Battery, DeterministicPolicy, KGateCallback, KGatedPolicy, fold_gates
 
 SMALL: dict[str, Any] = {"n_steps": 16, "batch_size": 16, "n_epochs": 1, "seed": 0, "device": "cpu"}
@@ -163,7 +163,7 @@ def test_compiled_policies(wrapped: bool, tmp_path: Any) -> None:
         model.learn(16, callback=KGateCallback())
         model.policy.train_only("gates")
         model.learn(16)
-    states = [nb_agents._compiled.uncompiled(model.policy).state_dict() for model in models]
+    states = [nb_agents._objects.uncompiled(model.policy).state_dict() for model in models]
     assert states[0].keys() == states[1].keys()
     for key, value in states[0].items():
         torch.testing.assert_close(value, states[1][key], msg=key)
