@@ -28,7 +28,7 @@ FLOORS = {
         "pendulum navigation",
     ],
     "nb_agents": [
-        "_checks _compiled _instances returns",
+        "_checks _objects returns",
         "gates",
         "policies vec_env",
         "contrib surgery battery tracking recipe",
