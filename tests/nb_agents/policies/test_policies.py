@@ -201,6 +201,16 @@ def test_by_default_nothing_but_the_loss_moves_a_gate(gradient_algorithm: Any) -
         assert not gate.k.grad.any()
 
 
+def test_a_model_that_names_its_class_where_it_was_once_still_loads(tmp_path: Path, monkeypatch: Any) -> None:
+    model = PPO(KGatedPolicy, "Pendulum-v1", n_steps=8, batch_size=8, seed=0, device="cpu")
+    monkeypatch.setattr(KGatedPolicy, "__module__", "nb_agents.policies")  # as it stood in files of earlier versions
+    model.save(tmp_path / "model.zip")
+    assert b"nb_agents.policies.sb3" not in pickle.dumps(KGatedPolicy)
+    loaded = PPO.load(tmp_path / "model.zip", device="cpu")
+    assert type(loaded.policy) is KGatedPolicy
+    np.testing.assert_array_equal(actions(loaded), actions(model))
+
+
 def test_the_papers_settings_are_one_mapping(tmp_path: Path) -> None:
     model = PPO(KGatedPolicy, "Pendulum-v1", policy_kwargs={**PAPER, "block_size": None}, device="cpu")
     assert [gate.gate().item() for gate in model.policy.gates.values()] == [
