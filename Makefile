@@ -24,6 +24,7 @@ browser: ## install Chromium for the tests that open the report in a browser (De
 
 docs: $(VENV)/.docs ## build the documentation's site into site; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@! grep -rnoE '(src|<link[^>]* href)="https?:[^"]*' site --include='*.html' # it fetches nothing from elsewhere
 	@echo "Written: site/index.html"
 
 lint: $(VENV)/.dev ## ruff: style and formatting

@@ -27,7 +27,8 @@ def on_files(files: Any, config: Any) -> Any:
         uri = f"results/{path.relative_to(RESULTS).as_posix()}"
         if path.suffix == ".md":
             title = path.parent.name if path.stem == "table" else path.stem
-            files.append(File.generated(config, uri, content=f"# {title}\n\n{path.read_text()}"))
+            unsearched = "---\nhide: [toc]\nsearch: {exclude: true}\n---\n"
+            files.append(File.generated(config, uri, content=f"{unsearched}# {title}\n\n{path.read_text()}"))
         elif path.suffix in (".gif", ".png"):
             files.append(File.generated(config, uri, abs_src_path=str(path)))
     return files
@@ -53,7 +54,7 @@ def in_site(markdown: str, folder: str, uri: str) -> str:
     def rewrite(link: re.Match[str]) -> str:
         mark, text, target, anchor = link.groups(default="")
         path = (base / target).resolve()
-        if path.is_relative_to(ROOT / "docs"):
+        if path.is_relative_to(ROOT / "docs") and path.suffix:
             return f"{mark}[{text}]({up}{path.relative_to(ROOT / 'docs').as_posix()}{anchor})"
         if path.is_relative_to(RESULTS) and path.suffix:
             return f"{mark}[{text}]({up}results/{path.relative_to(RESULTS).as_posix()}{anchor})"

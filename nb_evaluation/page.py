@@ -28,7 +28,6 @@ POLICY = (
 )
 """Holds the browser to it that the page loads nothing and runs no script but its own."""
 
-
 MADE = "How this was made"
 
 
@@ -58,6 +57,11 @@ class Section(NamedTuple):
         return f"{self.job.question.title} ({self.job.name})"
 
     @property
+    def is_open(self) -> bool:
+        """Whether the runs leave the question open."""
+        return self.verdict is None or self.verdict.tone == "open"
+
+    @property
     def anchor(self) -> str:
         """An anchor: what the folder's name has beyond letters, digits and dashes is left out."""
         return "job-" + re.sub(r"[^A-Za-z0-9-]+", "-", self.job.name)
@@ -71,8 +75,10 @@ def make_section(job: Job) -> Section:
 
 def html_page(sections: Sequence[Section], skipped: Sequence[Skipped]) -> str:
     """The whole page; the same sections give the same text."""
-    drawn = [section for section in sections if section.pictures]
-    shown = next((section for section in drawn if section.verdict), drawn[0] if drawn else None)
+    questions = [section.job.question.name for section in sections]
+    # Of a question's folders those come first that decide it.
+    sections = sorted(sections, key=lambda each: (questions.index(each.job.question.name), each.is_open))
+    shown = next((section for section in sections if section.pictures), None)
     first = _figure(shown, 0) if shown else ""
     body = "\n".join(_section(section, at_the_top=section is shown) for section in sections)
     return (
@@ -101,7 +107,7 @@ def _verdicts(sections: Sequence[Section]) -> str:
 
 
 def _sentence(verdict: Verdict) -> str:
-    return f'<span class="tone">{TONES[verdict.tone]}</span>{inline_html(verdict.text)}'
+    return f'<span class="tone">{verdict.word or TONES[verdict.tone]}</span>{inline_html(verdict.text)}'
 
 
 def _contents(sections: Sequence[Section], skipped: Sequence[Skipped]) -> str:

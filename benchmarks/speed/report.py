@@ -10,6 +10,7 @@ from benchmarks.speed.rows import Measurement
 from benchmarks.speed.tables import make_tables
 from nb_evaluation.question import Job, Question, Skipped
 from nb_evaluation.report.tables import Table
+from nb_evaluation.report.verdict import Verdict
 
 NAME = "speed"
 """Name of the section's anchor, and of the folder of the measurements within a folder of results."""
@@ -81,9 +82,19 @@ class SpeedPage(Question[Any, Any]):
         """Make all tables."""
         return make_tables(runs)
 
+    def _judged(self, runs: Sequence[Measurement]) -> list[tuple[str, Sequence[str]]]:
+        """Find the rows with a target, each with its table's title."""
+        return [(table.title, row) for table in self.tables(runs) for row in table.rows if row[-1]]
+
+    def answer(self, runs: Sequence[Measurement]) -> Verdict | None:
+        """Say how many targets are reached; None where there are none."""
+        reached = [row[-1] == "yes" for _, row in self._judged(runs)]
+        text = f"The medians reach {sum(reached)} of {len(reached)} targets beside their peers."
+        return Verdict(text, "better" if all(reached) else "open", word="speed") if reached else None
+
     def caption(self, runs: Sequence[Measurement], command: str) -> str:
         """Say how the figures are to be read, and which targets they miss."""
-        rows = [(table.title, row) for table in self.tables(runs) for row in table.rows if row[-1]]
+        rows = self._judged(runs)
         missed = [f"{title.partition(':')[0]}, {row[0]} ({row[3]}, {row[5]})" for title, row in rows if row[-1] == "no"]
         return (
             "Where rounds are counted, ratios are medians of those within interleaved rounds, with the least and the"

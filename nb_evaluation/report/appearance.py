@@ -25,7 +25,8 @@ code { font-size: .92em; background: var(--tint); padding: 0 .2em; overflow-wrap
 .question { display: block; font-size: .84rem; color: var(--soft); }
 nav { position: sticky; top: 0; z-index: 1; background: var(--paper); border-block: 1px solid var(--rule); }
 nav ul { display: flex; gap: 1.2rem; margin: 0; padding: .5rem 0; list-style: none; overflow-x: auto; }
-nav li { white-space: nowrap; }
+nav li, .verdicts code { white-space: nowrap; }
+@media (min-width: 50rem) { nav ul { flex-wrap: wrap; gap: .2rem 1.2rem; } }
 details { border-bottom: 1px solid var(--rule); padding: .35rem 0; }
 summary { cursor: pointer; padding: .2rem 0; }
 summary .anchor { margin-left: .5em; text-decoration: none; opacity: .55; }

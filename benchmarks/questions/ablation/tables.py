@@ -67,6 +67,6 @@ def answer(runs: Sequence[Run]) -> Verdict | None:
         return None
     tone: Tone = "same" if not costs else "open" if others else "better"
     parts = [f"{listed(costs)} {are(costs)} worse than `{WHOLE}`"] if costs else []
-    parts += [f"{listed(others)} {are(others)} not"] if others else []
+    parts += [f"{listed(others)} {are(others)} not shown to be"] if others else []
     what = "Of the variants that the paper says are worse"
     return Verdict(f"{what}, {' and '.join(parts)}.", tone, " ".join(sentences))

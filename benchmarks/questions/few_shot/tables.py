@@ -14,10 +14,10 @@ from benchmarks.questions.few_shot.scores import SHOTS, by_target, k_shot, over_
 from benchmarks.report import wording
 from benchmarks.report.wording import conditions, describe_budget, describe_context, meta_tasks
 from nb_evaluation.report.tables import Table
-from nb_evaluation.report.verdict import Verdict, against
+from nb_evaluation.report.verdict import Verdict, against, without_gates
 from nb_evaluation.report.wording import FEWEST_SEEDS, interval, number, told_apart
 from nb_evaluation.runs.groups import paired
-from nb_evaluation.stats.estimates import Estimate, iqm, paired_difference
+from nb_evaluation.stats.estimates import Estimate, interquartile_mean, iqm, paired_difference
 
 BASELINE = "fine-tune"
 """The method that the others are compared with, seed by seed and target by target."""
@@ -139,7 +139,9 @@ def answer(runs: Sequence[Run]) -> Verdict | None:
                 f"Normalised score after {pretraining} episodes of pretraining and {shot} of adaptation, interquartile"
                 f" mean over {over}: {told}."
             )
-        verdict = against(f"Score over {over} after {shot} episodes there", gains, BASELINE, " ".join(sentences))
+        what = f"Score over {over} after {shot} episodes there"
+        levels = {name: float(interquartile_mean(over_targets(each.values())[:, shot])) for name, each in found.items()}
+        verdict = against(what, gains, BASELINE, " ".join(sentences)) or without_gates(what, levels, digits=3)
     return verdict
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from benchmarks.questions.learning_parity.tables import PLAIN, TASK_NAMES, learning_tables
+from benchmarks.questions.learning_parity.tables import PLAIN, TASK_NAMES, learning_answer, learning_tables
 from nb_evaluation.arguments import add_seeds, refuse, reporting_seeds
 from nb_evaluation.method import Described
 from nb_evaluation.question import Question
@@ -82,6 +82,7 @@ class LearningParity(Question[LearningSpec, LearningRun]):
     varies = ("task",)
     intervals = ""
     tables = staticmethod(learning_tables)
+    answer = staticmethod(learning_answer)
 
     @property
     def methods(self) -> Mapping[str, Described]:

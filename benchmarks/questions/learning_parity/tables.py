@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from nb_evaluation.report.tables import Table
-from nb_evaluation.stats.estimates import paired_difference
+from nb_evaluation.report.verdict import Tone, Verdict
+from nb_evaluation.stats.estimates import Estimate, paired_difference
 
 PLAIN = "plain"
 
@@ -28,9 +29,7 @@ def learning_tables(runs: Sequence[Any]) -> list[Table]:
     """The scores at the end and halfway."""
     made = []
     for moment, title in (("end", "Scores after the training"), ("half", "Scores after half of the training")):
-        scores: dict[tuple[str, str], dict[int, float]] = {}
-        for run in runs:
-            scores.setdefault((run.spec.task, run.spec.method), {})[run.spec.seed] = getattr(run.result, moment)
+        scores = _scores(runs, moment)
         variants = sorted({run.spec.method for run in runs} - {PLAIN})
         rows = [
             [task, f"{np.mean(list(scores[task, PLAIN].values())):.1f}"]
@@ -42,12 +41,36 @@ def learning_tables(runs: Sequence[Any]) -> list[Table]:
     return made
 
 
-def _difference(scores: Scores, task: str, variant: str) -> str:
-    """Interquartile mean of variant minus plain, seed by seed, and its interval; as a cell."""
-    if (task, variant) not in scores:
-        return "—"
+def learning_answer(runs: Sequence[Any]) -> Verdict | None:
+    """How many tasks the gates with their defaults end below the plain policy; None without both."""
+    scores = _scores(runs, "end")
+    found = [_estimate(scores, task, "default") for task, variant in scores if variant == "default"]
+    below, above = sum(each.high < 0.0 for each in found), sum(each.low > 0.0 for each in found)
+    if not found:
+        return None
+    tone: Tone = "open" if below and above else "worse" if below else "better" if above else "same"
+    what = f"below SB3's own policy in {below or 'none'} of {len(found)} tasks, and above it in {above or 'none'}"
+    return Verdict(f"With their defaults gates end {what}.", tone)
+
+
+def _scores(runs: Sequence[Any], moment: str) -> dict[tuple[str, str], dict[int, float]]:
+    scores: dict[tuple[str, str], dict[int, float]] = {}
+    for run in runs:
+        scores.setdefault((run.spec.task, run.spec.method), {})[run.spec.seed] = getattr(run.result, moment)
+    return scores
+
+
+def _estimate(scores: Scores, task: str, variant: str) -> Estimate:
+    """Interquartile mean of variant minus plain, seed by seed."""
     ours, plain = scores[task, variant], scores[task, PLAIN]
     seeds = sorted(ours.keys() & plain.keys())
-    found = paired_difference([ours[s] for s in seeds], [plain[s] for s in seeds], np.random.default_rng(0))
+    return paired_difference([ours[s] for s in seeds], [plain[s] for s in seeds], np.random.default_rng(0))
+
+
+def _difference(scores: Scores, task: str, variant: str) -> str:
+    """The estimate with its interval, as a cell."""
+    if (task, variant) not in scores:
+        return "—"
+    found = _estimate(scores, task, variant)
     cell = f"{found.point:+.1f} [{found.low:+.1f}, {found.high:+.1f}]"
     return f"**{cell}**" if found.high < 0 else cell

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from benchmarks.questions.navigation.tables import navigation_pictures, navigation_tables
+from benchmarks.questions.navigation.tables import navigation_answer, navigation_pictures, navigation_tables
 from nb_evaluation.arguments import add_methods, add_seeds, reporting_seeds
 from nb_evaluation.method import Described
 from nb_evaluation.question import Question
@@ -102,6 +102,7 @@ class Navigation(Question[NavigationSpec, NavigationRun]):
     run: ClassVar[type[NavigationRun]] = NavigationRun
     methods = METHODS
     tables = staticmethod(navigation_tables)
+    answer = staticmethod(navigation_answer)
     figures = staticmethod(navigation_pictures)
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from nb_evaluation.report.style import Picture, tidy
 from nb_evaluation.report.tables import Table
-from nb_evaluation.stats.estimates import paired_difference
+from nb_evaluation.report.verdict import Verdict, beats
+from nb_evaluation.stats.estimates import Estimate, paired_difference
 
 PEER = {"before": -39.9, "after": -17.4}
 LAST = 20
 """Number of last meta-iterations that the mean is taken over."""
+CONTROLS = ("joint", "untrained")
 LINES = {"maml": "#0072B2", "joint": "#D55E00"}
 
 
@@ -28,7 +31,7 @@ def _groups(runs: Sequence[Any]) -> dict[str, list[Any]]:
 def navigation_tables(runs: Sequence[Any]) -> list[Table]:
     """Returns on the goals held out, after 0 to 3 inner steps."""
     groups = _groups(runs)
-    finals = {name: np.array([each.final for each in group]) for name, group in groups.items()}
+    finals = _finals(runs)
     rows = []
     for name, group in groups.items():
         cells = [f"`{name}`", *(f"{each:.1f}" for each in finals[name].mean(axis=(0, 2)))]
@@ -37,14 +40,35 @@ def navigation_tables(runs: Sequence[Any]) -> list[Table]:
             before, after = np.mean([np.mean(each.held_out[-LAST:], axis=0) for each in group], axis=0)
             last = f"{before:.1f} / {after:.1f}"
         gain = ""
-        if name != "maml" and len(finals.get("maml", ())) == len(group):
-            found = paired_difference(finals["maml"][:, 1], finals[name][:, 1], np.random.default_rng(0))
+        if _comparable(finals, name):
+            found = _gain(finals, name)
             gain = f"{found.point:.1f} [{found.low:.1f}, {found.high:.1f}]"
         rows.append([*cells, last, gain])
     rows.append(["pytorch-maml-rl", "", "", "", "", f"{PEER['before']} / {PEER['after']}", ""])
     columns = ["method", "before", "1 step", "2 steps", "3 steps", "last 20, before / after", "MAML − this, 1 step"]
     note = "Means over the seeds and goals; differences: interquartile means, seed by seed and goal by goal."
     return [Table("Navigation2D, return on held-out goals (exploring policies)", columns, rows, note)]
+
+
+def navigation_answer(runs: Sequence[Any]) -> Verdict | None:
+    """Whether MAML is above its controls after one inner step; None without them."""
+    finals = _finals(runs)
+    gains = {name: _gain(finals, name) for name in CONTROLS if _comparable(finals, name)}
+    return beats("maml", gains, "After one inner step")
+
+
+def _finals(runs: Sequence[Any]) -> dict[str, NDArray[np.float64]]:
+    """Returns by method, of the shape `(num_runs, steps, goals)`."""
+    return {name: np.array([each.final for each in group]) for name, group in _groups(runs).items()}
+
+
+def _comparable(finals: Mapping[str, NDArray[np.float64]], name: str) -> bool:
+    return name != "maml" and name in finals and len(finals.get("maml", ())) == len(finals[name])
+
+
+def _gain(finals: Mapping[str, NDArray[np.float64]], name: str) -> Estimate:
+    """How far MAML is above a method after one inner step."""
+    return paired_difference(finals["maml"][:, 1], finals[name][:, 1], np.random.default_rng(0))
 
 
 def navigation_pictures(runs: Sequence[Any]) -> list[Picture]:

@@ -18,7 +18,7 @@ from benchmarks.questions.recipe.rows import (
     MAMLSettings,
     Variant,
 )
-from benchmarks.questions.recipe.tables import point, recipe_pictures, recipe_tables
+from benchmarks.questions.recipe.tables import point, recipe_answer, recipe_pictures, recipe_tables
 from nb_evaluation.arguments import add_seeds, refuse, reporting_seeds
 from nb_evaluation.question import Question
 from nb_evaluation.runs.records import FinishedRun
@@ -107,6 +107,7 @@ class Recipe(Question[RecipeSpec, RecipeRun]):
     methods = ROWS
     intervals = ""
     tables = staticmethod(recipe_tables)
+    answer = staticmethod(recipe_answer)
     figures = staticmethod(recipe_pictures)
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:

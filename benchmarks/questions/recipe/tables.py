@@ -12,6 +12,7 @@ from benchmarks.protocol.anchors import CONTROLLERS, PUBLISHED, reference_return
 from benchmarks.questions.recipe.rows import ROWS, SOURCE_A, TARGET_A
 from nb_evaluation.report.style import Picture
 from nb_evaluation.report.tables import Table
+from nb_evaluation.report.verdict import Tone, Verdict
 from nb_evaluation.report.wording import interval, number
 from nb_evaluation.stats.estimates import interquartile_mean, iqm, paired_difference, probability_of_improvement
 
@@ -84,6 +85,27 @@ def explores_itself(row: Row) -> bool:
     return row.result.best_episode is not None and row.spec.settings["expert"] is None
 
 
+def recipe_answer(runs: Sequence[Row]) -> Verdict | None:
+    """What training as released gains, and what gates as printed; None without the rows for both."""
+    rows = by_row(runs)
+    pairs = (("as-released nb-pro", "untrained nb-pro"), ("as-printed nb-pro", "as-printed, no gates"))
+    if not rows.keys() >= {name for pair in pairs for name in pair}:
+        return None
+    trained, gates = (
+        paired_difference(*_pairs(rows, x, "final", y, "final"), np.random.default_rng(0)) for x, y in pairs
+    )
+    first = "training gains" if trained.low > 0.0 else "training gains nothing that can be distinguished from chance"
+    second = "gain" if gates.low > 0.0 else "lose" if gates.high < 0.0 else "make no difference that shows"
+    tone: Tone = "better" if gates.low > 0.0 else "worse" if gates.high < 0.0 else "same"
+    return Verdict(f"As released, {first}; as printed, gates {second}.", tone)
+
+
+def _pairs(rows: Mapping[str, Row], x: str, x_key: str, y: str, y_key: str) -> tuple[list[float], list[float]]:
+    """Scores of two rows on the seeds that both have; every row begins with the same seeds."""
+    both = min(len(rows[name].result.final) for name in (x, y))
+    return getattr(rows[x].result, x_key)[:both], getattr(rows[y].result, y_key)[:both]
+
+
 def differences(rows: Mapping[str, Row]) -> Table:
     """What training gains over the same networks untrained, and the rows against each other, seed by seed."""
     columns = [
@@ -92,12 +114,11 @@ def differences(rows: Mapping[str, Row]) -> Table:
     cells = []
     for x, x_key, y, y_key in COMPARISONS:
         if x in rows and y in rows:
-            both = min(len(rows[name].result.final) for name in (x, y))  # every row begins with the same seeds
-            a, b = getattr(rows[x].result, x_key)[:both], getattr(rows[y].result, y_key)[:both]
+            a, b = _pairs(rows, x, x_key, y, y_key)
             gain = paired_difference(a, b, np.random.default_rng(0))
             better = probability_of_improvement(a, b, np.random.default_rng(0))
             what = f"{x}{SCORES[x_key]} − {y}{SCORES[y_key]}"
-            cells.append([what, str(both), interval(gain, len(a), signed=True), interval(better, len(a), digits=2)])
+            cells.append([what, str(len(a)), interval(gain, len(a), signed=True), interval(better, len(a), digits=2)])
     return Table("The rows against each other, seed by seed", columns, cells)
 
 

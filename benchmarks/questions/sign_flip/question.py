@@ -16,17 +16,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.protocol.environments import NUM_STARTS, STARTS_SEED, mean_returns
 from nb_evaluation.arguments import add_methods, add_seeds, reporting_seeds
 from nb_evaluation.method import Described
 from nb_evaluation.question import Question
 from nb_evaluation.report.tables import Table
+from nb_evaluation.report.verdict import Verdict, beats
 from nb_evaluation.runs import groups
 from nb_evaluation.runs.records import FinishedRun
 from nb_evaluation.runs.specification import Specification
 from nb_evaluation.seal import check_lengths
-from nb_evaluation.stats.estimates import paired_difference
+from nb_evaluation.stats.estimates import Estimate, paired_difference
 from nb_gym import NBPendulumVectorEnv
 
 if TYPE_CHECKING:
@@ -123,16 +125,11 @@ class SignFlip(Question[SignFlipSpec, SignFlipRun]):
 
     def tables(self, runs: Sequence[SignFlipRun]) -> list[Table]:
         """See `Question.tables`."""
-        found = groups.by_method(runs, METHODS)
-        finals = {name: np.array([run.result.final for run in group]) for name, group in found.items()}
-        rows = []
+        finals, gains, rows = _finals(runs), _gains(runs), []
         for name, final in finals.items():
             cells = [f"{plus:.0f} / {minus:.0f}" for plus, minus in final.mean(axis=0)]
             worst, gain = final[:, INNER_STEPS].min(), ""
-            if name != "maml" and len(finals.get("maml", ())) == len(final):
-                # Both signs of a seed share one meta-training, so their mean is one run.
-                ours, theirs = (each[:, INNER_STEPS].mean(axis=1) for each in (finals["maml"], final))
-                each = paired_difference(ours, theirs, np.random.default_rng(0))
+            if each := gains.get(name):
                 gain = f"{each.point:.0f} [{each.low:.0f}, {each.high:.0f}]"
             rows.append([f"`{name}`", *cells, f"{worst:.0f}", gain])
         after = f"k = {INNER_STEPS}"
@@ -140,6 +137,28 @@ class SignFlip(Question[SignFlipSpec, SignFlipRun]):
         title = "Torque gain +1 / −1, deterministic return after k inner steps (no torque: −2372)"
         note = "Means over the seeds; difference: interquartile mean, seed by seed, of both signs' mean."
         return [Table(title, [*columns, f"MAML − this, {after}"], rows, note)]
+
+    def answer(self, runs: Sequence[SignFlipRun]) -> Verdict | None:
+        """See `Question.answer`."""
+        return beats("maml", _gains(runs), f"After {INNER_STEPS} inner steps")
+
+
+def _finals(runs: Sequence[SignFlipRun]) -> dict[str, NDArray[np.float64]]:
+    """Returns by method, of the shape `(num_runs, steps, signs)`."""
+    return {
+        name: np.array([run.result.final for run in each]) for name, each in groups.by_method(runs, METHODS).items()
+    }
+
+
+def _gains(runs: Sequence[SignFlipRun]) -> dict[str, Estimate]:
+    """How far MAML is above each control with as many runs, after the inner steps that it was trained for."""
+    # Both signs of a seed share one meta-training, so their mean is one run.
+    means = {name: final[:, INNER_STEPS].mean(axis=1) for name, final in _finals(runs).items()}
+    return {
+        name: paired_difference(means["maml"], mean, np.random.default_rng(0))
+        for name, mean in means.items()
+        if name != "maml" and len(means.get("maml", ())) == len(mean)
+    }
 
 
 def task(gain: float) -> dict[str, float]:

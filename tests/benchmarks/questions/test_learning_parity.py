@@ -133,3 +133,9 @@ def test_no_interval_of_the_committed_differences_is_below_zero(committed: Job) 
         pairs = [(scores["default"][seed], scores["plain"][seed]) for seed in sorted(scores["plain"])]
         found = paired_difference(*zip(*pairs, strict=True), np.random.default_rng(0))
         assert found.high >= 0, f"{task}: {found}"
+    verdict = committed.question.answer(committed.runs)
+    assert verdict is not None
+    assert verdict.text.startswith(
+        f"With their defaults gates end below SB3's own policy in none of {len(TASKS)} tasks,"
+    )
+    assert verdict.tone == "same"

@@ -63,11 +63,16 @@ def cells(table: Table, name: str) -> dict[str, str]:
 
 
 def test_the_sign_flips_table_is_made_of_its_runs() -> None:
-    (table,) = SignFlip().tables([made_up(name, seed) for name in ("joint", "maml") for seed in range(100, 105)])
+    runs = [made_up(name, seed) for name in ("joint", "maml") for seed in range(100, 105)]
+    (table,) = SignFlip().tables(runs)
     assert cells(table, "maml")["k = 2"] == "-1000 / -2000"
     assert cells(table, "maml")["k = 3"] == "-50 / -60"
     assert cells(table, "maml")["worst seed and sign, k = 3"] == "-60"
     assert cells(table, "joint")["MAML − this, k = 3"] == "1445 [1445, 1445]"
+    verdict = SignFlip().answer(runs)
+    assert verdict is not None
+    assert verdict[:2] == ("After 3 inner steps `maml` is above `joint`.", "better")
+    assert SignFlip().answer(runs[:9]) is None, "a seed of MAML's is missing"
 
 
 @pytest.mark.usefixtures("_small")
@@ -98,3 +103,4 @@ def test_a_table_of_navigation_needs_no_maml() -> None:
     (table,) = navigation_tables([run])
     assert cells(table, "untrained")["1 step"] == "-80.0"
     assert cells(table, "untrained")["MAML − this, 1 step"] == ""
+    assert Navigation().answer([run]) is None

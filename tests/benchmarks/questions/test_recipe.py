@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from benchmarks.__main__ import main as benchmarks
 from benchmarks.protocol import anchors, environments
 from benchmarks.protocol.anchors import CONTROLLERS, reference_returns
+from benchmarks.questions import all_questions
 from benchmarks.questions.recipe import maml as recipe_maml
 from benchmarks.questions.recipe import question as recipe
 from benchmarks.questions.recipe import quick_start as recipe_quick_start
@@ -30,6 +32,7 @@ from benchmarks.questions.recipe.rows import (
 )
 from benchmarks.questions.recipe.runs import Ensemble, labelled, make_trainer
 from nb_agents.recipe.dagger import Episode
+from nb_evaluation.reader import read_folder
 from tests.benchmarks.tools import parse, stored
 
 
@@ -199,3 +202,15 @@ def test_the_quick_starts_environment_ends_its_episodes() -> None:
     assert env.reset().shape == (2,)
     steps = [env.step(np.zeros(1, dtype=np.float32)) for _ in range(3)]
     assert [step[2] for step in steps] == [False, False, True]
+
+
+def test_the_verdict_is_what_the_committed_rows_give() -> None:
+    (job,), _ = read_folder(Path(__file__).parents[3] / "benchmarks" / "results" / "recipe", all_questions())
+    verdict = job.question.answer(job.runs)
+    assert verdict is not None
+    assert verdict.text.startswith(
+        "As released, training gains nothing that can be distinguished from chance; as printed, gates"
+    )
+    assert verdict.tone == "same"
+    without = [run for run in job.runs if run.spec.method != "untrained nb-pro"]
+    assert job.question.answer(without) is None
