@@ -9,6 +9,7 @@ from nb_agents.gates.clamped import ClampedKGate
 from nb_agents.gates.gate import KGate, named_gates
 from nb_agents.gates.k_target import KTarget
 from nb_agents.gates.presets import PAPER
+from nb_agents.policies.mixin import KGatedMixin
 from nb_agents.policies.sb3 import (
     ActorAndCriticsGates,
     ActorCriticGates,
@@ -16,7 +17,6 @@ from nb_agents.policies.sb3 import (
     KGatedDQNCnnPolicy,
     KGatedDQNMultiInputPolicy,
     KGatedDQNPolicy,
-    KGatedMixin,
     KGatedMultiInputPolicy,
     KGatedPolicy,
     KGatedSACCnnPolicy,

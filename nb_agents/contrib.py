@@ -36,11 +36,11 @@ except ImportError as error:
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
+from nb_agents.policies.mixin import KGatedMixin
 from nb_agents.policies.sb3 import (
     ActorAndCriticsGates,
     ActorCriticGates,
     KGatedCnnPolicy,
-    KGatedMixin,
     KGatedMultiInputPolicy,
     KGatedPolicy,
 )

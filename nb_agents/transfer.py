@@ -32,7 +32,7 @@ from stable_baselines3.her import HerReplayBuffer
 
 from nb_agents._checks import check_count, check_flag, check_number
 from nb_agents.battery.battery import Battery
-from nb_agents.policies.sb3 import KGatedMixin
+from nb_agents.policies.mixin import KGatedMixin
 from nb_agents.policies.train_only import CHOICES, acting_parameters
 from nb_agents.returns import episode_returns
 from nb_agents.vec_env.adapter import VectorEnvAdapter

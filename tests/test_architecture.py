@@ -30,6 +30,7 @@ FLOORS = {
     "nb_agents": [
         "_checks _objects returns",
         "gates",
+        "inference",
         "policies vec_env",
         "contrib surgery battery tracking recipe",
         "export transfer maml",

@@ -150,6 +150,21 @@ class KGate(nn.Module):
             g = g * self.gate_max
         return g[(..., *(None,) * self.spatial_dims)] if self.spatial_dims else g
 
+    def rows(self, k: torch.Tensor) -> torch.Tensor:
+        """The gates of many k-sets.
+
+        Args:
+            k: k-sets, shape ``(batch, 1 + n_blocks)``.
+
+        Returns:
+            Shape ``(batch, n_units)`` or ``(batch, 1)``, followed by ``spatial_dims`` ones.
+        """
+        if type(self).gate is not KGate.gate:
+            return torch.func.vmap(self.gate)(k)
+        g = self.phi(k)
+        g = g @ self.membership.T if self.block_size is not None else g * (self.gate_max or 1.0)
+        return g[(..., *(None,) * self.spatial_dims)] if self.spatial_dims else g
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``activation(x) ⊙ g``.
 

@@ -22,7 +22,7 @@ _EVERYTHING = ("all", True)
 
 
 class TrainOnlyMixin(OptionalExtraState):
-    """Gives an SB3 policy `train_only`; `nb_agents.policies.sb3.KGatedMixin` contains it.
+    """Gives an SB3 policy `train_only`; `nb_agents.policies.mixin.KGatedMixin` contains it.
 
     A policy's parameters are those of the actor, which are carried to the new task, and those of critics, which have to
     learn the new task's values and always train. What both use belongs to the actor.

@@ -13,7 +13,7 @@ from torch import fx, nn
 
 from nb_agents._objects import uncompiled
 from nb_agents.gates.gate import KGate, named_gates
-from nb_agents.policies.sb3 import KGatedMixin
+from nb_agents.policies.mixin import KGatedMixin
 from nb_agents.policies.usage import plain_class
 from nb_agents.surgery.absorbing import absorb
 from nb_agents.surgery.copies import copy_of

@@ -10,7 +10,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 
 from nb_agents.gates.gate import named_gates
-from nb_agents.policies.sb3 import KGatedMixin
+from nb_agents.policies.mixin import KGatedMixin
 from nb_agents.policies.usage import gated_classes
 from nb_agents.surgery.networks import absorb_in_policy
 from nb_agents.surgery.rebuild import keep_frozen, plain_name, rebuild

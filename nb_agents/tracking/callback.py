@@ -9,8 +9,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from nb_agents._objects import uncompiled
 from nb_agents.gates.gate import KGate
+from nb_agents.policies.mixin import KGatedMixin
 from nb_agents.policies.optim import optimized_parts
-from nb_agents.policies.sb3 import KGatedMixin
 from nb_agents.tracking.history import GateHistory
 
 

@@ -1,0 +1,129 @@
+"""A network whose gates take their k's, row by row, from a part of the input, while its layers see the rest."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from nb_agents.gates.gate import KGate
+from nb_agents.inference.k_net import KNet, make_k_net
+
+
+class ConditionedNet(nn.Module):
+    """Layers with gates, as an `nn.Sequential`; row i of a batch passes through gates of k = k0 + f(part of row i).
+
+    k0 are the gates' own k's. Layers keep the names that they have in an `nn.Sequential`, and f is ``k_net``.
+
+    Args:
+        layers: Layers, the hidden activations gated; the first one takes as many inputs as ``main`` has.
+        main: Indices of the inputs that the layers see.
+        given: Indices of the inputs that f sees.
+        k_net: f, from ``(batch, len(given))`` to ``(batch, n_k)``.
+    """
+
+    main: torch.Tensor
+    given: torch.Tensor
+
+    def __init__(
+        self, layers: Iterable[nn.Module], main: Sequence[int], given: Sequence[int], k_net: nn.Module
+    ) -> None:
+        super().__init__()
+        for name, layer in enumerate(layers):
+            self.add_module(str(name), layer)
+        self.n_layers = len(self._modules)
+        self.k_net = k_net
+        self.register_buffer("main", torch.tensor(list(main)), persistent=False)
+        self.register_buffer("given", torch.tensor(list(given)), persistent=False)
+        self._start = copy.deepcopy(k_net.state_dict())
+
+    def start(self) -> None:
+        """Give f back what it was made with."""
+        self.k_net.load_state_dict(self._start)
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The layers in order."""
+        return [self.get_submodule(str(i)) for i in range(self.n_layers)]
+
+    @property
+    def gates(self) -> list[KGate]:
+        """The gates in order."""
+        return [layer for layer in self.layers if isinstance(layer, KGate)]
+
+    def k(self, features: torch.Tensor) -> torch.Tensor:
+        """The k-sets of rows, ``(batch, n_k)``, the gates' one after another."""
+        return torch.cat([gate.k for gate in self.gates]) + self.k_net(features[:, self.given])  # type: ignore[no-any-return]
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Output of the layers.
+
+        Args:
+            features: Inputs of shape ``(batch, len(main) + len(given))``.
+        """
+        return self.run(features[:, self.main], self.k(features))
+
+    def run(self, x: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+        """The layers alone, with a k-set for each row.
+
+        Args:
+            x: Inputs of the layers, ``(batch, len(main))``.
+            k: k-sets, ``(batch, n_k)``.
+        """
+        start = 0
+        for layer in self.layers:
+            if isinstance(layer, KGate):
+                x = layer.activation(x) * layer.rows(k[:, start : start + len(layer.k)])
+                start += len(layer.k)
+            else:
+                x = layer(x)
+        return x
+
+
+def conditioned_nets(network: nn.Module) -> Iterator[ConditionedNet]:
+    """The networks of a policy whose k's are computed."""
+    return (module for module in network.modules() if isinstance(module, ConditionedNet))
+
+
+def condition(network: nn.Module, parts: Mapping[str, slice], k_from: str, k_net: KNet) -> ConditionedNet:
+    """A gated network whose k's are computed, with fresh weights in its first layer, which has fewer inputs.
+
+    Args:
+        network: `nn.Sequential` whose first linear layer is on all features.
+        parts: Slices of the features by name.
+        k_from: Part that f sees.
+        k_net: See `make_k_net`.
+
+    Raises:
+        ValueError: If there is no such part, nothing else, no gate, or the network is of another kind.
+    """
+    if k_from not in parts or len(parts) < 2:
+        raise ValueError(f"k_from must be one of several parts of the observation, {list(parts)}; got {k_from!r}")
+    given = range(parts[k_from].start, parts[k_from].stop)
+    width = max(part.stop for part in parts.values())
+    main = [i for i in range(width) if i not in given]
+    n_k = sum(len(layer.k) for layer in network.modules() if isinstance(layer, KGate))
+    layers = list(network) if isinstance(network, nn.Sequential) else []
+    place = next((i for i, layer in enumerate(layers) if isinstance(layer, nn.Linear)), None)
+    first: Any = None if place is None else layers[place]
+    if place is None or first.in_features != width or not n_k:
+        raise ValueError(f"k_from needs gated layers, the first one linear and on the features, {parts}; got {network}")
+    kind: dict[str, Any] = {"device": first.weight.device, "dtype": first.weight.dtype}
+    layers[place] = nn.Linear(len(main), first.out_features, bias=first.bias is not None, **kind)
+    layers[:place] = [_narrowed(layer, main) for layer in layers[:place]]
+    return ConditionedNet(layers, main, given, make_k_net(k_net, len(given), n_k).to(**kind))
+
+
+def _narrowed(layer: nn.Module, main: Sequence[int]) -> nn.Module:
+    """A layer in front of the first linear one, as CrossQ's normalisation, for some of its inputs."""
+    layer, wide = copy.deepcopy(layer), getattr(layer, "num_features", None)
+    for name, tensor in [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]:
+        if tensor.shape == (wide,):
+            kept = tensor.detach()[list(main)].clone()
+            setattr(layer, name, nn.Parameter(kept) if isinstance(tensor, nn.Parameter) else kept)
+    if wide is not None:
+        layer.num_features = len(main)  # type: ignore[assignment]
+    return layer
