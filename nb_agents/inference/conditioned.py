@@ -56,7 +56,11 @@ class ConditionedNet(nn.Module):
 
     def k(self, features: torch.Tensor) -> torch.Tensor:
         """The k-sets of rows, ``(batch, n_k)``, the gates' one after another."""
-        return torch.cat([gate.k for gate in self.gates]) + self.k_net(features[:, self.given])  # type: ignore[no-any-return]
+        return self.k_sets(features[:, self.given])
+
+    def k_sets(self, given: torch.Tensor) -> torch.Tensor:
+        """The same of what f sees alone, ``(batch, len(given))``."""
+        return torch.cat([gate.k for gate in self.gates]) + self.k_net(given)  # type: ignore[no-any-return]
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Output of the layers.

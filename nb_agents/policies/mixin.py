@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from torch import nn
 
 from nb_agents._checks import check_flag, check_number
 from nb_agents.gates.gate import ACTIVATIONS, KGate, gate_arguments, named_gates
 from nb_agents.gates.k_target import KTarget
 from nb_agents.inference.conditioned import condition, conditioned_nets
+from nb_agents.inference.fixed import state_at, without_part
 from nb_agents.inference.k_net import KNet, check_k_net
 from nb_agents.inference.parts import feature_parts
 from nb_agents.policies.optim import optimized_parts, two_rates
@@ -123,6 +125,27 @@ class KGatedMixin(TrainOnlyMixin):
                 "the k's were saved when all gates were the paper's: pass policy_kwargs={**nb_agents.PAPER, ...}, to "
                 'SB3\'s load as custom_objects={"policy_kwargs": {**PAPER, ...}}'
             )
+
+    def at(self, context: ArrayLike) -> Any:
+        """The policy in one context: a plain k-gated one, which sees the observations without it.
+
+        It acts, and its critic values, as this one does where the context is the same; it folds, exports, and goes on
+        learning with `train_only` in a model of its own.
+
+        Args:
+            context: Numbers of the part ``k_from``, as the policy observes them.
+
+        Raises:
+            ValueError: If the policy's k's are not computed, or the context does not fit it.
+        """
+        if self.k_from is None:
+            raise ValueError("k_from must be a part of the observation, but the policy's k's are parameters alone")
+        arguments = self._get_constructor_parameters()
+        arguments |= {"observation_space": without_part(arguments["observation_space"], self.k_from), "k_from": None}
+        with torch.random.fork_rng(devices=[]):
+            policy = type(self)(**arguments)
+        policy.load_state_dict(state_at(self, policy, context))  # type: ignore[attr-defined,arg-type]
+        return policy.to(self.device)  # type: ignore[attr-defined]
 
     def _gate(self, network: nn.Module, *, gate_last: bool) -> None:
         gate_sequential(network, gate_last=gate_last, activations=self._activations(), **self._gate_kwargs)

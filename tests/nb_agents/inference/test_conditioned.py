@@ -15,7 +15,7 @@ from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from torch import nn
 
 import nb_agents
-from nb_agents import KGate, KGatedPolicy, contrib
+from nb_agents import FoldError, KGate, KGatedPolicy, contrib, fold_gates
 from nb_agents.gates.signed import SignedKGate
 from nb_agents.inference.conditioned import ConditionedNet, conditioned_nets
 from nb_gym.wrappers import ContextObservation, HistoryObservation
@@ -133,6 +133,34 @@ def test_a_row_is_what_a_plain_gated_network_with_its_k_gives(kind: Any, block_s
                 gate.k.copy_(k[row, start : start + len(gate.k)])
                 start += len(gate.k)
         torch.testing.assert_close(plain(features[row : row + 1, net.main]), together[row : row + 1])
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "policy", "key", "settings"), [case for case in FLAT + DICT if case[0] is not CrossQ]
+)
+def test_a_policy_at_a_context_acts_and_values_as_the_conditioned_one_does_there(
+    algorithm: Any, policy: Any, key: bool, settings: dict[str, Any]
+) -> None:
+    model = make_model(algorithm, policy, key, settings)
+    model.learn(24)
+    context = np.float32([0.5, -1.0])
+    there = with_context(batch(model), context)
+    bare = {"observation": there["observation"]} if key else there[:, :-2]
+    plain = model.policy.at(context)
+    assert not any(conditioned_nets(plain))
+    acted, alone = (each.predict(o, deterministic=True)[0] for each, o in ((model, there), (plain, bare)))
+    np.testing.assert_allclose(alone, acted, atol=1e-5)
+    if algorithm in (PPO, A2C, TRPO):
+        values = [p.predict_values(p.obs_to_tensor(o)[0]) for p, o in ((model.policy, there), (plain, bare))]
+        torch.testing.assert_close(*values, atol=1e-5, rtol=1e-5)
+    folded = fold_gates(plain)
+    np.testing.assert_allclose(folded.predict(bare, deterministic=True)[0], acted, atol=1e-4)
+    with pytest.raises(FoldError, match="computed for each row of a batch: fold the policy `at` a context"):
+        fold_gates(model.policy)
+    with pytest.raises(ValueError, match="context must be 2 finite numbers"):
+        model.policy.at([1.0])
+    with pytest.raises(ValueError, match="k_from must be a part of the observation, but the policy's k's are"):
+        plain.at(context)
 
 
 def test_layers_do_not_see_the_context_and_the_critic_does() -> None:
