@@ -9,6 +9,9 @@ from nb_agents.gates.clamped import ClampedKGate
 from nb_agents.gates.gate import KGate, named_gates
 from nb_agents.gates.k_target import KTarget
 from nb_agents.gates.presets import PAPER
+from nb_agents.gates.signed import SignedKGate
+from nb_agents.inference.distill import distill
+from nb_agents.inference.student import StudentPolicy
 from nb_agents.policies.mixin import KGatedMixin
 from nb_agents.policies.sb3 import (
     ActorAndCriticsGates,
@@ -47,8 +50,8 @@ __all__ = [
     "KGatedDQNMultiInputPolicy", "KGatedDQNPolicy", "KGatedMixin", "KGatedMultiInputPolicy", "KGatedPolicy",
     "KGatedSACCnnPolicy", "KGatedSACMultiInputPolicy", "KGatedSACPolicy", "KGatedTD3CnnPolicy",
     "KGatedTD3MultiInputPolicy", "KGatedTD3Policy", "KTarget", "NeuralBatteryPolicy", "NeuralBatteryTrainer",
-    "QNetworkGates", "Transfer", "VectorEnvAdapter", "collect", "export_onnx", "fold_gates", "insert_gates",
-    "named_gates", "retrofit", "transfer",
+    "QNetworkGates", "SignedKGate", "StudentPolicy", "Transfer", "VectorEnvAdapter", "collect", "distill",
+    "export_onnx", "fold_gates", "insert_gates", "named_gates", "retrofit", "transfer",
 ]  # fmt: skip
 
 __version__: str

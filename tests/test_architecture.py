@@ -29,9 +29,9 @@ FLOORS = {
     ],
     "nb_agents": [
         "_checks _objects returns",
-        "gates",
+        "gates vec_env",
         "inference",
-        "policies vec_env",
+        "policies",
         "contrib surgery battery tracking recipe",
         "export transfer maml",
     ],
