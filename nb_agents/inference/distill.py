@@ -150,7 +150,14 @@ def make_student(teacher: BaseAlgorithm, steps: int, units: int = 64) -> Student
     return student
 
 
+def _check_teacher(teacher: BaseAlgorithm) -> Any:
+    if getattr(teacher.policy, "k_from", None) is None:
+        raise ValueError("teacher must have a policy with k_from: its k's are computed from nothing that is hidden")
+    return teacher.policy
+
+
 def _environments(teacher: BaseAlgorithm, env: Any) -> VecEnv:
+    _check_teacher(teacher)
     worlds = teacher.get_env() if env is None else env
     worlds = VectorEnvAdapter(worlds) if isinstance(worlds, VectorEnv) else worlds
     if worlds is None:
