@@ -28,7 +28,7 @@ FLOORS = {
         "pendulum navigation",
     ],
     "nb_agents": [
-        "_checks _objects returns",
+        "_checks _objects _old_names returns",
         "gates",
         "policies vec_env",
         "contrib surgery battery tracking recipe",
