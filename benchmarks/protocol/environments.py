@@ -11,10 +11,9 @@ from gymnasium.wrappers.vector import TransformAction, TransformObservation
 from numpy.typing import NDArray
 
 from benchmarks.protocol.settings import AlgorithmSettings
-from benchmarks.protocol.spec import EPISODE_STEPS, Context, RunSpec, Source
+from benchmarks.protocol.spec import EPISODE_STEPS, RunSpec, Source
 from nb_gym import Context as PendulumContext
-from nb_gym import NBPendulumVectorEnv, controllers
-from nb_gym.pendulum.controllers import Controller
+from nb_gym import NBPendulumVectorEnv
 
 if TYPE_CHECKING:
     from stable_baselines3.common.policies import BasePolicy
@@ -33,13 +32,6 @@ def fixed_starts() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     env.reset(seed=STARTS_SEED)
     theta, theta_dot = env.state
     return np.asarray(theta), np.asarray(theta_dot)
-
-
-def reference_return(controller: Controller, context: Context) -> float:
-    """Mean return of a controller over the fixed starts; it decides at every physics step."""
-    return controllers.reference_return(
-        controller, NUM_STARTS, STARTS_SEED, episode_steps=EPISODE_STEPS, **dict(context)
-    )
 
 
 def make_vector_env(settings: AlgorithmSettings, num_envs: int, **context: Any) -> VectorEnv[Any, Any, Any]:
@@ -67,9 +59,9 @@ def make_training_env(settings: AlgorithmSettings, context: Source, actions_of: 
     """What SB3 trains on: episode statistics count the true rewards, the algorithm sees them normalised.
 
     Args:
-        settings: the algorithm's.
-        context: of the pendulums.
-        actions_of: where the action space comes from, if not from the context. A policy that was trained with one
+        settings: Settings of the algorithm.
+        context: Context of the pendulums.
+        actions_of: Context that the action space comes from; None for `context`. A policy that was trained with one
             `max_torque` keeps its action space where another holds; the pendulum clips what is too much for it.
     """
     from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
@@ -92,9 +84,9 @@ class Evaluation(NamedTuple):
     """What the deterministic policy is worth.
 
     Attributes:
-        source: mean return over the fixed starts in the source context.
-        target: the same in the target context.
-        torques: what it did from the first start in the target context, one per decision; enough to see it again.
+        source: Mean return over the fixed starts in the source context.
+        target: Mean return over the fixed starts in the target context.
+        torques: Torques from the first start in the target context, one per decision; enough to see it again.
     """
 
     source: float
@@ -112,30 +104,28 @@ class Evaluator:
             for name, (source, target) in zip(PendulumContext._fields, both, strict=True)
         }
         self.env = make_vector_env(spec.settings, 2 * NUM_STARTS, **context)
-        theta, theta_dot = fixed_starts()
-        self.options = {"theta": np.tile(theta, 2), "theta_dot": np.tile(theta_dot, 2)}
 
     def __call__(self, policy: BasePolicy) -> Evaluation:
         """Run one episode from each start."""
-        (source, target), actions = mean_returns(self.env, policy, self.options, NUM_STARTS)
+        (source, target), actions = mean_returns(self.env, policy)
         return Evaluation(float(source), float(target), actions[:, NUM_STARTS, 0].tolist())
 
 
 def mean_returns(
-    env: VectorEnv[Any, Any, Any], policy: BasePolicy, options: dict[str, Any], num_starts: int
+    env: VectorEnv[Any, Any, Any], policy: BasePolicy, num_starts: int = NUM_STARTS
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Run the deterministic policy for one episode of every environment.
+    """Run the deterministic policy for one episode from each of the first fixed starts, in every context.
 
     Args:
-        env: environments whose episodes all end in the same step; `num_starts` that follow each other share a context.
-        policy: acts.
-        options: of the reset.
-        num_starts: environments per context.
+        env: Environments whose episodes all end in the same step; `num_starts` that follow each other share a context.
+        policy: Policy that acts.
+        num_starts: Number of environments per context.
 
     Returns:
         Mean return of each context, shape `(num_contexts,)`, and all actions, shape `(decisions, num_envs, 1)`.
     """
-    observation, _ = env.reset(options=options)
+    theta, theta_dot = (np.resize(starts[:num_starts], env.num_envs) for starts in fixed_starts())
+    observation, _ = env.reset(options={"theta": theta, "theta_dot": theta_dot})
     returns = np.zeros(env.num_envs)
     actions = []
     over = False

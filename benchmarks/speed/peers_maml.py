@@ -40,7 +40,7 @@ REQUIREMENTS = ("gym==0.17.3", "cherry-rl==0.2.0", "six", "dotmap", "tqdm")
 
 
 def install(folder: Path) -> None:
-    """Set the peers up in ``folder``; they share this interpreter's torch and NumPy."""
+    """Set the peers up in `folder`; they share this interpreter's torch and NumPy."""
     environment = folder / "venv"
     venv.create(environment, with_pip=True)
     (site,) = environment.glob("lib/python*/site-packages")
@@ -97,19 +97,10 @@ def pytorch_maml_rl(source: Path, hidden: tuple[int, ...], activation: str) -> I
     import numpy as np
     import torch
 
-    gym, baseline, metalearners, samplers, helpers, learning, _ = (
-        importlib.import_module(name if name == "gym" else f"maml_rl.{name}")
-        for name in (
-            "gym",
-            "baseline",
-            "metalearners",
-            "samplers",
-            "utils.helpers",
-            "utils.reinforcement_learning",
-            "envs",  # registers the environment
-        )
-    )
-
+    gym = importlib.import_module("gym")
+    names = ("baseline", "metalearners", "samplers", "utils.helpers", "utils.reinforcement_learning", "envs")
+    # The last one registers the environment.
+    baseline, metalearners, samplers, helpers, learning, _ = (importlib.import_module(f"maml_rl.{n}") for n in names)
     torch.manual_seed(0)
     env = gym.make("2DNavigation-v0", low=-0.5, high=0.5)
     env.close()

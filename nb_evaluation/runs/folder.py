@@ -132,7 +132,7 @@ def compared(shared: Mapping[str, Any], packages: Mapping[str, str], varies: tup
 def write_job(folder: Path, question: str, command: str) -> None:
     """Leave word in a folder of runs: the question's name, and the command line that made them.
 
-    Where several commands of one question have filled the folder, it names all of them, joined by ``&&``.
+    Where several commands of one question have filled the folder, it names all of them, joined by `&&`.
     """
     path = folder / JOB_FILE
     try:

@@ -43,7 +43,7 @@ class EvolutionMethod(GradientMethod):
         """Refuse a specification that the method cannot run.
 
         Raises:
-            ModuleNotFoundError: the package `cma` is not installed.
+            ModuleNotFoundError: The package `cma` is not installed.
         """
         if importlib.util.find_spec("cma") is None:
             raise ModuleNotFoundError(f'{spec.method} needs cma: pip install "neural-battery[bench]"')
