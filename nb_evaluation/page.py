@@ -28,7 +28,6 @@ POLICY = (
 )
 """Holds the browser to it that the page loads nothing and runs no script but its own."""
 
-
 MADE = "How this was made"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,6 @@ class Question(Generic[Spec, Run]):
     Attributes:
         name: Name of the question's folder and, with dashes, of its command.
         title: Head of the question's section on the page.
-        description: Text of the command's help.
         run: Kind of the question's runs.
         methods: Methods that a run may be of, by name, in the order of the tables.
         default_methods: Methods that are run where the command line names none; empty for all.
@@ -98,7 +98,6 @@ class Question(Generic[Spec, Run]):
 
     name: ClassVar[str]
     title: ClassVar[str]
-    description: ClassVar[str]
     run: ClassVar[type[FinishedRun[Any, Any]]]
     methods: ClassVar[Mapping[str, Described]]
     default_methods: ClassVar[Sequence[str]] = ()
@@ -107,6 +106,11 @@ class Question(Generic[Spec, Run]):
     file: ClassVar[str] = "table.md"
     intervals: ClassVar[str] = wording.INTERVALS
     first_seed: ClassVar[int] = 100
+
+    @property
+    def description(self) -> str:
+        """Text of the command's help; as it stands, that of the question's module."""
+        return sys.modules[type(self).__module__].__doc__ or ""
 
     def knows(self, method: str) -> bool:
         """Whether a run may be of a method."""

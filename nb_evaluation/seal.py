@@ -14,7 +14,6 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 SEAL = "sha256"
 """The entry with the digest."""
 
-
 _NO_DIGEST = "0" * 64
 
 
@@ -54,8 +53,8 @@ def add_seal(content: bytes) -> bytes:
 def unseal(content: bytes) -> dict[str, Any]:
     """The data that `seal` was given; of a file from before there were digests, what it holds.
 
-    A file without a digest may be one of an older job of a user's, and is taken as it is. `python -m benchmarks reseal`
-    gives such files one; all that are published in `benchmarks/results` have theirs.
+    A file without a digest may be one of an older job of a user's, and is taken as it is; all that are published in
+    `benchmarks/results` have theirs.
 
     Raises:
         TypeError: This is no object of JSON.

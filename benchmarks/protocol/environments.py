@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium as gym
@@ -53,6 +54,35 @@ def make_vector_env(settings: AlgorithmSettings, num_envs: int, **context: Any) 
 
     space = gym.spaces.Box(-CLIP_OBSERVATION, CLIP_OBSERVATION, shape=scale.shape, dtype=np.float32)
     return TransformObservation(env, shown, single_observation_space=space)
+
+
+class ScaledObservation(gym.ObservationWrapper[NDArray[np.float32], Any, NDArray[np.float32]]):
+    """One pendulum as the benchmark's policies see it: every channel divided by its scale, then clipped.
+
+    The zoo takes wrappers by name with arguments that YAML can hold, so Gymnasium's `TransformObservation`, which takes
+    a function, is not for it.
+
+    Args:
+        env: Environment with a flat observation.
+        scale: Size that the policy sees as 1, for each channel.
+
+    Raises:
+        ValueError: `scale` does not have a positive number for each channel.
+    """
+
+    def __init__(self, env: gym.Env[NDArray[np.float32], Any], scale: Sequence[float]) -> None:
+        super().__init__(env)
+        self.scale = np.array(scale, dtype=np.float32)
+        if self.scale.shape != env.observation_space.shape or not np.all(self.scale > 0):
+            raise ValueError(
+                f"scale must hold a positive number for each channel of {env.observation_space}, got {scale!r}"
+            )
+        self.observation_space = gym.spaces.Box(-CLIP_OBSERVATION, CLIP_OBSERVATION, self.scale.shape, np.float32)
+
+    def observation(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The observation, shape `(num_channels,)`, scaled and clipped."""
+        shown: NDArray[np.float32] = np.clip(observation / self.scale, -CLIP_OBSERVATION, CLIP_OBSERVATION)
+        return shown
 
 
 def make_training_env(settings: AlgorithmSettings, context: Source, actions_of: Source | None = None) -> VecNormalize:

@@ -11,9 +11,9 @@ import yaml
 
 from benchmarks.methods import find_method
 from benchmarks.methods.kinds.gradient import GATED, GradientMethod
+from benchmarks.protocol.environments import ScaledObservation
 from benchmarks.protocol.settings import ALGORITHMS, AlgorithmSettings
 from benchmarks.protocol.spec import EPISODE_STEPS, RunSpec
-from benchmarks.rl_zoo import ScaledObservation
 from nb_agents import PAPER, KGateCallback
 from nb_evaluation.files import write_atomically
 
@@ -39,12 +39,13 @@ def hyperparameters(algo: str, settings: AlgorithmSettings) -> dict[str, Any]:
     """
     method = find_method(METHOD)
     assert isinstance(method, GradientMethod)
+    wrapper = f"{ScaledObservation.__module__}.{ScaledObservation.__name__}"
     own, observe, frame_skip = settings.arguments(), settings.observe, settings.frame_skip
     return {
         "n_timesteps": RunSpec(method=METHOD, seed=0).pretrain_episodes * EPISODE_STEPS // frame_skip,
         "n_envs": settings.num_envs,
         "env_kwargs": {"frame_skip": frame_skip, "episode_steps": EPISODE_STEPS, "observe": list(observe)},
-        "env_wrapper": [{_path(ScaledObservation): {"scale": list(observe.values())}}],
+        "env_wrapper": [{wrapper: {"scale": list(observe.values())}}],
         "normalize": {"norm_obs": False},  # the zoo fills in gamma
         "policy": f"nb_agents.{GATED[algo]}",
         "policy_kwargs": own.pop("policy_kwargs") | dict(PAPER) | {"block_size": method.block_size},
@@ -58,10 +59,6 @@ def render(algo: str) -> str:
     content = {"NBPendulum-v0": hyperparameters(algo, ALGORITHMS[algo]())}
     text: str = yaml.safe_dump(content, sort_keys=False, default_flow_style=None)
     return HEADER + text
-
-
-def _path(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -20,7 +20,6 @@ PLAIN = {
 }  # fmt: skip
 """What stands for a character that a terminal cannot show; for others it is a question mark."""
 
-
 NO_BREAK = "\xa0"
 HEAD_WIDTH = 12
 

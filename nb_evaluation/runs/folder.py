@@ -104,12 +104,9 @@ def read_runs(folder: Path, kind: type[Run], shared: Mapping[str, Any], varies: 
     here = compared(shared, versions(), varies)
     for name, run in runs.items():
         there = compared(run.spec.shared, run.versions, varies)
-        differences = [
-            f"{key} is {there.get(key)} there and {here.get(key)} here"
-            for key in sorted(there.keys() | here.keys())
-            if there.get(key) != here.get(key)
-        ]
-        if differences:
+        names = differing(there, here)
+        if names:
+            differences = [f"{each} is {there.get(each)} there and {here.get(each)} here" for each in names]
             raise ValueError(
                 f"{folder} holds runs of another specification ({name}): {'; '.join(differences)}."
                 " Choose another output folder, or remove that one"
@@ -127,6 +124,11 @@ def compared(shared: Mapping[str, Any], packages: Mapping[str, str], varies: tup
     """
     kept = {name: value for name, value in shared.items() if name.partition(".")[0] not in varies}
     return kept | {f"version of {package}": number for package, number in packages.items()}
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Names under which two mappings do not hold the same."""
+    return [name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
 
 
 def write_job(folder: Path, question: str, command: str) -> None:

@@ -62,11 +62,7 @@ class MetaMethod(Method):
         return self.long if pretrain_episodes >= LONG else self.short
 
     def check(self, spec: RunSpec) -> None:
-        """Refuse a specification that the method cannot run.
-
-        Raises:
-            ValueError: A budget is too small for one meta-iteration or for the inner steps of the transfer.
-        """
+        """See `Method.check`; a budget may be too small for a meta-iteration or the transfer's inner steps."""
         meta = _settings(spec)[1]
         cost = self._cost(meta)
         if spec.pretrain_episodes < cost:
@@ -90,19 +86,13 @@ class MetaMethod(Method):
         settings, meta = _settings(spec)
         statistics = RunningMeanStd(shape=())
 
-        def draw(rng: np.random.Generator, n: int) -> list[dict[str, float]]:
-            return [
-                {
-                    name: rng.uniform(*value) if isinstance(value, tuple) else value
-                    for name, value in spec.source.items()
-                }
-                for _ in range(n)
-            ]
+        def draw_tasks(rng: np.random.Generator, n: int) -> list[dict[str, float]]:
+            return [{name: _draw_value(rng, value) for name, value in spec.source.items()} for _ in range(n)]
 
         maml: MAML = getattr(learners, self.learner)(
             "MlpPolicy",
             environments(settings, statistics, spec.source),
-            draw,
+            draw_tasks,
             tasks_per_iteration=meta.tasks_per_iteration,
             inner_steps=meta.inner_steps,
             inner_lr=meta.inner_lr,
@@ -162,6 +152,10 @@ class MetaMethod(Method):
         """Episodes of one meta-iteration; see `plays_last`."""
         rounds = meta.inner_steps + self.plays_last
         return rounds * meta.tasks_per_iteration * meta.episodes_per_task
+
+
+def _draw_value(rng: np.random.Generator, value: float | tuple[float, float]) -> float:
+    return rng.uniform(*value) if isinstance(value, tuple) else value
 
 
 def _settings(spec: RunSpec) -> tuple[PPOSettings, MetaSettings]:

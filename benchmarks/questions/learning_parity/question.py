@@ -77,7 +77,6 @@ class LearningParity(Question[LearningSpec, LearningRun]):
 
     name = "learning_parity"
     title = "Learning parity: SB3's own learning tests, with gates and without"
-    description = __doc__
     run: ClassVar[type[LearningRun]] = LearningRun
     methods = VARIANTS
     varies = ("task",)

@@ -86,7 +86,6 @@ class Navigation(Question[NavigationSpec, NavigationRun]):
 
     name = "navigation"
     title = "Navigation2D: MAML on the literature's task"
-    description = __doc__
     run: ClassVar[type[NavigationRun]] = NavigationRun
     methods = METHODS
     default_methods = ("maml", "joint", "untrained")

@@ -94,7 +94,6 @@ class Recipe(Question[RecipeSpec, RecipeRun]):
 
     name = "recipe"
     title = "Recipe: the paper's own, over its published protocol"
-    description = __doc__
     run: ClassVar[type[RecipeRun]] = RecipeRun
     methods = ROWS
     intervals = ""

@@ -43,13 +43,9 @@ class TaskSequence(Question[SequenceSpec, SequenceRun]):
 
     def specifications(self, options: argparse.Namespace) -> list[SequenceSpec]:
         """See `Question.specifications`."""
+        budget = {"pretrain_episodes": options.pretrain_episodes, "transfer_episodes": options.stage_episodes}
         specs = [
-            specify_sequence(
-                method,
-                seed=seed,
-                pretrain_episodes=options.pretrain_episodes,
-                transfer_episodes=options.stage_episodes,
-            )
+            specify_sequence(method, seed=seed, **budget)
             for seed in reporting_seeds(options.seeds)
             for method in dict.fromkeys(options.methods)
         ]

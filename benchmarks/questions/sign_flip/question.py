@@ -88,7 +88,6 @@ class SignFlip(Question[SignFlipSpec, SignFlipRun]):
 
     name = "sign_flip"
     title = "Sign flip: an actuator of either sign, which the observation does not tell"
-    description = __doc__
     run: ClassVar[type[SignFlipRun]] = SignFlipRun
     methods = METHODS
 

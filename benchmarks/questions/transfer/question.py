@@ -71,19 +71,10 @@ class Transfer(ProtocolQuestion):
         """See `Question.specifications`."""
         every = [name for name in ALL_METHODS if options.algo in METHODS[name].algos]
         methods = dict.fromkeys(name for each in options.methods for name in (every if each == "all" else [each]))
-        specs = [
-            specify(
-                method,
-                seed=seed,
-                algo=options.algo,
-                source=parse_assignments(options.source),
-                target=parse_assignments(options.target),
-                pretrain_episodes=options.pretrain_episodes,
-                transfer_episodes=options.transfer_episodes,
-            )
-            for seed in reporting_seeds(options.seeds)
-            for method in methods
-        ]
+        shared = {name: getattr(options, name) for name in ("algo", "pretrain_episodes", "transfer_episodes")}
+        shared |= {name: parse_assignments(getattr(options, name)) for name in ("source", "target")}
+        seeds = reporting_seeds(options.seeds)
+        specs = [specify(method, seed=seed, **shared) for seed in seeds for method in methods]
         for context in (specs[0].middle, specs[0].target):
             reference_returns(context)  # the report will need them: better known now than after hours of training
         return specs

@@ -10,14 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.methods import METHODS, by_method
-from benchmarks.protocol.anchors import (
-    CONTROLLERS,
-    PUBLISHED,
-    PUBLISHED_AS,
-    WORST,
-    is_published_protocol,
-    reference_returns,
-)
+from benchmarks.protocol import anchors
+from benchmarks.protocol.anchors import PUBLISHED, PUBLISHED_AS, reference_returns
 from benchmarks.protocol.run import Run
 from benchmarks.protocol.summary import Summary
 from benchmarks.report.wording import describe_context
@@ -75,7 +69,7 @@ def score_pictures(runs: Sequence[Run]) -> list[Picture]:
             draw_sizes(runs),
         ),
     ]
-    if is_published_protocol(runs[0].spec) and set(by_method(runs)) & set(PUBLISHED_AS.values()):
+    if anchors.is_published_protocol(runs[0].spec) and set(by_method(runs)) & set(PUBLISHED_AS.values()):
         pictures.append(
             Picture(
                 "Published and reproduced",
@@ -93,7 +87,7 @@ def draw_intervals(runs: Sequence[Run]) -> Figure:
     """A row for each method, a column for each figure of the summary."""
     groups = by_method(runs)
     spec = runs[0].spec
-    anchors = {"final": reference_returns(spec.target), "source": reference_returns(spec.middle)}
+    references = {"final": reference_returns(spec.target), "source": reference_returns(spec.middle)}
     figure = Figure(figsize=(10.0, 1.5 + 0.3 * len(groups)), layout="constrained")
     grid = figure.subplots(1, len(COLUMNS), sharey=True)
     for axes, (key, (title, figure_of)) in zip(grid, COLUMNS.items(), strict=True):
@@ -101,7 +95,7 @@ def draw_intervals(runs: Sequence[Run]) -> Figure:
             scores = [score for run in group if (score := figure_of(run.summary)) is not None]
             if scores:
                 _draw_interval(axes, name, scores, row)
-        for i, value in enumerate(anchors.get(key, {}).values(), start=1):
+        for i, value in enumerate(references.get(key, {}).values(), start=1):
             axes.axvline(value, color="0.5", linestyle=":", linewidth=1.0, zorder=0)
             axes.annotate(
                 str(i), (value, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 1), textcoords="offset points",
@@ -111,7 +105,7 @@ def draw_intervals(runs: Sequence[Run]) -> Figure:
         axes.set_xlabel(title, fontsize=9)
         tidy(axes, "x")
     _label_rows(grid[0], list(groups))
-    numbered = ", ".join(f"{i}: {name}" for i, name in enumerate(CONTROLLERS, start=1))
+    numbered = ", ".join(f"{i}: {name}" for i, name in enumerate(anchors.CONTROLLERS, start=1))
     figure.suptitle(numbered, fontsize=8, color=GREY, ha="right", x=0.99)
     return figure
 
@@ -215,7 +209,8 @@ def draw_published(runs: Sequence[Run]) -> Figure:
                 number(value), (value, row), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=8,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
             )  # fmt: skip
-    axes.axvline(reference_returns(runs[0].spec.target)[WORST], color="0.45", linestyle=":", linewidth=1.2, zorder=0)
+    idle = reference_returns(runs[0].spec.target)[anchors.WORST]
+    axes.axvline(idle, color="0.45", linestyle=":", linewidth=1.2, zorder=0)
     scale_returns(axes, "x")
     axes.set_xlabel("best training episode", fontsize=9)
     tidy(axes, "x")

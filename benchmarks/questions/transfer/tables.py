@@ -130,6 +130,7 @@ def _method_row(name: str, runs: Sequence[Run], references: dict[str, float]) ->
         return iqm(scores, np.random.default_rng(0)) if scores else Estimate(math.nan, math.nan, math.nan)
 
     final = estimate(lambda each: each.last_evaluations)
+    forgotten = estimate(lambda each: each.source_before - each.source_after)
     pretrains = METHODS[name].pretrains
     return {
         "method": f"`{name}`",
@@ -143,11 +144,7 @@ def _method_row(name: str, runs: Sequence[Run], references: dict[str, float]) ->
         **{column: _episodes(summaries, i) for i, column in enumerate(EPISODES_TO)},
         "source task before": number(estimate(lambda each: each.source_before).point) if pretrains else "",
         "source task afterwards [95 % CI]": interval(estimate(lambda each: each.source_after), seeds),
-        "forgetting [95 % CI]": (
-            interval(estimate(lambda each: each.source_before - each.source_after), seeds, signed=True)
-            if pretrains
-            else ""
-        ),
+        "forgetting [95 % CI]": interval(forgotten, seeds, signed=True) if pretrains else "",
         "old k's put back": _restored(runs),
         "numbers adapted": f"{runs[0].result.numbers_adapted:,}",
         "environment steps": f"{runs[0].summary.steps:,}",

@@ -86,7 +86,6 @@ class Tune(Question[TrialSpec, TrialRun]):
 
     name = "tune"
     title = "Tuning: settings chosen on seeds that no report uses"
-    description = __doc__
     run: ClassVar[type[TrialRun]] = TrialRun
     methods = SEARCHES
     varies = ("num_seeds", "num_starts", "protocol")

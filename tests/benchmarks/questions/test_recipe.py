@@ -44,7 +44,7 @@ def _one_thread() -> None:
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipe_runs, "PHASES", {1.0: 2, 1.8: 2})
     monkeypatch.setattr(recipe_maml, "PHASES", {1.0: 2, 1.8: 2})
-    for module in (recipe_runs, environments):
+    for module in (recipe_runs, environments, anchors):
         monkeypatch.setattr(module, "EPISODE_STEPS", 50)
     for module in (recipe_runs, recipe_maml):
         monkeypatch.setattr(module, "EPISODES_PER_ROUND", 2)
@@ -146,7 +146,7 @@ def test_a_meta_update_of_one_seed_leaves_the_others_where_they_would_be() -> No
 def test_rows_are_made_once_and_reported_from_their_runs(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = {"as-printed nb-pro": Variant(updates=1), "as-printed nb-pro-k": Variant(updates=1, adapt="gates")}
     settings = MAMLSettings(updates=1, batch_size=8, tasks=1)
-    monkeypatch.setattr(recipe, "VARIANTS", quick)
+    monkeypatch.setattr(recipe.rows, "VARIANTS", quick)
     monkeypatch.setattr(recipe, "MAMLSettings", lambda **_: settings)
     names = [*quick, MAML]
     options = ["recipe", "--methods", *names, "--seeds", "1", "--workers", "1", "--out", str(tmp_path)]
