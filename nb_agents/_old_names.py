@@ -1,4 +1,4 @@
-"""Where classes are that earlier versions kept elsewhere: saved models and pickled networks name them by their module."""
+"""Names of earlier versions: saved models and pickled networks look for their classes where those were once."""
 
 from __future__ import annotations
 
