@@ -3,6 +3,7 @@
 import contextlib
 from importlib.metadata import version
 
+from nb_agents._old_names import keep_old_names
 from nb_agents.battery.battery import Battery, FingerprintError
 from nb_agents.export.onnx import DeterministicPolicy, export_onnx
 from nb_agents.gates.clamped import ClampedKGate
@@ -43,6 +44,8 @@ from nb_agents.vec_env.adapter import VectorEnvAdapter
 
 with contextlib.suppress(ImportError):  # sb3-contrib is an extra; its algorithms know our policies by name from here on
     from nb_agents import contrib as contrib
+
+keep_old_names()
 
 __all__ = [
     "PAPER", "ActorAndCriticsGates", "ActorCriticGates", "Battery", "ClampedKGate", "DeterministicPolicy",

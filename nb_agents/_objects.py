@@ -22,9 +22,14 @@ class Extension:
 
         The constructor is not called: which arguments have built ``original`` is not known.
         """
-        made = _blank(cls, type(original))
+        made = cls.blank(type(original))
         made.__dict__ = original.__dict__
         return made
+
+    @classmethod
+    def blank(cls, base: Any) -> Any:
+        """An instance of ``base`` extended by this one, without attributes."""
+        return _blank(cls, base)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         # The class has no importable name; pickle and deepcopy need a way to make it again.

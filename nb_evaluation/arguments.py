@@ -11,6 +11,12 @@ from nb_evaluation.runs.cluster import reach
 from nb_evaluation.runs.specification import FIRST_REPORTING_SEED
 
 
+def make_parser(command: str, description: str) -> argparse.ArgumentParser:
+    """A parser of a command's arguments whose help shows the description as it is written."""
+    form = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(prog=command, description=description, formatter_class=form)
+
+
 def count(text: str) -> int:
     """A whole number of at least 1.
 

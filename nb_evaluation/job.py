@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from nb_evaluation.arguments import add_out, add_workers
+from nb_evaluation.arguments import add_out, add_workers, make_parser
 from nb_evaluation.files import check_writable
 from nb_evaluation.question import Question, Skipped
 from nb_evaluation.reader import read_job
@@ -39,9 +39,7 @@ def run_job(question: Question[Any, Any], program: str, arguments: Sequence[str]
         The exit status: 0, 1 if a run failed or the folder takes no more files, 130 if interrupted.
     """
     any_terminal()
-    parser = argparse.ArgumentParser(
-        prog=program, description=question.description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(program, question.description)
     question.add_options(parser)
     add_workers(parser)
     add_out(parser, out)
@@ -70,10 +68,17 @@ def _go_on(
     options: argparse.Namespace,
     command: str,
 ) -> int:
+    """Run what is not finished yet, and show how it goes: a line for each run, a bar with the time left below."""
     console = make_console()
     waiting = [spec for spec in specs if spec.name not in finished]
+    runs = partial(run_all, experiment=question.execute, record=question.run, workers=options.workers, ray=options.ray)
+    outcomes: list[Outcome[Any, Any]] = []
     try:
-        outcomes = _run(question, waiting, len(specs), options, console)
+        with make_progress(question.name, len(specs), len(specs) - len(waiting), console) as progress:
+            for outcome in runs(waiting, options.out):
+                outcomes.append(outcome)
+                progress.console.print(_line(question, outcome), highlight=False)
+                progress.advance(progress.task_ids[0])
         if len(waiting) < len(specs) or any(outcome.run for outcome in outcomes):
             pack(options.out)
             _report(question, options.out, command, console)
@@ -97,24 +102,6 @@ def _report(question: Question[Any, Any], folder: Path, command: str, console: C
         console.print(f"{folder} {job.reason}")
     else:
         question.publish(job, console)
-
-
-def _run(
-    question: Question[Any, Any],
-    waiting: Sequence[Specification],
-    total: int,
-    options: argparse.Namespace,
-    console: Console,
-) -> list[Outcome[Any, Any]]:
-    """Run what is not finished yet, and show how it goes: a line for each run, a bar with the time left below."""
-    outcomes: list[Outcome[Any, Any]] = []
-    runs = partial(run_all, experiment=question.execute, record=question.run, workers=options.workers, ray=options.ray)
-    with make_progress(question.name, total, total - len(waiting), console) as progress:
-        for outcome in runs(waiting, options.out):
-            outcomes.append(outcome)
-            progress.console.print(_line(question, outcome), highlight=False)
-            progress.advance(progress.task_ids[0])
-    return outcomes
 
 
 def _line(question: Question[Any, Any], outcome: Outcome[Any, Any]) -> Text:

@@ -14,12 +14,12 @@ FEW = 6
 
 
 class Style(NamedTuple):
-    """How a method is drawn; line and marker tell methods apart in print without colour.
+    """How a method is drawn; line and marker distinguish methods in print without colour.
 
     Attributes:
-        colour: A colour of Okabe and Ito's palette, which the colour-blind can tell apart.
-        line: matplotlib's line style.
-        marker: matplotlib's marker.
+        colour: A colour of Okabe and Ito's palette, which the colour-blind can distinguish.
+        line: Line style of matplotlib.
+        marker: Marker of matplotlib.
     """
 
     colour: str

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
+from nb_evaluation.arguments import add_methods, add_seeds, reporting_seeds
 from nb_evaluation.files import write_atomically
 from nb_evaluation.method import Described
 from nb_evaluation.report import wording
@@ -84,8 +86,10 @@ class Question(Generic[Spec, Run]):
     Attributes:
         name: Name of the question's folder and, with dashes, of its command.
         title: Head of the question's section on the page.
-        description: Text of the command's help.
         run: Kind of the question's runs.
+        methods: Methods that a run may be of, by name, in the order of the tables.
+        default_methods: Methods that are run where the command line names none; empty for all.
+        num_seeds: Number of seeds that are run where the command line gives none.
         varies: Fields of the specification, beside `Specification.own`, in which the runs of one folder may differ.
         file: Name of the file with the tables, in the folder of the runs.
         intervals: How the intervals in the tables are to be read.
@@ -94,35 +98,41 @@ class Question(Generic[Spec, Run]):
 
     name: ClassVar[str]
     title: ClassVar[str]
-    description: ClassVar[str]
     run: ClassVar[type[FinishedRun[Any, Any]]]
+    methods: ClassVar[Mapping[str, Described]]
+    default_methods: ClassVar[Sequence[str]] = ()
+    num_seeds: ClassVar[int] = 5
     varies: ClassVar[tuple[str, ...]] = ()
     file: ClassVar[str] = "table.md"
     intervals: ClassVar[str] = wording.INTERVALS
     first_seed: ClassVar[int] = 100
 
     @property
-    def methods(self) -> Mapping[str, Described]:
-        """The methods that a run may be of, by name, in the order of the tables."""
-        raise NotImplementedError
+    def description(self) -> str:
+        """Text of the command's help; as it stands, that of the question's module."""
+        return sys.modules[type(self).__module__].__doc__ or ""
 
     def knows(self, method: str) -> bool:
         """Whether a run may be of a method."""
         return method in self.methods
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        """Add the command's own options; `--workers`, `--ray` and `--out` are there."""
-        raise NotImplementedError
+        """Add the command's own options, `--methods` and `--seeds`; `--workers`, `--ray` and `--out` are there."""
+        add_methods(parser, self.methods, self.default_methods or tuple(self.methods))
+        add_seeds(parser, self.num_seeds)
 
     def specifications(self, options: argparse.Namespace) -> Sequence[Spec]:
         """What is to be run, seed by seed, so that an interrupted job has whole comparisons.
+
+        As it stands, every method is run with every seed, and a specification has no further options.
 
         Raises:
             ImportError: A package that a method needs is not installed.
             TypeError: An option is not accepted.
             ValueError: An option is not accepted.
         """
-        raise NotImplementedError
+        seeds, methods = reporting_seeds(options.seeds), dict.fromkeys(options.methods)
+        return [self.run.spec_type(method=method, seed=seed) for seed in seeds for method in methods]
 
     def execute(self, spec: Spec) -> Any:
         """The result of a run: a pure function of its specification, to the last bit on one machine."""

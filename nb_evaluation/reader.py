@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from nb_evaluation.question import Job, Question, Skipped
-from nb_evaluation.runs.folder import JOB_FILE, compared, read_lines
+from nb_evaluation.runs.folder import JOB_FILE, compared, differing, read_lines
 
 NAMED_DIFFERENCES = 3
 """Number of differences between a run and the majority that are named."""
-
 
 Questions = Mapping[str, Question[Any, Any]]
 """The questions that are known, by name, in the order of the page."""
@@ -123,7 +122,7 @@ def _majority(runs: Mapping[str, Any], key: Callable[[Any], dict[str, Any]]) -> 
 
 
 def _differences(here: Mapping[str, Any], most: Mapping[str, Any]) -> str:
-    names = [name for name in sorted(here.keys() | most.keys()) if here.get(name) != most.get(name)]
+    names = differing(here, most)
     named = [f"{name} is {here.get(name)}, not {most.get(name)}" for name in names[:NAMED_DIFFERENCES]]
     rest = len(names) - len(named)
     return "; ".join(named) + (f"; and {rest} more" if rest > 0 else "")

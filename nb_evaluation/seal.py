@@ -7,13 +7,12 @@ import json
 import math
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 SEAL = "sha256"
 """The entry with the digest."""
-
 
 _NO_DIGEST = "0" * 64
 
@@ -22,12 +21,12 @@ def seal(data: Mapping[str, Any], **options: Any) -> bytes:
     """JSON of the data, with a digest of all its bytes, computed with zeros in the digest's place.
 
     Args:
-        data: what is to be kept.
-        options: of `json.dumps`.
+        data: Data to keep.
+        **options: Options of `json.dumps`.
 
     Raises:
         TypeError: JSON does not hold this.
-        ValueError: it does not with these options.
+        ValueError: JSON does not hold this with these options.
     """
     content = json.dumps({**data, SEAL: _NO_DIGEST}, **options).encode()
     before, _, after = content.rpartition(_NO_DIGEST.encode())  # the last entry
@@ -38,7 +37,7 @@ def add_seal(content: bytes) -> bytes:
     """JSON of an object, with a digest as its last entry and every other byte as it was.
 
     Raises:
-        ValueError: this is no object of JSON.
+        ValueError: This is no object of JSON.
     """
     before, brace, after = content.rpartition(b"}")
     if not brace or after.strip():
@@ -54,12 +53,12 @@ def add_seal(content: bytes) -> bytes:
 def unseal(content: bytes) -> dict[str, Any]:
     """The data that `seal` was given; of a file from before there were digests, what it holds.
 
-    A file without a digest may be one of an older job of a user's, and is taken as it is. `python -m benchmarks reseal`
-    gives such files one; all that are published in `benchmarks/results` have theirs.
+    A file without a digest may be one of an older job of a user's, and is taken as it is; all that are published in
+    `benchmarks/results` have theirs.
 
     Raises:
-        TypeError: this is no object of JSON.
-        ValueError: this is not JSON, or something has changed since.
+        TypeError: This is no object of JSON.
+        ValueError: This is not JSON, or something has changed since.
     """
     data = json.loads(content)
     if not isinstance(data, dict):
@@ -76,12 +75,12 @@ def check_types(name: str, value: Any, kind: Any) -> None:
     """Make sure that a value is of its annotation, through lists, mappings and dataclasses; numbers are finite.
 
     Raises:
-        TypeError: it is not; the message names the part.
+        TypeError: The value is not; the message names the part.
     """
     origin, arguments = get_origin(kind), get_args(kind)
     if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, kind):
-        for part, its_kind in _annotations(type(value)).items():
-            check_types(f"{name}.{part}", getattr(value, part), its_kind)
+        for part in (each.name for each in fields(value)):
+            check_types(f"{name}.{part}", getattr(value, part), _annotations(type(value))[part])
     elif origin in (Union, types.UnionType):
         if not any(_fits(value, each) for each in arguments):
             _refuse(name, value, kind)
@@ -130,7 +129,7 @@ def check_lengths(name: str, values: Sequence[Any], *shape: int) -> None:
     """Make sure that nested lists have a shape.
 
     Raises:
-        ValueError: they have not; the message names the part.
+        ValueError: The lists have another shape; the message names the part.
     """
     if len(values) != shape[0]:
         raise ValueError(f"{name} must have {shape[0]} entries, got {len(values)}")

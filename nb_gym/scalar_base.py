@@ -90,7 +90,8 @@ class ScalarBase(Interface, gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self._elapsed += 1
         self._return += reward
         truncated = self._elapsed >= self._decisions
-        self._running = not (terminated or truncated)
+        if terminated or truncated:
+            self._running = False
         if self.render_mode == "human":
             self.render()
         return self._observation(), reward, terminated, truncated, self._facts()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from benchmarks.questions import all_questions
 from benchmarks.speed.report import NAME as SPEED
 from benchmarks.speed.report import read_speed
+from nb_evaluation.arguments import make_parser
 from nb_evaluation.files import write_atomically
 from nb_evaluation.page import html_page, make_section
 from nb_evaluation.question import Job
@@ -33,11 +33,7 @@ def main(arguments: Sequence[str]) -> int:
         The exit status: 0, also where something was left out.
     """
     any_terminal()
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks report",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser("python -m benchmarks report", DESCRIPTION)
     help_text = f"a job's output folder, or a folder of such folders (default: {DEFAULT})"
     parser.add_argument("folder", type=Path, nargs="?", default=DEFAULT, metavar="FOLDER", help=help_text)
     folder: Path = parser.parse_args(arguments).folder

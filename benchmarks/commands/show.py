@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nb_evaluation.arguments import make_parser
 from nb_evaluation.report.screen import any_terminal
 from nb_evaluation.runs.folder import read_lines
 from nb_evaluation.seal import unseal
@@ -27,11 +27,7 @@ def main(arguments: Sequence[str]) -> int:
         The exit status: 0, or 1 where no run has been found.
     """
     any_terminal()
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks show",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser("python -m benchmarks show", DESCRIPTION)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a job's folder")
     parser.add_argument("words", nargs="*", metavar="WORD", help="method, seed, or beginning of a digest")
     options = parser.parse_args(arguments)

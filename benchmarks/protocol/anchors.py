@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cache
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.protocol.environments import reference_return
-from benchmarks.protocol.spec import Context, RunSpec
+from benchmarks.protocol.environments import NUM_STARTS, STARTS_SEED
+from benchmarks.protocol.spec import EPISODE_STEPS, Context, RunSpec
 from nb_gym import controllers
 from nb_gym.pendulum.controllers import Controller
 
@@ -31,9 +31,10 @@ class Published(NamedTuple):
     """A row of the paper's table; both figures are of stochastic training episodes in the transfer.
 
     Attributes:
-        best: best episode, mean of 5 seeds as printed.
-        last: average over the last 10 episodes, as printed.
-        improvement: of the best episode over MAML's, mean over the seeds in per cent, as printed; None for MAML.
+        best: Best episode, mean of 5 seeds as printed.
+        last: Average over the last 10 episodes, as printed.
+        improvement: Improvement of the best episode over MAML's, mean over the seeds in per cent, as printed; None for
+            MAML.
     """
 
     best: float
@@ -59,25 +60,29 @@ def is_published_protocol(spec: RunSpec) -> bool:
 
 
 def reference_returns(context: Context) -> dict[str, float]:
-    """Mean return of each of `CONTROLLERS` over the fixed starts, worked out once for each context.
+    """Mean return of each of `CONTROLLERS` over the fixed starts, computed once for each context.
 
     Raises:
-        ValueError: a controller cannot be had in this context.
+        ValueError: A controller cannot be had in this context.
     """
     return dict(zip(CONTROLLERS, _reference_returns(tuple(sorted(context.items()))), strict=True))
 
 
 @cache
 def _reference_returns(context: tuple[tuple[str, float], ...]) -> tuple[float, ...]:
-    return tuple(reference_return(controller, dict(context)) for controller in CONTROLLERS.values())
+    options: dict[str, Any] = {"episode_steps": EPISODE_STEPS, **dict(context)}
+    return tuple(
+        controllers.reference_return(controller, NUM_STARTS, STARTS_SEED, **options)
+        for controller in CONTROLLERS.values()
+    )
 
 
 def normalise(score: Score, references: Mapping[str, float]) -> Score:
     """The score on the scale where `WORST` is 0 and `BEST` is 1.
 
     Args:
-        score: a return, or an array of them.
-        references: `reference_returns` of the same context.
+        score: Return, or array of returns.
+        references: Answer of `reference_returns` for the same context.
 
     Returns:
         The normalised score; NaN where both ends of the scale are the same return.

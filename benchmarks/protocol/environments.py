@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium as gym
@@ -11,10 +12,9 @@ from gymnasium.wrappers.vector import TransformAction, TransformObservation
 from numpy.typing import NDArray
 
 from benchmarks.protocol.settings import AlgorithmSettings
-from benchmarks.protocol.spec import EPISODE_STEPS, Context, RunSpec, Source
+from benchmarks.protocol.spec import EPISODE_STEPS, RunSpec, Source
 from nb_gym import Context as PendulumContext
-from nb_gym import NBPendulumVectorEnv, controllers
-from nb_gym.pendulum.controllers import Controller
+from nb_gym import NBPendulumVectorEnv
 
 if TYPE_CHECKING:
     from stable_baselines3.common.policies import BasePolicy
@@ -33,13 +33,6 @@ def fixed_starts() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     env.reset(seed=STARTS_SEED)
     theta, theta_dot = env.state
     return np.asarray(theta), np.asarray(theta_dot)
-
-
-def reference_return(controller: Controller, context: Context) -> float:
-    """Mean return of a controller over the fixed starts; it decides at every physics step."""
-    return controllers.reference_return(
-        controller, NUM_STARTS, STARTS_SEED, episode_steps=EPISODE_STEPS, **dict(context)
-    )
 
 
 def make_vector_env(settings: AlgorithmSettings, num_envs: int, **context: Any) -> VectorEnv[Any, Any, Any]:
@@ -63,13 +56,42 @@ def make_vector_env(settings: AlgorithmSettings, num_envs: int, **context: Any) 
     return TransformObservation(env, shown, single_observation_space=space)
 
 
+class ScaledObservation(gym.ObservationWrapper[NDArray[np.float32], Any, NDArray[np.float32]]):
+    """One pendulum as the benchmark's policies see it: every channel divided by its scale, then clipped.
+
+    The zoo takes wrappers by name with arguments that YAML can hold, so Gymnasium's `TransformObservation`, which takes
+    a function, is not for it.
+
+    Args:
+        env: Environment with a flat observation.
+        scale: Size that the policy sees as 1, for each channel.
+
+    Raises:
+        ValueError: `scale` does not have a positive number for each channel.
+    """
+
+    def __init__(self, env: gym.Env[NDArray[np.float32], Any], scale: Sequence[float]) -> None:
+        super().__init__(env)
+        self.scale = np.array(scale, dtype=np.float32)
+        if self.scale.shape != env.observation_space.shape or not np.all(self.scale > 0):
+            raise ValueError(
+                f"scale must hold a positive number for each channel of {env.observation_space}, got {scale!r}"
+            )
+        self.observation_space = gym.spaces.Box(-CLIP_OBSERVATION, CLIP_OBSERVATION, self.scale.shape, np.float32)
+
+    def observation(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The observation, shape `(num_channels,)`, scaled and clipped."""
+        shown: NDArray[np.float32] = np.clip(observation / self.scale, -CLIP_OBSERVATION, CLIP_OBSERVATION)
+        return shown
+
+
 def make_training_env(settings: AlgorithmSettings, context: Source, actions_of: Source | None = None) -> VecNormalize:
     """What SB3 trains on: episode statistics count the true rewards, the algorithm sees them normalised.
 
     Args:
-        settings: the algorithm's.
-        context: of the pendulums.
-        actions_of: where the action space comes from, if not from the context. A policy that was trained with one
+        settings: Settings of the algorithm.
+        context: Context of the pendulums.
+        actions_of: Context that the action space comes from; None for `context`. A policy that was trained with one
             `max_torque` keeps its action space where another holds; the pendulum clips what is too much for it.
     """
     from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
@@ -92,9 +114,9 @@ class Evaluation(NamedTuple):
     """What the deterministic policy is worth.
 
     Attributes:
-        source: mean return over the fixed starts in the source context.
-        target: the same in the target context.
-        torques: what it did from the first start in the target context, one per decision; enough to see it again.
+        source: Mean return over the fixed starts in the source context.
+        target: Mean return over the fixed starts in the target context.
+        torques: Torques from the first start in the target context, one per decision; enough to see it again.
     """
 
     source: float
@@ -112,30 +134,28 @@ class Evaluator:
             for name, (source, target) in zip(PendulumContext._fields, both, strict=True)
         }
         self.env = make_vector_env(spec.settings, 2 * NUM_STARTS, **context)
-        theta, theta_dot = fixed_starts()
-        self.options = {"theta": np.tile(theta, 2), "theta_dot": np.tile(theta_dot, 2)}
 
     def __call__(self, policy: BasePolicy) -> Evaluation:
         """Run one episode from each start."""
-        (source, target), actions = mean_returns(self.env, policy, self.options, NUM_STARTS)
+        (source, target), actions = mean_returns(self.env, policy)
         return Evaluation(float(source), float(target), actions[:, NUM_STARTS, 0].tolist())
 
 
 def mean_returns(
-    env: VectorEnv[Any, Any, Any], policy: BasePolicy, options: dict[str, Any], num_starts: int
+    env: VectorEnv[Any, Any, Any], policy: BasePolicy, num_starts: int = NUM_STARTS
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Run the deterministic policy for one episode of every environment.
+    """Run the deterministic policy for one episode from each of the first fixed starts, in every context.
 
     Args:
-        env: environments whose episodes all end in the same step; `num_starts` that follow each other share a context.
-        policy: acts.
-        options: of the reset.
-        num_starts: environments per context.
+        env: Environments whose episodes all end in the same step; `num_starts` that follow each other share a context.
+        policy: Policy that acts.
+        num_starts: Number of environments per context.
 
     Returns:
         Mean return of each context, shape `(num_contexts,)`, and all actions, shape `(decisions, num_envs, 1)`.
     """
-    observation, _ = env.reset(options=options)
+    theta, theta_dot = (np.resize(starts[:num_starts], env.num_envs) for starts in fixed_starts())
+    observation, _ = env.reset(options={"theta": theta, "theta_dot": theta_dot})
     returns = np.zeros(env.num_envs)
     actions = []
     over = False

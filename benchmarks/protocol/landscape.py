@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.protocol.environments import fixed_starts, make_vector_env, mean_returns
+from benchmarks.protocol.environments import make_vector_env, mean_returns
 from benchmarks.protocol.results import DRIVES, GRID_DRIVES, GRID_GAINS, Landscape
 from benchmarks.protocol.spec import RunSpec
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stable_baselines3.common.policies import BasePolicy
 
 NUM_STARTS = 16
-"""Of the fixed starts, so many from the first on: there are many contexts."""
+"""Number of fixed starts in each context, from the first on; fewer than elsewhere, as there are many contexts."""
 
 
 def survey(spec: RunSpec, policy: BasePolicy) -> Landscape:
@@ -27,8 +27,7 @@ def survey(spec: RunSpec, policy: BasePolicy) -> Landscape:
     settings = dict[str, float | NDArray[np.float64]](spec.target)
     settings |= {"A": contexts[:, 0], "torque_gain": contexts[:, 1]}
     env = make_vector_env(spec.settings, len(contexts), **settings)
-    theta, theta_dot = (np.resize(starts[:NUM_STARTS], len(contexts)) for starts in fixed_starts())
-    returns, _ = mean_returns(env, policy, {"theta": theta, "theta_dot": theta_dot}, NUM_STARTS)
+    returns, _ = mean_returns(env, policy, NUM_STARTS)
     rounded = np.round(returns, 1)
     shape = len(GRID_DRIVES), len(GRID_GAINS)
     return Landscape(rounded[: len(DRIVES)].tolist(), rounded[len(DRIVES) :].reshape(shape).tolist())

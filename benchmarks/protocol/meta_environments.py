@@ -10,7 +10,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from gymnasium.wrappers.vector import TransformAction
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 
-from benchmarks.protocol.environments import CLIP_OBSERVATION, action_space, make_vector_env
+from benchmarks.protocol.environments import ScaledObservation, action_space, make_vector_env
 from benchmarks.protocol.settings import PPOSettings
 from benchmarks.protocol.spec import EPISODE_STEPS, Source
 from nb_agents.maml import Environments
@@ -55,12 +55,8 @@ def environments(settings: PPOSettings, statistics: RunningMeanStd, source: Sour
             observe=tuple(settings.observe),
             **context,
         )
-        scale = np.array(list(settings.observe.values()), dtype=np.float32)
-        space = gym.spaces.Box(-CLIP_OBSERVATION, CLIP_OBSERVATION, shape=scale.shape, dtype=np.float32)
-        env = gym.wrappers.TransformObservation(
-            env, lambda observation: np.clip(observation / scale, -CLIP_OBSERVATION, CLIP_OBSERVATION), space
-        )
-        return gym.wrappers.TransformAction(env, lambda action: action, actions)
+        scaled = ScaledObservation(env, list(settings.observe.values()))
+        return gym.wrappers.TransformAction(scaled, lambda action: action, actions)
 
     def make_vec(num_envs: int, **context: Any) -> VectorEnv[Any, Any, Any]:
         env = make_vector_env(settings, num_envs, **context)

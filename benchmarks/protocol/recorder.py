@@ -27,8 +27,8 @@ class Recorder(BaseCallback):
     The evaluations run in an environment of their own; their steps count towards no budget.
 
     Args:
-        spec: what is run.
-        follow: whether to evaluate during a training, too, and not only when asked to.
+        spec: Specification of the run.
+        follow: Whether to evaluate during a training, too, and not only when asked to.
     """
 
     def __init__(self, spec: RunSpec, *, follow: bool = True) -> None:

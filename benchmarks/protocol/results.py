@@ -19,8 +19,8 @@ class Landscape:
     """Mean deterministic returns of one policy, rounded to a tenth.
 
     Attributes:
-        over_drive: for each of `DRIVES`.
-        over_drive_and_gain: for each of `GRID_DRIVES` a row with each of `GRID_GAINS`.
+        over_drive: Return for each of `DRIVES`.
+        over_drive_and_gain: Row for each of `GRID_DRIVES`, with a return for each of `GRID_GAINS`.
     """
 
     over_drive: list[float]
@@ -32,9 +32,9 @@ class Curve:
     """Measurements along a run; entry i of each list belongs to the same policy.
 
     Attributes:
-        steps: physics steps trained so far, pretraining included.
-        source: deterministic return in the source context.
-        target: deterministic return in the target context.
+        steps: Physics steps trained so far, pretraining included.
+        source: Deterministic return in the source context.
+        target: Deterministic return in the target context.
     """
 
     steps: list[int] = field(default_factory=list)
@@ -47,18 +47,18 @@ class RunResult:
     """What a specification gives, and nothing that depends on when or where it ran.
 
     Attributes:
-        curve: the evaluations; the first is of the untrained policy, the one at the end of the pretraining is the
+        curve: Evaluations; the first is that of the untrained policy, the one at the end of the pretraining is the
             zero-shot transfer.
-        transfer_episodes: returns of the transfer's training episodes, in the order in which they ended; empty where
+        transfer_episodes: Returns of the transfer's training episodes, in the order in which they ended; empty where
             the method does not train on the target.
-        torques_before: the deterministic policy's torques from the first fixed start, as the transfer begins.
-        torques_after: the same when the transfer has ended.
-        numbers_adapted: how many numbers of the deployed policy the transfer could change.
-        source_restored: deterministic return in the source context with the k's from before the transfer put back;
+        torques_before: Torques of the deterministic policy from the first fixed start, as the transfer begins.
+        torques_after: Torques of the deterministic policy from the first fixed start, at the end of the transfer.
+        numbers_adapted: Number of values of the deployed policy that the transfer could change.
+        source_restored: Deterministic return in the source context with the k's from before the transfer put back;
             None where the transfer has moved the weights, so that there is no way back.
-        k_sets: the k's before and after a transfer of k alone, in the order of `Battery`; None elsewhere.
-        landscape_before: returns in other contexts as the transfer begins; None without `RunSpec.detail`.
-        landscape_after: the same when the transfer has ended.
+        k_sets: Each k before and after a transfer of k alone, in the order of `Battery`; None elsewhere.
+        landscape_before: Returns in other contexts as the transfer begins; None without `RunSpec.detail`.
+        landscape_after: Returns in other contexts at the end of the transfer; None without `RunSpec.detail`.
     """
 
     curve: Curve

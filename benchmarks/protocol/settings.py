@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 if TYPE_CHECKING:  # SB3 takes seconds to import, and is not needed to read results
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -22,16 +22,19 @@ class Settings:
     """What the algorithms' settings have in common: how a policy sees the environment.
 
     Attributes:
-        frame_skip: physics steps per decision.
-        observe: channels of the observation, each with the size that the network sees as 1. The sizes are those at
+        algorithm: Name of the class in SB3.
+        frame_skip: Physics steps per decision.
+        observe: Channels of the observation, each with the size that the network sees as 1. The sizes are those at
             which control happens: scaled by its running deviation, which is that of the falls at the start of the
             training, θ would be too small to see once the pendulum is held.
-        num_envs: environments that collect side by side.
-        gamma: discount per decision.
-        learning_rate: Adam's, constant.
-        batch_size: transitions per gradient step.
-        net_arch: hidden units of actor and critic, layer by layer.
+        num_envs: Number of environments that collect side by side.
+        gamma: Discount per decision.
+        learning_rate: Learning rate of Adam, constant.
+        batch_size: Transitions per gradient step.
+        net_arch: Hidden units of actor and critic, layer by layer.
     """
+
+    algorithm: ClassVar[str]
 
     frame_skip: int = 20
     observe: Mapping[str, float] = field(default_factory=_observe)
@@ -50,7 +53,7 @@ class Settings:
         raise NotImplementedError
 
     def check_budget(self, name: str, physics_steps: int) -> None:
-        """Refuse a budget that the algorithm, which collects so many steps at a time, would overrun.
+        """Refuse a budget that the algorithm, which collects a fixed number of steps at a time, would overrun.
 
         Raises:
             ValueError: `physics_steps` is not a multiple of `steps_between_updates`.
@@ -64,27 +67,38 @@ class Settings:
     def build(
         self, policy: str | type[BasePolicy], env: VecEnv, policy_kwargs: dict[str, Any], seed: int
     ) -> BaseAlgorithm:
-        """The algorithm, ready to learn, on the CPU."""
-        raise NotImplementedError
+        """The algorithm, ready to learn, on the CPU; `policy_kwargs` come on top of the settings'."""
+        import stable_baselines3
 
-    def _shared(self, seed: int) -> dict[str, Any]:
-        names = ("gamma", "learning_rate", "batch_size")
-        return {name: getattr(self, name) for name in names} | {"seed": seed, "device": "cpu"}
+        own = self.arguments()
+        policy_kwargs = own.pop("policy_kwargs") | policy_kwargs
+        algorithm: type[BaseAlgorithm] = getattr(stable_baselines3, self.algorithm)
+        return algorithm(policy, env, policy_kwargs=policy_kwargs, seed=seed, device="cpu", **own)
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the algorithm's class: all fields but those that decide the environment."""
+        names = (each.name for each in fields(self) if each.name not in ("frame_skip", "observe", "num_envs"))
+        own = {name: getattr(self, name) for name in names}
+        policy_kwargs = {"net_arch": list(own.pop("net_arch"))}
+        policy_kwargs |= {name: own.pop(name) for name in ("log_std_init",) if name in own}
+        return own | {"policy_kwargs": policy_kwargs}
 
 
 @dataclass(frozen=True, kw_only=True)
 class PPOSettings(Settings):
-    """PPO's settings; the defaults were chosen by `benchmarks.tune`.
+    """PPO's settings; the defaults were chosen by `python -m benchmarks tune`.
 
     Attributes:
-        n_steps: decisions per environment and rollout.
-        n_epochs: passes over a rollout.
-        gae_lambda: trade-off of the advantage estimate.
-        clip_range: of the likelihood ratio.
-        ent_coef: weight of the entropy bonus.
-        max_grad_norm: at which the gradient is clipped.
-        log_std_init: logarithm of the exploration's standard deviation in an untrained policy.
+        n_steps: Decisions per environment and rollout.
+        n_epochs: Passes over a rollout.
+        gae_lambda: Trade-off of the advantage estimate.
+        clip_range: Range that the likelihood ratio is clipped to, around 1.
+        ent_coef: Weight of the entropy bonus.
+        max_grad_norm: Norm at which the gradient is clipped.
+        log_std_init: Logarithm of the exploration's standard deviation in an untrained policy.
     """
+
+    algorithm: ClassVar[str] = "PPO"
 
     n_steps: int = 50
     n_epochs: int = 20
@@ -99,37 +113,20 @@ class PPOSettings(Settings):
         """Physics steps of a rollout."""
         return self.num_envs * self.n_steps * self.frame_skip
 
-    def build(
-        self, policy: str | type[BasePolicy], env: VecEnv, policy_kwargs: dict[str, Any], seed: int
-    ) -> BaseAlgorithm:
-        """The algorithm, ready to learn, on the CPU."""
-        from stable_baselines3 import PPO
-
-        own = ("n_steps", "n_epochs", "gae_lambda", "clip_range", "ent_coef", "max_grad_norm")
-        return PPO(
-            policy,  # type: ignore[arg-type]
-            env,
-            **{name: getattr(self, name) for name in own},
-            policy_kwargs={"net_arch": list(self.net_arch), "log_std_init": self.log_std_init} | policy_kwargs,
-            **self._shared(seed),
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class SACSettings(Settings):
-    """SAC's settings; the defaults were chosen by `benchmarks.tune`.
+    """SAC's settings; the defaults were chosen by `python -m benchmarks tune`.
 
     Attributes:
-        observe: see `Settings`.
-        gamma: see `Settings`.
-        learning_rate: see `Settings`.
-        batch_size: see `Settings`.
-        train_freq: decisions per environment between updates.
-        gradient_steps: updates after each.
-        learning_starts: decisions with random actions at the very beginning.
-        tau: rate at which the target networks follow.
-        ent_coef: the entropy coefficient; SB3's "auto_0.1" is learned from 0.1 on.
+        train_freq: Decisions per environment between updates.
+        gradient_steps: Number of updates at a time.
+        learning_starts: Decisions with random actions at the very beginning.
+        tau: Rate at which the target networks follow.
+        ent_coef: Entropy coefficient; SB3's "auto_0.1" is learned from 0.1 on.
     """
+
+    algorithm: ClassVar[str] = "SAC"
 
     observe: Mapping[str, float] = field(default_factory=partial(_observe, theta_dot=0.5))
     gamma: float = 0.6
@@ -146,21 +143,9 @@ class SACSettings(Settings):
         """Physics steps between updates."""
         return self.num_envs * self.train_freq * self.frame_skip
 
-    def build(
-        self, policy: str | type[BasePolicy], env: VecEnv, policy_kwargs: dict[str, Any], seed: int
-    ) -> BaseAlgorithm:
-        """The algorithm, ready to learn, on the CPU; its buffer holds every transition of a published budget."""
-        from stable_baselines3 import SAC
-
-        own = ("train_freq", "gradient_steps", "learning_starts", "tau", "ent_coef")
-        return SAC(
-            policy,  # type: ignore[arg-type]
-            env,
-            **{name: getattr(self, name) for name in own},
-            buffer_size=50_000,
-            policy_kwargs={"net_arch": list(self.net_arch)} | policy_kwargs,
-            **self._shared(seed),
-        )
+    def arguments(self) -> dict[str, Any]:
+        """See `Settings.arguments`; the buffer holds every transition of a published budget."""
+        return super().arguments() | {"buffer_size": 50_000}
 
 
 AlgorithmSettings: TypeAlias = PPOSettings | SACSettings
@@ -172,15 +157,15 @@ class MetaSettings:
     """What a meta-learner adds to PPO's settings, which decide network, discount and view of the environment.
 
     Attributes:
-        inner_steps: gradient steps of an adaptation; the paper's 5.
-        inner_lr: their step size.
-        tasks_per_iteration: tasks of a meta-iteration.
-        episodes_per_task: episodes of each task for each gradient step of the pretraining.
-        adapt_episodes: episodes for each gradient step of the transfer.
-        outer: the outer update, a key of `OUTER_UPDATES`; Reptile has its own.
-        max_kl: TRPO's trust region.
-        n_epochs: PPO's gradient steps of a meta-iteration.
-        learning_rate: their step size.
+        inner_steps: Gradient steps of an adaptation; the paper's 5.
+        inner_lr: Step size of the inner steps.
+        tasks_per_iteration: Number of tasks of a meta-iteration.
+        episodes_per_task: Episodes of each task for each gradient step of the pretraining.
+        adapt_episodes: Episodes for each gradient step of the transfer.
+        outer: Outer update, one of `OUTER_UPDATES`; Reptile has its own.
+        max_kl: Trust region of TRPO.
+        n_epochs: Gradient steps of PPO in a meta-iteration.
+        learning_rate: Step size of PPO.
     """
 
     inner_steps: int = 5

@@ -33,23 +33,24 @@ class RunSpec(Specification):
     """Everything that decides a run: two runs of one specification give the same numbers to the last bit.
 
     Attributes:
-        method: key of `benchmarks.methods.registry.METHODS`.
-        seed: seeds the networks, the exploration and the training environments.
-        algo: key of `benchmarks.protocol.settings.ALGORITHMS`.
-        source: what the pretraining trains on, a context or ranges of them.
-        target: context of the transfer.
-        pretrain_episodes: budget of the pretraining, episodes of 1,000 physics steps.
-        transfer_episodes: budget of the transfer, likewise.
-        eval_every: episodes of training from one evaluation to the next.
-        settings: the algorithm's, shared by all methods.
-        meta: a meta-learner's own settings; None for other methods.
-        transfer_envs: environments that collect side by side in the transfer; None for as many as in the pretraining.
-        detail: whether to evaluate during the pretraining, and over a range of contexts before and after the transfer.
-        protocol: see `PROTOCOL`.
+        method: Key of `benchmarks.methods.METHODS`.
+        seed: Seed of the networks, the exploration and the training environments.
+        algo: Key of `benchmarks.protocol.settings.ALGORITHMS`.
+        source: Context that the pretraining trains on; a parameter may be a range.
+        target: Context of the transfer.
+        pretrain_episodes: Budget of the pretraining, episodes of 1,000 physics steps.
+        transfer_episodes: Budget of the transfer, episodes of 1,000 physics steps.
+        eval_every: Number of episodes of training from one evaluation to the next.
+        settings: Settings of the algorithm, shared by all methods.
+        meta: Settings of a meta-learner; None for other methods.
+        transfer_envs: Number of environments that collect side by side in the transfer; None for that of the
+            pretraining.
+        detail: Whether to evaluate during the pretraining, and over a range of contexts before and after the transfer.
+        protocol: Version of the protocol, see `PROTOCOL`.
 
     Raises:
-        TypeError: a context names something that the pendulum does not have.
-        ValueError: a budget or the seed is out of range, or a context holds what the pendulum does not accept.
+        TypeError: A context names something that the pendulum does not have.
+        ValueError: A budget or the seed is out of range, or a context holds what the pendulum does not accept.
     """
 
     algo: str = "ppo"
@@ -127,7 +128,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, float | tuple[flo
     """Read `["A=1.8", "torque_gain=-1", "b=0.1:0.3"]`, as given on a command line.
 
     Raises:
-        ValueError: an entry is neither NAME=NUMBER nor NAME=LOW:HIGH, or a name comes twice.
+        ValueError: An entry is neither NAME=NUMBER nor NAME=LOW:HIGH, or a name comes twice.
     """
     context: dict[str, float | tuple[float, float]] = {}
     for assignment in assignments:

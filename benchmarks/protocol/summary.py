@@ -22,17 +22,17 @@ class Summary:
     """The figures of one run; returns are of 1,000 physics steps.
 
     Attributes:
-        zero_shot: deterministic return in the target context before the transfer.
-        final: the same of the final policy.
-        last_evaluations: the same, mean of the last 10 evaluations in the transfer.
-        area: area under the curve of the transfer, zero-shot included, divided by its length: a mean return.
-        episodes_to: episodes of the transfer before each of `THRESHOLDS` is reached and held; 0 if it always was, None
+        zero_shot: Deterministic return in the target context before the transfer.
+        final: Deterministic return in the target context of the final policy.
+        last_evaluations: Mean deterministic return of the last 10 evaluations in the transfer.
+        area: Area under the curve of the transfer, zero-shot included, divided by its length; a mean return.
+        episodes_to: Episodes of the transfer before each of `THRESHOLDS` is reached and held; 0 if it always was, None
             if it never is.
-        best_episode: best training episode of the transfer, the paper's metric; None if nothing trains on the target.
-        last_episodes: mean of the transfer's last 10 training episodes; likewise.
-        source_before: deterministic return in the source context before the transfer.
-        source_after: the same of the final policy; what is lacking has been forgotten.
-        steps: physics steps trained, pretraining included.
+        best_episode: Best training episode of the transfer, the paper's metric; None if nothing trains on the target.
+        last_episodes: Mean of the transfer's last 10 training episodes; None if nothing trains on the target.
+        source_before: Deterministic return in the source context before the transfer.
+        source_after: Deterministic return in the source context of the final policy.
+        steps: Physics steps trained, pretraining included.
     """
 
     zero_shot: float

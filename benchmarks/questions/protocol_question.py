@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from benchmarks.methods import METHODS
-from benchmarks.methods.kinds.base import Method
 from benchmarks.protocol.results import RunResult
 from benchmarks.protocol.run import Run
 from benchmarks.protocol.spec import RunSpec
@@ -19,11 +18,7 @@ class ProtocolQuestion(Question[RunSpec, Run]):
     """A question whose runs pretrain, transfer, and are measured on the way (`runs/experiment.py`)."""
 
     run: ClassVar[type[Run]] = Run
-
-    @property
-    def methods(self) -> dict[str, Method]:
-        """See `Question.methods`."""
-        return METHODS
+    methods = METHODS
 
     def execute(self, spec: RunSpec) -> RunResult:
         """See `Question.execute`."""

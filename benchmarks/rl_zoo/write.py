@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,9 @@ import yaml
 
 from benchmarks.methods import find_method
 from benchmarks.methods.kinds.gradient import GATED, GradientMethod
+from benchmarks.protocol.environments import ScaledObservation
 from benchmarks.protocol.settings import ALGORITHMS, AlgorithmSettings
 from benchmarks.protocol.spec import EPISODE_STEPS, RunSpec
-from benchmarks.rl_zoo import ScaledObservation
 from nb_agents import PAPER, KGateCallback
 from nb_evaluation.files import write_atomically
 
@@ -23,7 +22,7 @@ FOLDER = Path(__file__).parent
 METHOD = "nb-pro"
 
 HEADER = """\
-# Made by `python -m benchmarks rl-zoo` from benchmarks/settings.py: change those, not this file.
+# Made by `python -m benchmarks rl-zoo` from benchmarks/protocol/settings.py: change those, not this file.
 # n_timesteps are decisions of frame_skip physics steps: the published pretraining budget.
 """
 
@@ -32,29 +31,24 @@ def hyperparameters(algo: str, settings: AlgorithmSettings) -> dict[str, Any]:
     """What the zoo needs to train a k-gated policy on the source task with the benchmark's settings.
 
     Args:
-        algo: key of `benchmarks.protocol.settings.ALGORITHMS`, and the zoo's name of the algorithm.
-        settings: the algorithm's.
+        algo: Key of `benchmarks.protocol.settings.ALGORITHMS`, and the zoo's name of the algorithm.
+        settings: Settings of the algorithm.
 
     Returns:
         The zoo's hyperparameters of one environment, made of what YAML can hold.
     """
     method = find_method(METHOD)
     assert isinstance(method, GradientMethod)
-    own = asdict(settings)
-    observe: dict[str, float] = own.pop("observe")
-    frame_skip: int = own.pop("frame_skip")
-    policy_kwargs = {name: own.pop(name) for name in ("net_arch", "log_std_init") if name in own}
-    policy_kwargs["net_arch"] = list(policy_kwargs["net_arch"])
-    if algo == "sac":
-        own["buffer_size"] = 50_000  # as `SACSettings.build`
+    wrapper = f"{ScaledObservation.__module__}.{ScaledObservation.__name__}"
+    own, observe, frame_skip = settings.arguments(), settings.observe, settings.frame_skip
     return {
         "n_timesteps": RunSpec(method=METHOD, seed=0).pretrain_episodes * EPISODE_STEPS // frame_skip,
-        "n_envs": own.pop("num_envs"),
+        "n_envs": settings.num_envs,
         "env_kwargs": {"frame_skip": frame_skip, "episode_steps": EPISODE_STEPS, "observe": list(observe)},
-        "env_wrapper": [{_path(ScaledObservation): {"scale": list(observe.values())}}],
+        "env_wrapper": [{wrapper: {"scale": list(observe.values())}}],
         "normalize": {"norm_obs": False},  # the zoo fills in gamma
         "policy": f"nb_agents.{GATED[algo]}",
-        "policy_kwargs": policy_kwargs | dict(PAPER) | {"block_size": method.block_size},
+        "policy_kwargs": own.pop("policy_kwargs") | dict(PAPER) | {"block_size": method.block_size},
         "callback": f"nb_agents.{KGateCallback.__name__}",
         **own,
     }
@@ -67,17 +61,9 @@ def render(algo: str) -> str:
     return HEADER + text
 
 
-def _path(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the files."""
     description = (__doc__ or "").partition("\n")[0]
     argparse.ArgumentParser(prog="python -m benchmarks rl-zoo", description=description).parse_args(arguments)
     for algo in ALGORITHMS:
         write_atomically(FOLDER / f"{algo}.yml", render(algo).encode())
-
-
-if __name__ == "__main__":
-    main()

@@ -21,7 +21,7 @@ def execute(spec: RunSpec) -> RunResult:
     """Run a specification: a pure function of it, to the last bit on one machine.
 
     Raises:
-        ValueError: the method does not exist or cannot run this specification.
+        ValueError: The method does not exist or cannot run this specification.
     """
     method = find_method(spec.method)
     k_sets: Battery | None = None

@@ -13,7 +13,7 @@ from benchmarks.speed import battery, environments, learning, maml
 from benchmarks.speed.report import read_speed
 from benchmarks.speed.rows import Measurement, Row, write_rows
 from benchmarks.speed.tables import make_tables
-from nb_evaluation.arguments import add_out, count, refuse
+from nb_evaluation.arguments import add_out, count, make_parser, refuse
 from nb_evaluation.files import check_writable, write_atomically
 from nb_evaluation.question import Job
 from nb_evaluation.report.screen import any_terminal, make_console, show_table
@@ -71,9 +71,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks speed", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser("python -m benchmarks speed", DESCRIPTION)
     help_text = f"parts to measure, of {', '.join(PARTS)} (default: those whose packages are installed)"
     parser.add_argument("parts", nargs="*", metavar="PART", help=help_text)
     names = [name for part in PARTS.values() for name in part.comparisons]

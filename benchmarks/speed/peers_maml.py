@@ -24,7 +24,6 @@ import os
 import random
 import subprocess
 import sys
-import time
 import types
 import venv
 import warnings
@@ -40,7 +39,7 @@ REQUIREMENTS = ("gym==0.17.3", "cherry-rl==0.2.0", "six", "dotmap", "tqdm")
 
 
 def install(folder: Path) -> None:
-    """Set the peers up in ``folder``; they share this interpreter's torch and NumPy."""
+    """Set the peers up in `folder`; they share this interpreter's torch and NumPy."""
     environment = folder / "venv"
     venv.create(environment, with_pip=True)
     (site,) = environment.glob("lib/python*/site-packages")
@@ -97,19 +96,10 @@ def pytorch_maml_rl(source: Path, hidden: tuple[int, ...], activation: str) -> I
     import numpy as np
     import torch
 
-    gym, baseline, metalearners, samplers, helpers, learning, _ = (
-        importlib.import_module(name if name == "gym" else f"maml_rl.{name}")
-        for name in (
-            "gym",
-            "baseline",
-            "metalearners",
-            "samplers",
-            "utils.helpers",
-            "utils.reinforcement_learning",
-            "envs",  # registers the environment
-        )
-    )
-
+    gym = importlib.import_module("gym")
+    names = ("baseline", "metalearners", "samplers", "utils.helpers", "utils.reinforcement_learning", "envs")
+    # The last one registers the environment.
+    baseline, metalearners, samplers, helpers, learning, _ = (importlib.import_module(f"maml_rl.{n}") for n in names)
     torch.manual_seed(0)
     env = gym.make("2DNavigation-v0", low=-0.5, high=0.5)
     env.close()
@@ -195,14 +185,9 @@ def serve(peer: str, source: Path, hidden: tuple[int, ...], activation: str) -> 
     shim()
     iterations = PEERS[peer](source, hidden, activation)
     for _ in sys.stdin:
-        wall, cpu = time.perf_counter(), cpu_seconds()
+        start = cpu_seconds()
         before, after = next(iterations)
-        answer = {
-            "cpu": cpu_seconds() - cpu,
-            "wall": time.perf_counter() - wall,
-            "before": None if before != before else before,
-            "after": after,
-        }
+        answer = {"cpu": cpu_seconds() - start, "before": None if before != before else before, "after": after}
         sys.stderr.flush()
         sys.__stdout__.write(json.dumps(answer) + "\n")  # type: ignore[union-attr]
         sys.__stdout__.flush()  # type: ignore[union-attr]

@@ -269,6 +269,7 @@ def check_gate_class(gate_class: Any) -> None:
 
     Raises:
         TypeError: If ``gate_class`` is no subclass of `KGate`, lacks a formula, or its formula is not one.
+        ValueError: If its gates start at 0 or at no finite number, or k gets no gradient there.
     """
     accepted = "gate_class must be KGate or a subclass of it with a formula of its own, phi or gate"
     if not (isinstance(gate_class, type) and issubclass(gate_class, KGate)):
@@ -277,11 +278,18 @@ def check_gate_class(gate_class: Any) -> None:
         raise TypeError(f"{accepted}, got {gate_class!r} without one")
     try:
         gate = gate_class(3, block_size=2)
-        found = tuple(gate.phi(gate.k).shape), tuple(gate.gate().shape)
+        values = gate.gate()
+        found = tuple(gate.phi(gate.k).shape), tuple(values.shape)
+        slope = torch.autograd.grad(values.sum(), gate.k, allow_unused=True)[0] if values.requires_grad else None
     except Exception as error:  # the formula is the user's, and may fail in any way
         raise TypeError(f"{accepted}, got {gate_class!r}, which fails with {type(error).__name__}: {error}") from error
     if found != ((3,), (3,)):
         raise TypeError(f"{accepted}, got {gate_class!r}, which makes {found} of 3 k's and units")
+    start = f"{gate_class!r}, which at its k_start of {gate_class.k_start}"
+    if not values.isfinite().all() or values.eq(0).any():
+        raise ValueError(f"{accepted}, finite and not 0 at the start, got {start} is {values.tolist()}")
+    if slope is None or not slope.isfinite().all():
+        raise ValueError(f"{accepted}, with a gradient, got {start} has {None if slope is None else slope.tolist()}")
 
 
 def is_normalization(layer: nn.Module) -> bool:

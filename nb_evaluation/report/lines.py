@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from nb_evaluation.method import Described, Style, panels
-from nb_evaluation.report.style import panel_grid, tidy
+from nb_evaluation.report.style import panels_figure, tidy
 from nb_evaluation.report.wording import FEWEST_SEEDS
 from nb_evaluation.stats.estimates import interquartile_mean, iqm
 
@@ -23,16 +23,11 @@ class Line(NamedTuple):
     scores: NDArray[np.float64]
 
 
-def draw_lines(
-    lines: Mapping[str, Line], methods: Mapping[str, Described], *, columns: int = 2
-) -> tuple[Figure, list[Axes]]:
+def draw_lines(lines: Mapping[str, Line], methods: Mapping[str, Described]) -> tuple[Figure, list[Axes]]:
     """Interquartile means with bands, the methods grouped into panels that share their axes."""
     layout = panels(lines, methods)
-    columns = min(columns, len(layout))
-    rows = -(-len(layout) // columns)
-    size = (9.0, 5.4) if len(layout) == 1 else (5.3 * columns, 3.4 * rows)
-    figure = Figure(figsize=size, layout="constrained")
-    grid = panel_grid(figure, len(layout), columns)
+    alone = len(layout) == 1
+    figure, grid = panels_figure(len(layout), 2, lambda i, j: (9.0, 5.4) if alone else (5.3 * i, 3.4 * j))
     bands = {name: band(line.scores) for name, line in lines.items()}
     for axes, (title, names) in zip(grid, layout.items(), strict=True):
         for name in names:

@@ -6,8 +6,6 @@ import codecs
 import io
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -16,14 +14,11 @@ from rich.table import Table as RichTable
 
 from nb_evaluation.report.tables import Table
 
-T = TypeVar("T")
-
 PLAIN = {
     "−": "-", "–": "-", "·": "|", "×": "x", "→": "->", "≥": ">=", "≤": "<=", "∞": "inf", "…": "...", "±": "+/-",
     "σ": "sigma", "τ": "tau", "θ": "theta", "γ": "gamma", "²": "^2", "\N{COMBINING DOT ABOVE}": "'", "\xa0": " ",
 }  # fmt: skip
 """What stands for a character that a terminal cannot show; for others it is a question mark."""
-
 
 NO_BREAK = "\xa0"
 HEAD_WIDTH = 12
@@ -55,14 +50,6 @@ def make_progress(name: str, total: int, done: int, console: Console) -> Progres
     progress = Progress(TextColumn("{task.description}", markup=False), BarColumn(), *plain, console=console)
     progress.add_task(name, total=total, completed=done)
     return progress
-
-
-def track(name: str, items: Iterable[T], total: int) -> Iterator[T]:
-    """Items with a bar that shows how many have been dealt with."""
-    with make_progress(name, total, 0, make_console()) as progress:
-        for item in items:
-            yield item
-            progress.advance(progress.task_ids[0])
 
 
 def show_table(table: Table, console: Console) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,11 +30,11 @@ class Picture:
     """A finished figure.
 
     Attributes:
-        title: what it is about.
-        alt: what there is to see, for those who do not see it.
-        note: how to read it.
-        figure: the drawing.
-        name: of its file beside the runs, without the ending; empty where the page alone shows it.
+        title: Subject of the figure.
+        alt: Description for those who do not see it.
+        note: Explanation for those who read it.
+        figure: Drawing.
+        name: Name of its file beside the runs, without the ending; empty where the page alone shows it.
     """
 
     title: str
@@ -43,15 +44,19 @@ class Picture:
     name: str = ""
 
 
-def panel_grid(figure: Figure, number: int, columns: int, *, share_y: bool = True) -> list[Axes]:
-    """So many panels that share their axes, row by row; the lowest of each column tells the x ticks."""
+def panels_figure(
+    number: int, columns: int, size: Callable[[int, int], tuple[float, float]], *, share_y: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """A figure of `size(columns, rows)` with panels that share their axes, row by row, in at most `columns` columns."""
+    columns = min(columns, number)
     rows = -(-number // columns)
+    figure = Figure(figsize=size(columns, rows), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=share_y, squeeze=False).ravel()
     for axes in grid[number:]:
         axes.set_axis_off()
     for axes in grid[max(0, number - columns) : number]:
         axes.tick_params(labelbottom=True)
-    return list(grid[:number])
+    return figure, list(grid[:number])
 
 
 def svg(figure: Figure) -> bytes:

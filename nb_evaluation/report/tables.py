@@ -13,10 +13,10 @@ class Table:
     """Cells as text, as many in each row as there are columns.
 
     Attributes:
-        title: what the rows are about.
-        columns: heads of the columns; the first column names the rows.
-        rows: the cells; `code` and *emphasis* as in Markdown.
-        note: what a reader has to know to read the columns.
+        title: Subject of the rows.
+        columns: Heads of the columns; the first column names the rows.
+        rows: Cells; `code` and *emphasis* as in Markdown.
+        note: Explanation of the columns.
     """
 
     title: str
@@ -37,7 +37,7 @@ class Table:
         return "\n".join("| " + " | ".join(row) + " |" for row in (self.columns, rule, *self.rows)) + "\n"
 
     def html(self) -> str:
-        """The table in HTML, with a caption, and with heads that a screen reader can tell from cells."""
+        """The table in HTML, with a caption, and with heads that a screen reader distinguishes from cells."""
         heads = "".join(f'<th scope="col">{inline_html(column)}</th>' for column in self.columns)
         rows = "\n".join(
             f'<tr><th scope="row">{inline_html(row[0])}</th>'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from nb_evaluation.report.wording import number
+from nb_evaluation.report.wording import number, told_apart
 from nb_evaluation.stats.estimates import Estimate
 
 Tone = Literal["better", "same", "worse", "open"]
@@ -16,7 +16,7 @@ TONES: dict[Tone, str] = {
     "worse": "against gates",
     "open": "open",
 }
-"""The word that stands beside a verdict, for a colour alone says nothing to those who cannot tell it."""
+"""The word that stands beside a verdict, for a colour alone says nothing to those who cannot see it."""
 
 
 GATED = "nb"
@@ -39,15 +39,16 @@ class Verdict(NamedTuple):
     word: str = ""
 
 
-def against(what: str, differences: Mapping[str, Estimate], baseline: str, more: str = "") -> Verdict | None:
+def against(what: str, differences: Mapping[str, Estimate], baseline: str, more: str | None = None) -> Verdict | None:
     """The gated methods against a baseline; None where no gated method is compared with it.
 
     Args:
         what: The score that is compared, as the sentence begins.
         differences: Paired differences to the baseline, by method; positive is better.
         baseline: Name of the baseline.
-        more: See `Verdict`.
+        more: See `Verdict`; None for what each interval says.
     """
+    more = f"{what}: {told_apart(differences, baseline)}." if more is None else more
     gated = {name: difference for name, difference in differences.items() if name.startswith(GATED)}
     if not gated:
         return None

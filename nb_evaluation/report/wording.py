@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -54,18 +54,22 @@ def caption(runs: Sequence[FinishedRun[Any, Any]], command: str, what: str = "")
         what: Algorithm, budget and tasks in words.
     """
     seeds = sorted({run.spec.seed for run in runs})
-    commits = sorted({run.commit or "no commit" for run in runs})
     intervals = " and 95 % bootstrap intervals" if len(seeds) >= FEWEST_SEEDS else ""
     parts = [f"Interquartile means{intervals} over {describe_seeds(seeds)}", what]
-    return f"{'; '.join(filter(None, parts))}. Made by `{command}` at {', '.join(commits)}."
+    return f"{'; '.join(filter(None, parts))}. {made_by(runs, command)}"
+
+
+def made_by(runs: Iterable[FinishedRun[Any, Any]], command: str) -> str:
+    """The sentence that names the command and the commits of the code."""
+    return f"Made by `{command}` at {', '.join(sorted({run.commit or 'no commit' for run in runs}))}."
 
 
 def told_apart(differences: Mapping[str, Estimate], baseline: str) -> str:
-    """Which methods are above or below another, and which cannot be told from it; empty where there are none.
+    """Which methods are above or below another, and which do not differ from it; empty where there are none.
 
     Args:
-        differences: to `baseline`, by method, from runs enough for an interval.
-        baseline: a method's name.
+        differences: Differences to `baseline` by method, of enough runs for an interval.
+        baseline: Name of a method.
     """
     sides: dict[str, list[str]] = {"above": [], "below": [], "not told from": []}
     for name, difference in differences.items():

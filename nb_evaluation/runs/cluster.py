@@ -63,7 +63,7 @@ def check_address(address: str) -> str:
             --num-cpus 0` makes it one that runs nothing); ray://HOST:PORT of the head's client server from anywhere.
 
     Raises:
-        ValueError: it has another form.
+        ValueError: The address has another form.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if address != "auto" and not (host and port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
@@ -75,9 +75,9 @@ def reach(address: str) -> None:
     """Make sure that a cluster can be connected to: `ray.init` alone would try for minutes if it cannot.
 
     Raises:
-        ConnectionError: no cluster answers at the address within `PATIENCE`.
+        ConnectionError: No cluster answers at the address within `PATIENCE`.
         ModuleNotFoundError: Ray is not installed.
-        ValueError: the address is not one, see `check_address`.
+        ValueError: The address is not one, see `check_address`.
     """
     check_address(address)
     try:
@@ -118,7 +118,7 @@ class RayTasks(ParallelBackendBase):  # type: ignore[misc]  # joblib is not type
         import ray
 
         self._task = ray.remote(num_cpus=1, max_retries=RETRIES)(_call)
-        # joblib submits the next batch when told that one has ended, which Ray's own threads must not be kept by.
+        # joblib submits the next batch in this callback, which Ray's own threads must not be kept by.
         self._callbacks = ThreadPoolExecutor(max_workers=1)
         return cast(int, super().configure(n_jobs, parallel, **options))
 

@@ -104,12 +104,9 @@ def read_runs(folder: Path, kind: type[Run], shared: Mapping[str, Any], varies: 
     here = compared(shared, versions(), varies)
     for name, run in runs.items():
         there = compared(run.spec.shared, run.versions, varies)
-        differences = [
-            f"{key} is {there.get(key)} there and {here.get(key)} here"
-            for key in sorted(there.keys() | here.keys())
-            if there.get(key) != here.get(key)
-        ]
-        if differences:
+        names = differing(there, here)
+        if names:
+            differences = [f"{each} is {there.get(each)} there and {here.get(each)} here" for each in names]
             raise ValueError(
                 f"{folder} holds runs of another specification ({name}): {'; '.join(differences)}."
                 " Choose another output folder, or remove that one"
@@ -129,10 +126,15 @@ def compared(shared: Mapping[str, Any], packages: Mapping[str, str], varies: tup
     return kept | {f"version of {package}": number for package, number in packages.items()}
 
 
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Names under which two mappings do not hold the same."""
+    return [name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
+
+
 def write_job(folder: Path, question: str, command: str) -> None:
     """Leave word in a folder of runs: the question's name, and the command line that made them.
 
-    Where several commands of one question have filled the folder, it names all of them, joined by ``&&``.
+    Where several commands of one question have filled the folder, it names all of them, joined by `&&`.
     """
     path = folder / JOB_FILE
     try:

@@ -63,10 +63,10 @@ class Outcome(Generic[Spec, Finished]):
     """What became of a specification: a run, or the traceback of the error that ended it.
 
     Attributes:
-        spec: what was to be run.
-        run: what came out.
-        failure: the traceback.
-        folder_failure: why the folder takes no more files, where that is the error.
+        spec: Specification.
+        run: Finished run; None where it failed.
+        failure: Traceback; None where the run finished.
+        folder_failure: Reason why the folder takes no more files; None where that is not the error.
     """
 
     spec: Spec
@@ -90,20 +90,21 @@ def run_all(
     again: locally once more, each by itself, after all the others; on a cluster by Ray, up to `cluster.RETRIES` times.
 
     Args:
-        specs: what to run; their names differ.
-        folder: where the run files go; exists.
-        workers: runs at a time, each in a process with one thread; locally, a single one goes on in this process.
-        experiment: what a run does; a module's function, or else what cloudpickle can send.
-        record: makes the run, and so its file, of what came out.
-        ray: address of a Ray cluster to send the runs to, see `cluster.check_address`; None for this machine.
+        specs: Specifications to run; their names differ.
+        folder: Folder of the run files; it exists.
+        workers: Number of runs at a time, each in a process with one thread; locally, a single one goes on in this
+            process.
+        experiment: Function that makes a result of a specification; cloudpickle must be able to send it.
+        record: Function that makes the run, and so its file, of the result.
+        ray: Address of a Ray cluster to send the runs to, see `cluster.check_address`; None for this machine.
 
     Returns:
         An iterator over one outcome for each specification, in the order in which they end.
 
     Raises:
-        ConnectionError: no cluster answers at the address.
-        FolderError: the folder takes no more files, as on a full disk; raised by the iterator, which ends the workers.
-        ModuleNotFoundError: a cluster is asked for, and Ray is not installed.
+        ConnectionError: No cluster answers at the address.
+        FolderError: The folder takes no more files, as on a full disk; raised by the iterator, which ends the workers.
+        ModuleNotFoundError: A cluster is asked for, and Ray is not installed.
         ValueError: `workers` is below 1, two specifications share a name, or `ray` is not an address.
     """
     if workers < 1:

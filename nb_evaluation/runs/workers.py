@@ -16,14 +16,14 @@ LOOK_EVERY = 0.5
 
 
 def local_workers(number: int, **options: Any) -> joblib.Parallel:
-    """A `joblib.Parallel` of so many processes, each with one thread for numbers, whatever the environment says.
+    """A `joblib.Parallel` of processes with one thread for numbers each, whatever the environment says.
 
     joblib's own idle workers stay for 300 seconds when the process that started them was killed, and busy ones go on.
     Linux's signal at a parent's death would not do: it comes when the *thread* ends that has started the worker.
 
     Args:
-        number: of processes; a single one is this process itself.
-        options: of `joblib.Parallel`.
+        number: Number of processes; a single one is this process itself.
+        **options: Options of `joblib.Parallel`.
     """
     watch = {"initializer": end_with, "initargs": (os.getpid(),)}
     with joblib.parallel_config("loky", n_jobs=number, inner_max_num_threads=1, **watch):

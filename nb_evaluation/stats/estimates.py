@@ -23,9 +23,9 @@ class Estimate:
     """A point estimate with its confidence interval.
 
     Attributes:
-        point: the statistic of the scores as they are.
-        low: lower end of the interval; NaN where a single run gives none.
-        high: upper end of the interval; NaN where a single run gives none.
+        point: Statistic of the scores as they are.
+        low: Lower end of the interval; NaN where a single run gives none.
+        high: Upper end of the interval; NaN where a single run gives none.
     """
 
     point: float
@@ -42,10 +42,10 @@ class Profile:
     """A performance profile with its pointwise confidence band; arrays of the shape `(num_thresholds,)`.
 
     Attributes:
-        thresholds: the τ's, as they were given.
-        point: fraction of the scores above each τ.
-        low: lower edge of the band; NaN where a single run gives none.
-        high: upper edge of the band; NaN where a single run gives none.
+        thresholds: Thresholds τ, as they were given.
+        point: Fraction of the scores above each τ.
+        low: Lower edge of the band; NaN where a single run gives none.
+        high: Upper edge of the band; NaN where a single run gives none.
     """
 
     thresholds: FloatArray
@@ -59,9 +59,9 @@ class PercentImprovement:
     """Improvement over a baseline, seed by seed, in per cent of the baseline's absolute score.
 
     Attributes:
-        mean: over the seeds, with its interval.
-        positive: how many seeds have improved.
-        num_runs: of how many.
+        mean: Mean over the seeds, with its interval.
+        positive: Number of seeds that have improved.
+        num_runs: Number of seeds.
     """
 
     mean: Estimate
@@ -73,8 +73,8 @@ def interquartile_mean(scores: ArrayLike, axis: int | None = None) -> FloatArray
     """Mean of the middle half of the scores: a quarter is cut off at either end, rounded down.
 
     Args:
-        scores: array of any shape, usually `(num_runs, num_tasks)`.
-        axis: the axis that is averaged away; None for all of them.
+        scores: Array of any shape, usually `(num_runs, num_tasks)`.
+        axis: Axis that is averaged away; None for all of them.
 
     Returns:
         `scores` without `axis`: a 0-d array where `axis` is None.
@@ -89,9 +89,9 @@ def iqm(
 
     Args:
         scores: `(num_runs,)` or `(num_runs, num_tasks)`, finite. Runs are resampled within each task.
-        rng: source of the resamples.
-        confidence: coverage of the interval, in (0, 1).
-        num_resamples: bootstrap samples, at least 1.
+        rng: Source of the resamples.
+        confidence: Coverage of the interval, in (0, 1).
+        num_resamples: Number of bootstrap samples, at least 1.
 
     Raises:
         ValueError: `scores` is empty, of another shape, or not finite.
@@ -106,17 +106,15 @@ def paired_difference(
 
     Args:
         x: `(num_runs,)` or `(num_runs, num_tasks)`, finite.
-        y: the same shape; row i of `x` and of `y` share a seed.
-        rng: source of the resamples; whole pairs are resampled.
-        confidence: coverage of the interval, in (0, 1).
-        num_resamples: bootstrap samples, at least 1.
+        y: Scores of the same shape; row i of `x` and of `y` share a seed.
+        rng: Source of the resamples; whole pairs are resampled.
+        confidence: Coverage of the interval, in (0, 1).
+        num_resamples: Number of bootstrap samples, at least 1.
 
     Raises:
-        ValueError: the shapes differ, or an array is empty or not finite.
+        ValueError: The shapes differ, or an array is empty or not finite.
     """
-    columns_x, columns_y = _pairs(x, y)
-    differences = [a - b for a, b in zip(columns_x, columns_y, strict=True)]
-    return _bootstrap(differences, _pooled_iqm, rng, confidence, num_resamples)
+    return _bootstrap(_differences(x, y), _pooled_iqm, rng, confidence, num_resamples)
 
 
 def probability_of_improvement(
@@ -130,12 +128,12 @@ def probability_of_improvement(
     Args:
         x: `(num_runs_x,)` or `(num_runs_x, num_tasks)`, finite.
         y: `(num_runs_y,)` or `(num_runs_y, num_tasks)`, finite; the numbers of runs may differ.
-        rng: source of the resamples; runs of X and of Y are resampled independently, task by task.
-        confidence: coverage of the interval, in (0, 1).
-        num_resamples: bootstrap samples, at least 1.
+        rng: Source of the resamples; runs of X and of Y are resampled independently, task by task.
+        confidence: Coverage of the interval, in (0, 1).
+        num_resamples: Number of bootstrap samples, at least 1.
 
     Raises:
-        ValueError: the numbers of tasks differ, or an array is empty or not finite.
+        ValueError: The numbers of tasks differ, or an array is empty or not finite.
     """
     columns_x, columns_y = _columns(x, "x"), _columns(y, "y")
     if len(columns_x) != len(columns_y):
@@ -154,18 +152,16 @@ def rank_biserial(
     its deviation (Cohen's d) would be decided by the one run that failed.
 
     Args:
-        x: `(num_runs,)` or `(num_runs, num_tasks)`, finite.
-        y: the same shape; row i of `x` and of `y` share a seed.
-        rng: source of the resamples; whole pairs are resampled.
-        confidence: coverage of the interval, in (0, 1).
-        num_resamples: bootstrap samples, at least 1.
+        x: Scores; for these and the other arguments see `paired_difference`.
+        y: Scores of the other method.
+        rng: Source of the resamples.
+        confidence: Coverage of the interval.
+        num_resamples: Number of bootstrap samples.
 
     Raises:
-        ValueError: the shapes differ, or an array is empty or not finite.
+        ValueError: The shapes differ, or an array is empty or not finite.
     """
-    columns_x, columns_y = _pairs(x, y)
-    differences = [a - b for a, b in zip(columns_x, columns_y, strict=True)]
-    return _bootstrap(differences, _mean_rank_biserial, rng, confidence, num_resamples)
+    return _bootstrap(_differences(x, y), _mean_rank_biserial, rng, confidence, num_resamples)
 
 
 def percent_improvement(
@@ -178,12 +174,12 @@ def percent_improvement(
     Args:
         x: `(num_runs,)`, finite.
         baseline: `(num_runs,)`, finite and not 0; entry i of `x` and of `baseline` share a seed.
-        rng: source of the resamples; whole pairs are resampled.
-        confidence: coverage of the interval, in (0, 1).
-        num_resamples: bootstrap samples, at least 1.
+        rng: Source of the resamples; whole pairs are resampled.
+        confidence: Coverage of the interval, in (0, 1).
+        num_resamples: Number of bootstrap samples, at least 1.
 
     Raises:
-        ValueError: the shapes differ, an array is empty or not finite, or a baseline is 0.
+        ValueError: The shapes differ, an array is empty or not finite, or a baseline is 0.
     """
     if np.ndim(x) != 1:
         raise ValueError(f"x must have the shape (num_runs,), not {np.shape(x)}")
@@ -207,13 +203,13 @@ def performance_profile(
 
     Args:
         scores: `(num_runs,)` or `(num_runs, num_tasks)`, finite. Runs are resampled within each task.
-        thresholds: the τ's, `(num_thresholds,)`, finite.
-        rng: source of the resamples, which all τ's share.
-        confidence: coverage of the band at each τ by itself, in (0, 1).
-        num_resamples: bootstrap samples, at least 1.
+        thresholds: Thresholds τ, `(num_thresholds,)`, finite.
+        rng: Source of the resamples, which all thresholds share.
+        confidence: Coverage of the band at each τ by itself, in (0, 1).
+        num_resamples: Number of bootstrap samples, at least 1.
 
     Raises:
-        ValueError: an array is empty, of another shape, or not finite.
+        ValueError: An array is empty, of another shape, or not finite.
     """
     columns = _columns(scores, "scores")
     taus = np.asarray(thresholds, dtype=np.float64)
@@ -232,6 +228,11 @@ def _pairs(x: ArrayLike, y: ArrayLike, name: str = "y") -> tuple[list[FloatArray
     if np.shape(x) != np.shape(y):
         raise ValueError(f"x and {name} must be paired, so of one shape; got {np.shape(x)} and {np.shape(y)}")
     return _columns(x, "x"), _columns(y, name)
+
+
+def _differences(x: ArrayLike, y: ArrayLike) -> list[FloatArray]:
+    """Differences of paired scores, task by task."""
+    return [a - b for a, b in zip(*_pairs(x, y), strict=True)]
 
 
 def _columns(scores: ArrayLike, name: str) -> list[FloatArray]:

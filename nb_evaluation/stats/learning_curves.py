@@ -30,7 +30,7 @@ def area_under_curve(steps: ArrayLike, returns: ArrayLike) -> FloatArray:
         `(...)`, in the unit of the returns.
 
     Raises:
-        ValueError: an array is empty, of another shape, or not finite, or the steps do not increase.
+        ValueError: An array is empty, of another shape, or not finite, or the steps do not increase.
     """
     x, y = _curves(steps, returns)
     if len(x) < 2:
@@ -48,13 +48,13 @@ def steps_to(steps: ArrayLike, returns: ArrayLike, threshold: float) -> FloatArr
     Args:
         steps: `(num_evaluations,)`, increasing.
         returns: `(..., num_evaluations)`, finite.
-        threshold: the return to be reached.
+        threshold: Return to be reached.
 
     Returns:
         `(...)`, in the unit of `steps`; the first of the steps where no return is below the threshold.
 
     Raises:
-        ValueError: an array is empty, of another shape, or not finite, or the steps do not increase, or `threshold` is
+        ValueError: An array is empty, of another shape, or not finite, or the steps do not increase, or `threshold` is
             NaN.
     """
     x, y = _curves(steps, returns)
@@ -76,9 +76,9 @@ def iqm_of_steps(
 
     Args:
         steps: `(num_runs,)` or `(num_runs, num_tasks)`, finite or +∞.
-        rng: source of the resamples.
-        confidence: coverage of the interval, in (0, 1).
-        num_resamples: bootstrap samples, at least 1.
+        rng: Source of the resamples.
+        confidence: Coverage of the interval, in (0, 1).
+        num_resamples: Number of bootstrap samples, at least 1.
 
     Raises:
         ValueError: `steps` is empty, of another shape, or holds NaN, -∞ or finite numbers from 1e100 up.

@@ -113,10 +113,14 @@ def real_array(value: Any) -> NDArray[Any]:
 def parse_action(action: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     """Check the action of one environment: finite numbers, of the given one-dimensional shape."""
     numbers = real_array(action)
-    # On the few numbers of one action Python is several times faster than NumPy.
-    if numbers.shape != shape or not all(map(math.isfinite, numbers.tolist())):
-        raise ValueError(f"action must be finite numbers, an array of shape {shape}, got {action!r}")
-    return numbers
+    if numbers.shape == shape:
+        # On the few numbers of one action a loop of Python's is several times faster than NumPy.
+        for number in numbers.tolist():
+            if not math.isfinite(number):
+                break
+        else:
+            return numbers
+    raise ValueError(f"action must be finite numbers, an array of shape {shape}, got {action!r}")
 
 
 def parse_actions(actions: Any, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -156,9 +156,10 @@ class NBPendulumEnv(ScalarBase):
 
     def _advance(self, action: NDArray[Any]) -> tuple[float, bool]:
         assert self._drive is not None
-        torque, limit, steps = float(action[0]), self._max_torque, self._steps
+        torque, limit, steps = float(action.item()), self._max_torque, self._steps
         torque = self._torque = limit if torque > limit else -limit if torque < -limit else torque
-        drives = self._drive(steps, min(self._frame_skip, self._episode_steps - steps))
+        skip, left = self._frame_skip, self._episode_steps - steps
+        drives = self._drive(steps, skip if skip < left else left)
         theta, theta_dot, reward = dynamics.simulate(self._theta, self._theta_dot, torque, drives, self._context)
         self._theta, self._theta_dot = float(theta), float(theta_dot)
         self._steps = steps + len(drives)

@@ -13,10 +13,9 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
 from benchmarks.methods import find_method
-from benchmarks.protocol.environments import make_training_env, make_vector_env
+from benchmarks.protocol.environments import ScaledObservation, make_training_env, make_vector_env
 from benchmarks.protocol.settings import ALGORITHMS
 from benchmarks.protocol.spec import RunSpec
-from benchmarks.rl_zoo import ScaledObservation
 from benchmarks.rl_zoo.write import FOLDER, METHOD, render
 from nb_agents import KGateCallback
 
@@ -41,7 +40,7 @@ def parts(algo: str) -> dict[str, Any]:
 
 
 def test_file_is_up_to_date(algo: str) -> None:
-    message = "the settings have changed: run python -m benchmarks rl-zoo.write"
+    message = "the settings have changed: run python -m benchmarks rl-zoo"
     assert (FOLDER / f"{algo}.yml").read_text(encoding="utf-8") == render(algo), message
 
 

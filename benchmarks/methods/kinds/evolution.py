@@ -40,11 +40,7 @@ class EvolutionMethod(GradientMethod):
     population: int = 4
 
     def check(self, spec: RunSpec) -> None:
-        """Refuse a specification that the method cannot run.
-
-        Raises:
-            ModuleNotFoundError: the package `cma` is not installed.
-        """
+        """See `Method.check`; the package `cma` may not be installed."""
         if importlib.util.find_spec("cma") is None:
             raise ModuleNotFoundError(f'{spec.method} needs cma: pip install "neural-battery[bench]"')
 

@@ -55,7 +55,7 @@ class GradientMethod(Method):
         return {"block_size": self.block_size, **self.gates}
 
     def build(self, spec: RunSpec, env: VecEnv, settings: AlgorithmSettings, tau: float) -> BaseAlgorithm:
-        """The algorithm with this method's policy, untrained; gates are told the first task's difficulty."""
+        """The algorithm with this method's policy, untrained; gates start with the first task's difficulty."""
         import nb_agents
         from nb_agents.surgery.networks import absorb_in_policy
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ PPO_LONG = MetaSettings(
     outer="ppo", n_epochs=20, learning_rate=3e-4,
 )  # fmt: skip
 """With PPO's outer update, MAML's best trials of ten; the best with TRPO, too close to call at the short budget, was
-told apart from them on seeds 4 to 9. They serve FOMAML as well and, where the pretraining is long, ANIL."""
+distinguished from them on seeds 4 to 9. They serve FOMAML as well and, where the pretraining is long, ANIL."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +62,7 @@ class MetaMethod(Method):
         return self.long if pretrain_episodes >= LONG else self.short
 
     def check(self, spec: RunSpec) -> None:
-        """Refuse a specification that the method cannot run.
-
-        Raises:
-            ValueError: a budget is too small for one meta-iteration or for the inner steps of the transfer.
-        """
+        """See `Method.check`; a budget may be too small for a meta-iteration or the transfer's inner steps."""
         meta = _settings(spec)[1]
         cost = self._cost(meta)
         if spec.pretrain_episodes < cost:
@@ -90,19 +86,13 @@ class MetaMethod(Method):
         settings, meta = _settings(spec)
         statistics = RunningMeanStd(shape=())
 
-        def draw(rng: np.random.Generator, n: int) -> list[dict[str, float]]:
-            return [
-                {
-                    name: rng.uniform(*value) if isinstance(value, tuple) else value
-                    for name, value in spec.source.items()
-                }
-                for _ in range(n)
-            ]
+        def draw_tasks(rng: np.random.Generator, n: int) -> list[dict[str, float]]:
+            return [{name: _draw_value(rng, value) for name, value in spec.source.items()} for _ in range(n)]
 
         maml: MAML = getattr(learners, self.learner)(
             "MlpPolicy",
             environments(settings, statistics, spec.source),
-            draw,
+            draw_tasks,
             tasks_per_iteration=meta.tasks_per_iteration,
             inner_steps=meta.inner_steps,
             inner_lr=meta.inner_lr,
@@ -164,6 +154,10 @@ class MetaMethod(Method):
         return rounds * meta.tasks_per_iteration * meta.episodes_per_task
 
 
+def _draw_value(rng: np.random.Generator, value: float | tuple[float, float]) -> float:
+    return rng.uniform(*value) if isinstance(value, tuple) else value
+
+
 def _settings(spec: RunSpec) -> tuple[PPOSettings, MetaSettings]:
     if not isinstance(spec.settings, PPOSettings) or spec.meta is None:
         raise ValueError(f"method {spec.method} must come with PPO's settings and its own, `meta`; got {spec}")
@@ -180,37 +174,30 @@ def _outer(settings: PPOSettings, meta: MetaSettings) -> dict[str, Any]:
     return {"outer": update, "learning_rate": meta.learning_rate}
 
 
-def draw_trpo(rng: np.random.Generator, iteration: Sequence[tuple[int, int]]) -> MetaSettings:
-    """One point of a meta-learner's space; `iteration` holds choices of tasks and episodes of each."""
+def draw(rng: np.random.Generator, outer: str, iteration: Sequence[tuple[int, int]]) -> MetaSettings:
+    """Draw a point of a meta-learner's space; `iteration` holds choices of tasks and episodes of each.
+
+    PPO's outer update takes many small steps, and so does with smaller iterations than TRPO's.
+    """
     tasks, episodes = rng.choice(iteration)
-    return MetaSettings(
+    settings = MetaSettings(
+        outer=outer,
         inner_lr=float(rng.choice([0.01, 0.03, 0.1, 0.3])),
         tasks_per_iteration=int(tasks),
         episodes_per_task=int(episodes),
-        adapt_episodes=int(rng.choice([2, 4])),
-        max_kl=float(rng.choice([0.01, 0.02, 0.05])),
+        adapt_episodes=int(rng.choice([2, 4] if outer == "trpo" else [1, 2, 4])),
     )
-
-
-def draw_clip(rng: np.random.Generator, iteration: Sequence[tuple[int, int]]) -> MetaSettings:
-    """The same with PPO's outer update, which takes many small steps and so does with smaller iterations."""
-    tasks, episodes = rng.choice(iteration)
-    return MetaSettings(
-        outer="ppo",
-        inner_lr=float(rng.choice([0.01, 0.03, 0.1, 0.3])),
-        tasks_per_iteration=int(tasks),
-        episodes_per_task=int(episodes),
-        adapt_episodes=int(rng.choice([1, 2, 4])),
-        n_epochs=int(rng.choice([5, 10, 20])),
-        learning_rate=float(rng.choice([3e-4, 1e-3, 3e-3])),
-    )
+    if outer == "trpo":
+        return replace(settings, max_kl=float(rng.choice([0.01, 0.02, 0.05])))
+    epochs, rate = rng.choice([5, 10, 20]), rng.choice([3e-4, 1e-3, 3e-3])
+    return replace(settings, n_epochs=int(epochs), learning_rate=float(rate))
 
 
 _SPACES: dict[str, Draw] = {
-    "trpo-short": partial(draw_trpo, iteration=[(1, 1), (1, 2), (1, 4)]),
-    "trpo-long": partial(draw_trpo, iteration=[(5, 2), (5, 4), (10, 4)]),
-    "ppo-short": partial(draw_clip, iteration=[(1, 1), (1, 2), (1, 4)]),
-    "ppo-long": partial(draw_clip, iteration=[(5, 2), (10, 1), (10, 2), (10, 4)]),
+    "trpo-short": partial(draw, outer="trpo", iteration=[(1, 1), (1, 2), (1, 4)]),
+    "trpo-long": partial(draw, outer="trpo", iteration=[(5, 2), (5, 4), (10, 4)]),
+    "ppo-short": partial(draw, outer="ppo", iteration=[(1, 1), (1, 2), (1, 4)]),
+    "ppo-long": partial(draw, outer="ppo", iteration=[(5, 2), (10, 1), (10, 2), (10, 4)]),
 }
 
 

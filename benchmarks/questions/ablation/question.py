@@ -24,7 +24,6 @@ class Ablation(ProtocolQuestion):
 
     name = "ablation"
     title = "Ablation: what each part of NB Pro is worth"
-    description = __doc__
     tables = staticmethod(page.tables)
     figures = staticmethod(drawn.ablation_pictures)
     answer = staticmethod(page.answer)

@@ -9,8 +9,8 @@ import numpy as np
 from benchmarks.methods import by_method
 from benchmarks.protocol.anchors import is_published_protocol
 from benchmarks.protocol.run import Run
-from nb_evaluation.runs.groups import paired
-from nb_evaluation.stats.estimates import Estimate, PercentImprovement, paired_difference, percent_improvement
+from nb_evaluation.runs.groups import difference, paired
+from nb_evaluation.stats.estimates import Estimate, PercentImprovement, percent_improvement
 
 WHOLE = "nb-pro"
 
@@ -35,7 +35,7 @@ def percent_change(pairs: Pairs) -> PercentImprovement:
     """Change of the paper's metric from each second run to the first, in per cent.
 
     Raises:
-        ValueError: a run has no training episode in its transfer.
+        ValueError: A run has no training episode in its transfer.
     """
     best = [[run.summary.best_episode or np.nan for run in side] for side in zip(*pairs, strict=True)]
     return percent_improvement(best[0], best[1], np.random.default_rng(0))
@@ -43,5 +43,4 @@ def percent_change(pairs: Pairs) -> PercentImprovement:
 
 def final_difference(pairs: Pairs) -> Estimate:
     """Difference of the final return, mean of the last 10 evaluations, each first run less the second."""
-    ours, theirs = ([run.summary.last_evaluations for run in side] for side in zip(*pairs, strict=True))
-    return paired_difference(ours, theirs, np.random.default_rng(0))
+    return difference(pairs, lambda run: run.summary.last_evaluations)

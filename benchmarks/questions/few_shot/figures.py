@@ -13,7 +13,7 @@ from benchmarks.protocol.anchors import BEST, WORST, reference_returns
 from benchmarks.protocol.run import Run
 from benchmarks.questions.few_shot.scores import by_target, k_shot, over_targets, scores
 from nb_evaluation.report.lines import Line, band, draw_line, draw_lines
-from nb_evaluation.report.style import Picture, panel_grid, scale_returns, scale_scores, tidy
+from nb_evaluation.report.style import Picture, panels_figure, scale_returns, scale_scores, tidy
 from nb_evaluation.report.verdict import listed
 from nb_evaluation.stats.estimates import interquartile_mean
 
@@ -82,10 +82,9 @@ def draw_overall(runs: Sequence[Run]) -> Figure:
 def draw_targets(runs: Sequence[Run]) -> Figure:
     """Return in each target: the best method of each family in colour, the others in grey."""
     groups, coloured = by_target(runs), highlighted(runs)
-    columns = min(COLUMNS, len(groups))
-    rows = -(-len(groups) // columns)
-    figure = Figure(figsize=(max(6.0, 3.1 * columns), 0.9 + 2.5 * rows), layout="constrained")
-    grid = panel_grid(figure, len(groups), columns, share_y=False)
+    figure, grid = panels_figure(
+        len(groups), COLUMNS, lambda i, j: (max(6.0, 3.1 * i), 0.9 + 2.5 * j), share_y=False
+    )  # fmt: skip
     for axes, (target, group) in zip(grid, groups.items(), strict=True):
         _draw_target(axes, group, coloured)
         axes.set_title(target, loc="left", fontsize=10)

@@ -31,7 +31,6 @@ class FewShot(ProtocolQuestion):
 
     name = "few_shot"
     title = "Few-shot: what a few episodes of adaptation are worth"
-    description = __doc__
     varies = ("target",)
     tables = staticmethod(page.tables)
     figures = staticmethod(drawn.few_shot_pictures)
@@ -57,15 +56,9 @@ class FewShot(ProtocolQuestion):
         methods = sorted(
             dict.fromkeys(options.methods), key=lambda name: order.index(METHODS[name].pretrains_as or name)
         )
+        budget = {"pretrain_episodes": options.pretrain_episodes, "transfer_episodes": options.shots}
         specs = [
-            _specification(
-                method,
-                seed=seed,
-                source=source,
-                target={**middle, **target},
-                pretrain_episodes=options.pretrain_episodes,
-                transfer_episodes=options.shots,
-            )
+            _specification(method, seed=seed, source=source, target={**middle, **target}, **budget)
             for seed in reporting_seeds(options.seeds)
             for method in methods
             for target in targets

@@ -15,7 +15,7 @@ from benchmarks.report.wording import describe_context
 from nb_evaluation.stats.estimates import interquartile_mean
 
 SHOTS = (0, 1, 2, 5, 10, 25)
-"""Episodes of adaptation after which the tables tell the return."""
+"""Episodes of adaptation after which the tables give the return."""
 
 TARGETS: tuple[Context, ...] = (
     {"A": 1.8}, {"A": 2.5}, {"b": 0.0}, {"b": 1.0}, {"omega": 1.5},
@@ -29,7 +29,7 @@ def k_shot(run: Run) -> NDArray[np.float64]:
     """Deterministic return in the target context after 0, 1, 2, ... episodes; shape `(transfer_episodes + 1,)`.
 
     Raises:
-        ValueError: the policy was not measured as the transfer began.
+        ValueError: The policy was not measured as the transfer began.
     """
     steps, episodes = run.result.curve.steps, run.spec.transfer_episodes
     start = steps.index(steps[-1] - episodes * EPISODE_STEPS)
@@ -69,7 +69,7 @@ def over_targets(of_seeds: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]
     resampled.
 
     Args:
-        of_seeds: scores or their differences, of the shape `(num_targets, transfer_episodes + 1)` each.
+        of_seeds: Scores or their differences of each seed, of the shape `(num_targets, transfer_episodes + 1)` each.
 
     Returns:
         Shape `(num_runs, transfer_episodes + 1)`.

@@ -16,14 +16,14 @@ from benchmarks.report.wording import conditions, describe_budget, describe_cont
 from nb_evaluation.report.tables import Table
 from nb_evaluation.report.verdict import Verdict, against, without_gates
 from nb_evaluation.report.wording import FEWEST_SEEDS, interval, number, told_apart
-from nb_evaluation.runs.groups import paired
-from nb_evaluation.stats.estimates import Estimate, interquartile_mean, iqm, paired_difference
+from nb_evaluation.runs.groups import difference, paired
+from nb_evaluation.stats.estimates import Estimate, interquartile_mean, iqm
 
 BASELINE = "fine-tune"
 """The method that the others are compared with, seed by seed and target by target."""
 
 ANSWERS = (5, 25)
-"""Episodes of adaptation of which the answer tells."""
+"""Episodes of adaptation after which the answer compares."""
 
 Scores = Mapping[str, Mapping[int, NDArray[np.float64]]]
 
@@ -69,9 +69,8 @@ def _by_target(runs: Sequence[Run], shot: int) -> Table:
     cells: dict[str, dict[str, str]] = {}
     for target, group in by_target(runs).items():
         for name, pairs in paired(by_method(group), BASELINE).items():
-            ours, theirs = ([k_shot(run)[shot] for run in side] for side in zip(*pairs, strict=True))
-            difference = paired_difference(ours, theirs, np.random.default_rng(0))
-            cells.setdefault(name, {})[target] = interval(difference, len(pairs), signed=True)
+            gain = difference(pairs, lambda run: float(k_shot(run)[shot]))
+            cells.setdefault(name, {})[target] = interval(gain, len(pairs), signed=True)
     targets = list(by_target(runs))
     rows = [[f"`{name}`", *(of_method.get(target, "") for target in targets)] for name, of_method in cells.items()]
     title = f"Difference of the return to `{BASELINE}` after {shot} episodes, target by target"
@@ -102,7 +101,7 @@ def _differences(found: Scores, shots: Sequence[int]) -> list[list[str]]:
     for name in found:
         if name == BASELINE or not (estimates := differences(found, name, shots)):
             continue
-        num_seeds = len(found[name].keys() & found[BASELINE].keys())
+        num_seeds = len(_shared_seeds(found, name))
         cells = [interval(each, num_seeds, signed=True, digits=3) for each in estimates]
         rows.append([f"`{name}`", *cells, str(num_seeds)])
     return rows
@@ -110,11 +109,15 @@ def _differences(found: Scores, shots: Sequence[int]) -> list[list[str]]:
 
 def differences(found: Scores, name: str, shots: Sequence[int]) -> list[Estimate]:
     """How far a method's score is above `BASELINE`'s, on the seeds that both have; empty where there is none."""
-    both = [seed for seed in found[name] if seed in found.get(BASELINE, {})]
+    both = _shared_seeds(found, name)
     if not both:
         return []
     gains = over_targets(found[name][seed] - found[BASELINE][seed] for seed in both)
     return [iqm(gains[:, shot], np.random.default_rng(0)) for shot in shots]
+
+
+def _shared_seeds(found: Scores, name: str) -> list[int]:
+    return [seed for seed in found[name] if seed in found.get(BASELINE, {})]
 
 
 def _cells(each: NDArray[np.float64], shots: Sequence[int], digits: int = 1) -> list[str]:
@@ -125,11 +128,7 @@ def _cells(each: NDArray[np.float64], shots: Sequence[int], digits: int = 1) -> 
 def answer(runs: Sequence[Run]) -> Verdict | None:
     """Which methods score above or below `BASELINE`; None where no gated method shares enough seeds with it."""
     found, num_targets = scores(runs), len(by_target(runs))
-    enough = [
-        name
-        for name in found
-        if name != BASELINE and len(found[name].keys() & found.get(BASELINE, {}).keys()) >= FEWEST_SEEDS
-    ]
+    enough = [name for name in found if name != BASELINE and len(_shared_seeds(found, name)) >= FEWEST_SEEDS]
     sentences, verdict, pretraining = [], None, f"{runs[0].spec.pretrain_episodes:,}"
     for shot in (shot for shot in ANSWERS if shot <= runs[0].spec.transfer_episodes):
         gains = {name: differences(found, name, [shot])[0] for name in enough}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from benchmarks.questions.learning_parity.tables import PLAIN, TASK_NAMES, learn
 from nb_evaluation.arguments import add_seeds, refuse, reporting_seeds
 from nb_evaluation.method import Described
 from nb_evaluation.question import Question
-from nb_evaluation.report.wording import describe_seeds
+from nb_evaluation.report.wording import describe_seeds, made_by
 from nb_evaluation.runs.records import FinishedRun
 from nb_evaluation.runs.specification import Specification
 
@@ -77,17 +77,12 @@ class LearningParity(Question[LearningSpec, LearningRun]):
 
     name = "learning_parity"
     title = "Learning parity: SB3's own learning tests, with gates and without"
-    description = __doc__
     run: ClassVar[type[LearningRun]] = LearningRun
+    methods = VARIANTS
     varies = ("task",)
     intervals = ""
     tables = staticmethod(learning_tables)
     answer = staticmethod(learning_answer)
-
-    @property
-    def methods(self) -> Mapping[str, Described]:
-        """See `Question.methods`."""
-        return VARIANTS
 
     def knows(self, method: str) -> bool:
         """See `Question.knows`; a variant may also be `k_lr_ratio=NUMBER`."""
@@ -126,12 +121,11 @@ class LearningParity(Question[LearningSpec, LearningRun]):
     def caption(self, runs: Sequence[LearningRun], command: str) -> str:
         """See `Question.caption`."""
         seeds = describe_seeds(sorted({run.spec.seed for run in runs}))
-        commits = ", ".join(sorted({run.commit or "no commit" for run in runs}))
         return (
             f"{seeds[0].upper()}{seeds[1:]}. Identity tasks: expected return of the deterministic policy, 100 at best;"
             " bit flipping: successes among the last 100 episodes, in per cent. Differences are interquartile means"
             " over the seeds with 95 % bootstrap intervals; bold is worse than the plain policy."
-            f" Made by `{command}` at {commits}."
+            f" {made_by(runs, command)}"
         )
 
 

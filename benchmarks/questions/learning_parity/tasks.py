@@ -44,13 +44,13 @@ class Task:
     """A learning test.
 
     Attributes:
-        algorithm: SB3's or sb3-contrib's.
-        gated: its k-gated policy.
-        make_env: the environment.
-        steps: of training.
-        score: of the trained model, in [0, 100].
-        settings: of the algorithm, where they are not its defaults.
-        plain: name of the policy without gates.
+        algorithm: Class of SB3 or sb3-contrib.
+        gated: Class of the k-gated policy.
+        make_env: Function that makes the environment.
+        steps: Number of training steps.
+        score: Function that scores the trained model, in [0, 100].
+        settings: Settings of the algorithm that differ from its defaults.
+        plain: Name of the policy without gates.
     """
 
     algorithm: type[BaseAlgorithm]
@@ -66,7 +66,7 @@ class Task:
 
         Args:
             gates: Arguments of the k-gated policy; None for the plain one.
-            seed: Of everything that is random.
+            seed: Seed of everything that is random.
         """
         settings = dict(self.settings)
         policy_kwargs = settings.pop("policy_kwargs", {}) | (gates or {})
@@ -83,7 +83,7 @@ class Task:
 
 
 class _Halfway(BaseCallback):
-    """Scores the model once, at the first step from ``start`` on."""
+    """Scores the model once, at the first step from `start` on."""
 
     def __init__(self, start: int, score: Callable[[BaseAlgorithm], float]) -> None:
         super().__init__()

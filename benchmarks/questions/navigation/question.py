@@ -12,15 +12,18 @@ on all goals with the same number of environment steps but without adapting.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from benchmarks.questions.navigation.tables import navigation_answer, navigation_pictures, navigation_tables
-from nb_evaluation.arguments import add_methods, add_seeds, reporting_seeds
-from nb_evaluation.method import Described
+from benchmarks.questions.navigation.tables import (
+    LEARNERS,
+    METHODS,
+    navigation_answer,
+    navigation_pictures,
+    navigation_tables,
+)
 from nb_evaluation.question import Question
 from nb_evaluation.runs.records import FinishedRun
 from nb_evaluation.runs.specification import Specification
@@ -28,15 +31,6 @@ from nb_evaluation.seal import check_lengths
 
 if TYPE_CHECKING:
     from nb_agents.maml import MAML
-
-LEARNERS = {
-    "maml": "MAML", "fomaml": "FOMAML", "anil": "ANIL", "meta-sgd": "MetaSGD", "promp": "ProMP", "reptile": "Reptile",
-    "joint": "JointTraining", "untrained": "MAML",
-}  # fmt: skip
-"""The methods, and their classes in `nb_agents.maml`."""
-
-METHODS = {name: Described(summary=learner) for name, learner in LEARNERS.items()}
-DEFAULT_METHODS = ("maml", "joint", "untrained")
 
 SETTINGS: dict[str, Any] = {
     "tasks_per_iteration": 20,
@@ -98,22 +92,12 @@ class Navigation(Question[NavigationSpec, NavigationRun]):
 
     name = "navigation"
     title = "Navigation2D: MAML on the literature's task"
-    description = __doc__
     run: ClassVar[type[NavigationRun]] = NavigationRun
     methods = METHODS
+    default_methods = ("maml", "joint", "untrained")
     tables = staticmethod(navigation_tables)
     answer = staticmethod(navigation_answer)
     figures = staticmethod(navigation_pictures)
-
-    def add_options(self, parser: argparse.ArgumentParser) -> None:
-        """See `Question.add_options`."""
-        add_methods(parser, METHODS, DEFAULT_METHODS)
-        add_seeds(parser, default=5)
-
-    def specifications(self, options: argparse.Namespace) -> list[NavigationSpec]:
-        """See `Question.specifications`."""
-        seeds = reporting_seeds(options.seeds)
-        return [NavigationSpec(method=method, seed=seed) for seed in seeds for method in options.methods]
 
     def execute(self, spec: NavigationSpec) -> NavigationResult:
         """See `Question.execute`."""

@@ -1,9 +1,9 @@
-"""Supervised MAML over the recipe's protocol: the fair opponent of a recipe that is told the expert's actions.
+"""Supervised MAML over the recipe's protocol: the fair opponent of a recipe that sees the expert's actions.
 
 A task is a pendulum with its A. From one labelled episode of a task, the support, five gradient steps on the action
 loss adapt the meta-parameters; the loss of the adapted policy on a second episode, the query, is differentiated through
 the five steps (second order; Finn et al. 2017). The policy is the recipe's without gates. All seeds are computed at
-once: parameters are stacked, ``(num_seeds, ...)``, and Adam acts on numbers one by one. They share one generator, for
+once: parameters are stacked, `(num_seeds, ...)`, and Adam acts on numbers one by one. They share one generator, for
 the amplitudes, who acts, and the minibatches, so that the row is that of all its seeds.
 """
 
@@ -59,12 +59,12 @@ class SupervisedMAML:
         return parameters
 
     def query_loss(self, parameters: Parameters, support: Any, query: Any) -> torch.Tensor:
-        """Mean loss after adaptation over tasks; support and query are pairs of ``(tasks, rows, ...)``."""
+        """Mean loss after adaptation over tasks; support and query are pairs of `(tasks, rows, ...)`."""
         losses = vmap(lambda s, q: self.loss(self.adapt(parameters, *s), *q))(support, query)
         return losses.mean()
 
     def update(self, support: Any, query: Any) -> None:
-        """One meta-update of every seed; support and query are pairs of ``(num_seeds, tasks, rows, ...)``."""
+        """One meta-update of every seed; support and query are pairs of `(num_seeds, tasks, rows, ...)`."""
         # The sum over seeds: no seed's parameters appear in another's term.
         loss = vmap(self.query_loss)(self.meta, support, query).sum()
         self.optimizer.zero_grad()
@@ -72,7 +72,7 @@ class SupervisedMAML:
         self.optimizer.step()
 
     def adapted(self, states: torch.Tensor, labels: torch.Tensor) -> Ensemble:
-        """Adapted policies: every seed's network on each of its tasks, from ``(num_seeds, tasks, rows, ...)``."""
+        """Adapted policies: every seed's network on each of its tasks, from `(num_seeds, tasks, rows, ...)`."""
         with torch.no_grad():
             adapt = vmap(vmap(self.adapt, in_dims=(None, 0, 0)))
             parameters = adapt({name: p.detach() for name, p in self.meta.items()}, states, labels)
@@ -121,7 +121,7 @@ def meta_train(
     """One phase.
 
     Returns:
-        States and labels of the last support episode on the phase's own A, ``(num_seeds, 1, rows, ...)`` each.
+        States and labels of the last support episode on the phase's own A, `(num_seeds, 1, rows, ...)` each.
     """
     settings, num_seeds = maml.settings, len(seeds)
     rng = np.random.default_rng([seeds[0], int(10 * A)])
@@ -164,7 +164,7 @@ def first_episode(maml: SupervisedMAML, seeds: Sequence[int]) -> tuple[torch.Ten
 
 
 def _stack(episodes: Sequence[Episode], num_seeds: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """States and labels, ``(num_seeds, tasks, rows, ...)`` each."""
+    """States and labels, `(num_seeds, tasks, rows, ...)` each."""
     columns = ([episode.states for episode in episodes], [episode.expert_actions for episode in episodes])
     states, labels = (torch.as_tensor(np.array(column)) for column in columns)
     states, labels = (column.reshape(num_seeds, -1, *column.shape[1:]) for column in (states, labels))

@@ -7,20 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from benchmarks.questions.recipe.rows import (
-    CONTROL_SEEDS,
-    EPISODES_PER_ROUND,
-    FULL,
-    MAML,
-    PHASES,
-    ROWS,
-    VARIANTS,
-    MAMLSettings,
-    Variant,
-)
+from benchmarks.questions.recipe import rows
+from benchmarks.questions.recipe.rows import MAML, ROWS, MAMLSettings, Variant
 from benchmarks.questions.recipe.tables import point, recipe_answer, recipe_pictures, recipe_tables
 from nb_evaluation.arguments import add_seeds, refuse, reporting_seeds
 from nb_evaluation.question import Question
+from nb_evaluation.report.wording import made_by
 from nb_evaluation.runs.records import FinishedRun
 from nb_evaluation.runs.specification import Specification
 
@@ -39,7 +31,7 @@ class RecipeSpec(Specification):
     seeds: tuple[int, ...]
     settings: dict[str, Any]
     phases: dict[str, int]
-    episodes_per_round: int = EPISODES_PER_ROUND
+    episodes_per_round: int = rows.EPISODES_PER_ROUND
     __hash__ = Specification.__hash__
 
     def __post_init__(self) -> None:
@@ -102,7 +94,6 @@ class Recipe(Question[RecipeSpec, RecipeRun]):
 
     name = "recipe"
     title = "Recipe: the paper's own, over its published protocol"
-    description = __doc__
     run: ClassVar[type[RecipeRun]] = RecipeRun
     methods = ROWS
     intervals = ""
@@ -119,8 +110,9 @@ class Recipe(Question[RecipeSpec, RecipeRun]):
 
     def specifications(self, options: argparse.Namespace) -> list[RecipeSpec]:
         """See `Question.specifications`; rows that share a pretraining follow each other."""
-        wanted = [name for name in (*VARIANTS, MAML) if name in options.methods]
-        return [specify(name, options.seeds if name in FULL else min(options.seeds, CONTROL_SEEDS)) for name in wanted]
+        wanted = [name for name in (*rows.VARIANTS, MAML) if name in options.methods]
+        fewer = min(options.seeds, rows.CONTROL_SEEDS)
+        return [specify(name, options.seeds if name in rows.FULL else fewer) for name in wanted]
 
     def execute(self, spec: RecipeSpec) -> RecipeResult:
         """See `Question.execute`."""
@@ -136,14 +128,14 @@ class Recipe(Question[RecipeSpec, RecipeRun]):
 
     def caption(self, runs: Sequence[RecipeRun], command: str) -> str:
         """See `Question.caption`."""
-        return f"Made by `{command}` at {', '.join(sorted({run.commit or 'no commit' for run in runs}))}."
+        return made_by(runs, command)
 
 
 def specify(row: str, num_seeds: int) -> RecipeSpec:
-    """A row's specification with the published protocol, for so many seeds from the first reporting one."""
+    """A row's specification with the published protocol, for a number of seeds from the first reporting one."""
     seeds = tuple(reporting_seeds(num_seeds))
-    settings = asdict(MAMLSettings() if row == MAML else VARIANTS[row])
-    phases = {str(A): episodes for A, episodes in PHASES.items()}
+    settings = asdict(MAMLSettings() if row == MAML else rows.VARIANTS[row])
+    phases = {str(A): episodes for A, episodes in rows.PHASES.items()}
     return RecipeSpec(method=row, seed=seeds[0], seeds=seeds, settings=settings, phases=phases)
 
 

@@ -29,16 +29,16 @@ class Variant:
     Attributes:
         expert: "feed-forward" (drive cancelled + PD), "pd", "sb3" (a PPO policy trained on that A), or None for the
             policy's own previous action, as in the released code.
-        observe: channels and their scale; empty for the paper's.
+        observe: Channels and their scale; empty for the paper's.
         hierarchical: NB Pro, else NB.
-        gated: whether there are gates at all.
-        adapt: what may change at A = 1.8: "all" or "gates".
-        aggregate: whether a step trains on all episodes of the phase so far, else on its own episode alone.
-        updates: gradient steps for each episode; 0 trains nothing.
-        batch_size: rows of a gradient step; None for all that there are.
-        lr: rate of the weights; the k's have five times as much.
-        gamma: discount of the returns; None for the rewards themselves, as in the released code.
-        trainer: further arguments of `NeuralBatteryTrainer`.
+        gated: Whether there are gates at all.
+        adapt: Part that may change at A = 1.8: "all" or "gates".
+        aggregate: Whether a step trains on all episodes of the phase so far, else on its own episode alone.
+        updates: Number of gradient steps for each episode; 0 trains nothing.
+        batch_size: Number of rows of a gradient step; None for all that there are.
+        lr: Rate of the weights; the k's have five times as much.
+        gamma: Discount of the returns; None for the rewards themselves, as in the released code.
+        trainer: Further arguments of `NeuralBatteryTrainer`.
     """
 
     expert: str | None = "feed-forward"
@@ -59,13 +59,13 @@ class MAMLSettings:
     """Settings of supervised MAML: what was tuned, and what was not.
 
     Attributes:
-        inner_steps: gradient steps from the meta-parameters to the adapted ones; the published number.
-        inner_lr: their rate.
+        inner_steps: Gradient steps from the meta-parameters to the adapted ones; the published number.
+        inner_lr: Rate of these steps.
         outer_lr: Adam's rate for the meta-parameters.
-        updates: meta-updates for each episode collected, as many as the recipe makes gradient steps.
-        tasks: tasks in a meta-update.
-        batch_size: rows of a task's support and of its query in a meta-update.
-        spread: half the width of the uniform range of A around the source's while pretraining.
+        updates: Number of meta-updates for each episode collected, as many as the recipe makes gradient steps.
+        tasks: Number of tasks in a meta-update.
+        batch_size: Number of rows of a task's support and of its query in a meta-update.
+        spread: Half the width of the uniform range of A around the source's while pretraining.
     """
 
     inner_steps: int = 5

@@ -37,7 +37,7 @@ class Ensemble:
 
     Args:
         module: A policy of that architecture.
-        parameters: Those of all policies, stacked: ``(size, ...)``.
+        parameters: Those of all policies, stacked: `(size, ...)`.
         buffers: Likewise.
     """
 
@@ -73,7 +73,7 @@ def make_env(observe: Mapping[str, float], num_envs: int, A: Any) -> VectorEnv[A
 
 
 def evaluate(learner: Any, observe: Mapping[str, float], num_seeds: int) -> FloatArray:
-    """Mean returns over the fixed starts, shape ``(num_seeds, 2)``: at the source's A and at the target's."""
+    """Mean returns over the fixed starts, shape `(num_seeds, 2)`: at the source's A and at the target's."""
     A = np.tile(np.repeat([SOURCE_A, TARGET_A], NUM_STARTS), num_seeds)
     env = make_env(observe, len(A), A)
     theta, theta_dot = (np.tile(starts, 2 * num_seeds) for starts in fixed_starts())
@@ -87,7 +87,7 @@ def evaluate(learner: Any, observe: Mapping[str, float], num_seeds: int) -> Floa
 
 
 def starts(seeds: Sequence[int], stream: Sequence[int], episodes: int) -> list[int]:
-    """Seeds of the environments: those of a run's episodes depend on its own seed and on ``stream`` alone."""
+    """Seeds of the environments: those of a run's episodes depend on its own seed and on `stream` alone."""
     drawn = [np.random.SeedSequence([seed, *stream]).generate_state(episodes) for seed in seeds]
     return np.concatenate(drawn).tolist()  # type: ignore[no-any-return]
 
@@ -157,7 +157,7 @@ def train_phase(
     A: float,
     models: Mapping[float, BaseAlgorithm],
 ) -> FloatArray:
-    """Collect and train at one A; the returns of the training episodes, shape ``(num_seeds, episodes)``."""
+    """Collect and train at one A; the returns of the training episodes, shape `(num_seeds, episodes)`."""
     env = make_env(variant.observe, len(seeds) * EPISODES_PER_ROUND, A)
     expert = make_expert(variant.expert, env, models, A)
     data: list[list[Labelled]] = [[] for _ in seeds]

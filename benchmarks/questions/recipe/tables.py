@@ -38,7 +38,6 @@ COMPARISONS = (
 )
 """Pairs of rows that are compared seed by seed: row and score of x, row and score of y."""
 
-
 Row = Any
 """A finished run of a row."""
 

@@ -13,7 +13,7 @@ from benchmarks.questions.sequence.scores import averages, by_strategy, scores
 from benchmarks.questions.sequence.strategies import STRATEGIES
 from benchmarks.report.wording import describe_context
 from nb_evaluation.report.lines import Line, band, draw_line
-from nb_evaluation.report.style import Picture, panel_grid, scale_scores, tidy
+from nb_evaluation.report.style import Picture, panels_figure, scale_scores, tidy
 from nb_evaluation.report.verdict import listed
 from nb_evaluation.stats.estimates import FloatArray
 
@@ -64,8 +64,7 @@ def draw_tasks(runs: Sequence[SequenceRun]) -> Figure:
         name: np.array([scores(run.spec, np.array(run.result.returns)) for run in group])
         for name, group in by_strategy(runs).items()
     }  # (num_runs, num_stages, num_tasks)
-    figure = Figure(figsize=(11.0, 0.9 + 2.6 * -(-len(spec.tasks) // PANELS_PER_ROW)), layout="constrained")
-    grid = panel_grid(figure, len(spec.tasks), PANELS_PER_ROW)
+    figure, grid = panels_figure(len(spec.tasks), PANELS_PER_ROW, lambda _, j: (11.0, 0.9 + 2.6 * j))
     for task, axes in enumerate(grid):
         _draw_lines(axes, {name: each[..., task] for name, each in groups.items()})
         for stage in (i for i, each in enumerate(spec.stages) if each == task):

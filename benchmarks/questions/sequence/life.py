@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors.torch
-from stable_baselines3.common.policies import BasePolicy
 
 from benchmarks.methods import find_method
 from benchmarks.methods.kinds.base import Method, Pretrained, adapted_parameters
-from benchmarks.protocol.environments import NUM_STARTS, fixed_starts, make_vector_env, mean_returns
+from benchmarks.protocol.environments import NUM_STARTS, make_vector_env, mean_returns
 from benchmarks.protocol.recorder import Recorder
 from benchmarks.protocol.results import Curve
 from benchmarks.questions.sequence.runs import SequenceResult, SequenceSpec
@@ -37,10 +35,10 @@ class _Life:
     """A method's state along a sequence.
 
     Attributes:
-        source: what the pretraining has brought.
-        latest: the last model trained.
-        kept: models of the tasks seen, for a method that keeps weights.
-        k_sets: one per task seen beside the source's network, for a method that keeps k.
+        source: Answer of the pretraining.
+        latest: Last model trained.
+        kept: Models of the tasks seen, for a method that keeps weights.
+        k_sets: K-sets of the tasks seen beside the source's network, for a method that keeps k; else None.
     """
 
     def __init__(self, spec: SequenceSpec) -> None:
@@ -57,10 +55,10 @@ class _Life:
             self.k_sets.capture("0")
 
     def train(self, number: int) -> float:
-        """Live through a stage.
+        """Train on the task of a stage.
 
         Returns:
-            The return on its task as it begins, before any of its episodes.
+            The return on that task as the stage begins, before any of its episodes.
         """
         stage, task = self.spec.stage(number), self.spec.stages[number]
         recorder = Recorder(stage, follow=False)
@@ -88,7 +86,7 @@ class _Life:
 
     def measure(self) -> list[float]:
         """Return on each task, with what is kept for it, or with the source's k's or weights where nothing is."""
-        returns = []
+        returns: list[float] = []
         for task, context in enumerate(self.spec.tasks):
             policy = self.latest.model.policy
             if self.strategy.keeps == "weights":
@@ -96,7 +94,8 @@ class _Life:
             elif self.k_sets is not None:
                 self.k_sets.apply(str(task) if str(task) in self.k_sets else "0")
                 policy = self.k_sets.network  # type: ignore[assignment]
-            returns.append(_mean_return(self.spec, context, policy))
+            env = make_vector_env(self.spec.settings, NUM_STARTS, **context)
+            returns += mean_returns(env, policy)[0].tolist()
         return returns
 
     def stored(self) -> tuple[int, int]:
@@ -115,11 +114,3 @@ class _Life:
         }
         numbers = sum(tensor.numel() for tensor in tensors.values()) // len(self.kept)
         return numbers, len(safetensors.torch.save(tensors))
-
-
-def _mean_return(spec: SequenceSpec, context: Mapping[str, float], policy: BasePolicy) -> float:
-    """Deterministic return over the fixed starts."""
-    env = make_vector_env(spec.settings, NUM_STARTS, **context)
-    theta, theta_dot = fixed_starts()
-    (score,), _ = mean_returns(env, policy, {"theta": theta, "theta_dot": theta_dot}, NUM_STARTS)
-    return float(score)

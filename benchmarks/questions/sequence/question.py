@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import textwrap
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,8 +13,8 @@ from benchmarks.protocol.options import add_budget
 from benchmarks.questions.sequence import figures as drawn
 from benchmarks.questions.sequence import tables as page
 from benchmarks.questions.sequence.runs import SequenceResult, SequenceRun, SequenceSpec, specify_sequence
-from benchmarks.questions.sequence.strategies import STRATEGIES, Strategy
-from nb_evaluation.arguments import add_methods, add_seeds, reporting_seeds
+from benchmarks.questions.sequence.strategies import STRATEGIES
+from nb_evaluation.arguments import reporting_seeds
 from nb_evaluation.question import Question
 from nb_evaluation.report.wording import number
 
@@ -26,33 +27,25 @@ class TaskSequence(Question[SequenceSpec, SequenceRun]):
     name = "sequence"
     title = "Sequence: several tasks one after another and back again"
     description = f"{textwrap.fill(__doc__ or '', 78)}\n\nmethods:\n{METHODS_TEXT}"
-    run = SequenceRun
+    run: ClassVar[type[SequenceRun]] = SequenceRun
+    methods = STRATEGIES
+    num_seeds = 10
     tables = staticmethod(page.tables)
     figures = staticmethod(drawn.sequence_pictures)
     answer = staticmethod(page.answer)
     caption = staticmethod(page.caption)
 
-    @property
-    def methods(self) -> dict[str, Strategy]:
-        """See `Question.methods`."""
-        return STRATEGIES
-
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """See `Question.add_options`."""
-        add_methods(parser, STRATEGIES, tuple(STRATEGIES))
-        add_seeds(parser, default=10)
+        super().add_options(parser)
         add_budget(parser, "--pretrain-episodes", 50, "budget of the first task")
         add_budget(parser, "--stage-episodes", 50, "budget of each further stage")
 
     def specifications(self, options: argparse.Namespace) -> list[SequenceSpec]:
         """See `Question.specifications`."""
+        budget = {"pretrain_episodes": options.pretrain_episodes, "transfer_episodes": options.stage_episodes}
         specs = [
-            specify_sequence(
-                method,
-                seed=seed,
-                pretrain_episodes=options.pretrain_episodes,
-                transfer_episodes=options.stage_episodes,
-            )
+            specify_sequence(method, seed=seed, **budget)
             for seed in reporting_seeds(options.seeds)
             for method in dict.fromkeys(options.methods)
         ]

@@ -26,7 +26,7 @@ class SequenceSpec(RunSpec):
     Source and target are the first and the last of the tasks.
 
     Attributes:
-        tasks: their contexts, at least two; visited in this order and back again.
+        tasks: Contexts of the tasks, at least two; visited in this order and back again.
     """
 
     tasks: tuple[Context, ...] = TASKS
@@ -66,11 +66,11 @@ class SequenceResult:
     """What a specification gives; returns are deterministic, means over the fixed starts.
 
     Attributes:
-        arrivals: return on its own task as each stage begins, with what was kept for it put back, `(num_stages,)`; the
-            pretraining's is that of the source's policy, for want of another.
-        returns: returns on all tasks after each stage, each with what is kept for it, `(num_stages, num_tasks)`.
-        numbers_kept: stored for each task.
-        bytes_kept: the same as a safetensors file, for all tasks, in bytes.
+        arrivals: Return on its own task as each stage begins, with what was kept for it put back, `(num_stages,)`; the
+            first is that of the source's policy, for want of another.
+        returns: Returns on all tasks after each stage, each with what is kept for it, `(num_stages, num_tasks)`.
+        numbers_kept: Number of values that are stored for each task.
+        bytes_kept: Size in bytes of a safetensors file with what is stored for all tasks.
     """
 
     arrivals: list[float]

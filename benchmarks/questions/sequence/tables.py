@@ -12,9 +12,9 @@ from benchmarks.report import wording
 from benchmarks.report.wording import describe_context, meta_tasks
 from nb_evaluation.report.tables import Table
 from nb_evaluation.report.verdict import Verdict, against
-from nb_evaluation.report.wording import FEWEST_SEEDS, interval, number, told_apart
-from nb_evaluation.runs.groups import paired
-from nb_evaluation.stats.estimates import interquartile_mean, iqm, paired_difference
+from nb_evaluation.report.wording import FEWEST_SEEDS, interval, number
+from nb_evaluation.runs.groups import difference, paired
+from nb_evaluation.stats.estimates import interquartile_mean, iqm
 
 BASELINE = "fine-tune"
 """The method that the others are compared with, seed by seed."""
@@ -54,17 +54,13 @@ def _measures(run: SequenceRun) -> Measures:
 
 def answer(runs: Sequence[SequenceRun]) -> Verdict | None:
     """Which methods end above or below `BASELINE`, on average over the tasks; None where too few seeds are shared."""
-    gains = {}
-    for name, pairs in _pairs(runs).items():
-        if len(pairs) >= FEWEST_SEEDS:
-            ours, theirs = ([float(averages(run)[-1]) for run in side] for side in zip(*pairs, strict=True))
-            gains[name] = paired_difference(ours, theirs, np.random.default_rng(0))
+    gains = {
+        name: difference(pairs, lambda run: float(averages(run)[-1]))
+        for name, pairs in paired(by_strategy(runs), BASELINE).items()
+        if len(pairs) >= FEWEST_SEEDS
+    }
     what = f"Average normalised score over {len(runs[0].spec.tasks)} tasks, at the end of the sequence"
-    return against(what, gains, BASELINE, f"{what}: {told_apart(gains, BASELINE)}.")
-
-
-def _pairs(runs: Sequence[SequenceRun]) -> dict[str, list[tuple[SequenceRun, SequenceRun]]]:
-    return paired(by_strategy(runs), BASELINE)
+    return against(what, gains, BASELINE)
 
 
 def _measured(runs: Sequence[SequenceRun], measures: Measures) -> Table:
@@ -97,12 +93,8 @@ def _followed(runs: Sequence[SequenceRun]) -> Table:
 
 def _compared(runs: Sequence[SequenceRun], measures: Measures) -> Table:
     rows = []
-    for name, pairs in _pairs(runs).items():
-        ours, theirs = zip(*pairs, strict=True)
-        estimates = [
-            paired_difference(list(map(figure, ours)), list(map(figure, theirs)), np.random.default_rng(0))
-            for figure in measures.values()
-        ]
+    for name, pairs in paired(by_strategy(runs), BASELINE).items():
+        estimates = [difference(pairs, figure) for figure in measures.values()]
         cells = [interval(each, len(pairs), signed=True, digits=3) for each in estimates]
         rows.append([f"`{name}`", *cells, str(len(pairs))])
     title = f"Differences to `{BASELINE}`, seed by seed"

@@ -1,6 +1,6 @@
 """A pair of tasks that ask for opposite actions: the pendulum at A = 1.0 with an actuator of gain +1 or −1.
 
-The observation does not tell the sign, so what serves one actuator drives the other away from rest. MAML is compared
+The observation does not show the sign, so what serves one actuator drives the other away from rest. MAML is compared
 with one policy trained on both signs with the same number of environment steps but without inner steps (`joint`), and
 with an untrained network, each before and after the same inner steps.
 
@@ -10,7 +10,6 @@ torque at all returns.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,8 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.protocol.environments import NUM_STARTS, STARTS_SEED, mean_returns
-from nb_evaluation.arguments import add_methods, add_seeds, reporting_seeds
+from benchmarks.protocol.environments import NUM_STARTS, mean_returns
 from nb_evaluation.method import Described
 from nb_evaluation.question import Question
 from nb_evaluation.report.tables import Table
@@ -92,19 +90,8 @@ class SignFlip(Question[SignFlipSpec, SignFlipRun]):
 
     name = "sign_flip"
     title = "Sign flip: an actuator of either sign, which the observation does not tell"
-    description = __doc__
     run: ClassVar[type[SignFlipRun]] = SignFlipRun
     methods = METHODS
-
-    def add_options(self, parser: argparse.ArgumentParser) -> None:
-        """See `Question.add_options`."""
-        add_methods(parser, METHODS, tuple(METHODS))
-        add_seeds(parser, default=5)
-
-    def specifications(self, options: argparse.Namespace) -> list[SignFlipSpec]:
-        """See `Question.specifications`."""
-        seeds = reporting_seeds(options.seeds)
-        return [SignFlipSpec(method=method, seed=seed) for seed in seeds for method in options.methods]
 
     def execute(self, spec: SignFlipSpec) -> SignFlipResult:
         """See `Question.execute`."""
@@ -181,10 +168,7 @@ def make(method: str, seed: int) -> MAML:
 def deterministic_return(policy: BasePolicy, gain: float) -> float:
     """Mean return over the fixed starts."""
     env = NBPendulumVectorEnv(NUM_STARTS, autoreset_mode="Disabled", **task(gain))  # type: ignore[arg-type]
-    starts = NBPendulumVectorEnv(NUM_STARTS)
-    starts.reset(seed=STARTS_SEED)
-    theta, theta_dot = starts.state
-    (score,), _ = mean_returns(env, policy, {"theta": theta, "theta_dot": theta_dot}, NUM_STARTS)
+    (score,), _ = mean_returns(env, policy)
     return float(score)
 
 

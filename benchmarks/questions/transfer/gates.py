@@ -43,15 +43,9 @@ def draw_k(groups: dict[str, list[Run]]) -> Figure:
         for i in range(sets.shape[2]):
             before, after = sets[:, 0, i], sets[:, 1, i]
             axes.plot([i - 0.22, i + 0.22], [before, after], color=colour, linewidth=0.7, alpha=0.5)
-            style = {
-                "color": colour,
-                "markeredgecolor": "black",
-                "markersize": 7,
-                "linestyle": "none",
-                "marker": marker,
-            }
-            axes.plot(i - 0.22, interquartile_mean(before), **style | {"markerfacecolor": "white"})
-            axes.plot(i + 0.22, interquartile_mean(after), **style)
+            style = {"marker": marker, "linestyle": "none", "markeredgecolor": "black", "markersize": 7}
+            axes.plot(i - 0.22, interquartile_mean(before), color=colour, markerfacecolor="white", **style)
+            axes.plot(i + 0.22, interquartile_mean(after), color=colour, **style)
         axes.axhline(0.25, color="0.6", linewidth=1.0, zorder=0)
         axes.set_xticks(range(sets.shape[2]), _labels(group[0], sets.shape[2]), fontsize=8, rotation=90)
         axes.set_xlim(-0.6, sets.shape[2] - 0.4)

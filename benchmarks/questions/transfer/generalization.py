@@ -30,9 +30,9 @@ def survey_of(runs: Sequence[Run], when: str, part: str) -> FloatArray | None:
     """What the runs measured over other contexts.
 
     Args:
-        runs: of one method.
+        runs: Runs of one method.
         when: "before" or "after" the transfer.
-        part: attribute of `Landscape`.
+        part: Name of an attribute of `Landscape`.
 
     Returns:
         Shape `(num_runs, ...)`; None where a run has not measured it.
@@ -72,9 +72,10 @@ def generalization_table(runs: Sequence[Run]) -> Table | None:
         line, held = survey_of(group, "after", "over_drive"), _held(group)
         if line is None or held is None:
             continue
-        returns = [_interval(line[:, part].mean(axis=1)) for part in parts.values()]
-        before = "" if not METHODS[name].pretrains else number(100 * held["before"].point, digits=0)
-        after = interval(_percent(held["after"]), len(group), digits=0)
+        means = [line[:, part].mean(axis=1) for part in parts.values()]
+        returns = [interval(iqm(each, np.random.default_rng(0)), len(each)) for each in means]
+        before = "" if not METHODS[name].pretrains else number(held["before"].point, digits=0)
+        after = interval(held["after"], len(group), digits=0)
         rows.append([f"`{name}`", *returns, before, after, str(len(group))])
     columns = [
         "method",
@@ -93,20 +94,12 @@ def generalization_table(runs: Sequence[Run]) -> Table | None:
 
 
 def _held(runs: Sequence[Run]) -> dict[str, Estimate] | None:
-    """Share of the map that is held, before and after."""
+    """Share of the map that is held before and after, in per cent."""
     maps = {when: survey_of(runs, when, "over_drive_and_gain") for when in WHENS}
-    shares = {when: (each >= HELD).mean(axis=(1, 2)) for when, each in maps.items() if each is not None}
+    shares = {when: 100 * (each >= HELD).mean(axis=(1, 2)) for when, each in maps.items() if each is not None}
     if len(shares) < len(WHENS):
         return None
     return {when: iqm(share, np.random.default_rng(0)) for when, share in shares.items()}
-
-
-def _percent(share: Estimate) -> Estimate:
-    return Estimate(100 * share.point, 100 * share.low, 100 * share.high)
-
-
-def _interval(scores: FloatArray) -> str:
-    return interval(iqm(scores, np.random.default_rng(0)), len(scores))
 
 
 def generalization_pictures(runs: Sequence[Run]) -> list[Picture]:

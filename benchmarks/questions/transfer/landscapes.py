@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 
 import numpy as np
 from matplotlib.colors import LogNorm
@@ -12,12 +11,11 @@ from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from benchmarks.methods import METHODS
-from benchmarks.protocol.anchors import BEST, CONTROLLERS, WORST
-from benchmarks.protocol.environments import reference_return
+from benchmarks.protocol.anchors import BEST, WORST, reference_returns
 from benchmarks.protocol.results import DRIVES, GRID_DRIVES, GRID_GAINS
 from benchmarks.protocol.spec import RunSpec
 from nb_evaluation.report.lines import Line, draw_lines
-from nb_evaluation.report.style import GREY, panel_grid, scale_returns
+from nb_evaluation.report.style import GREY, panels_figure, scale_returns
 from nb_evaluation.stats.estimates import interquartile_mean
 from nb_gym import Context as PendulumContext
 
@@ -31,16 +29,18 @@ def draw_over_drive(surveys: Mapping[str, NDArray[np.float64]], spec: RunSpec) -
     """Return against A.
 
     Args:
-        surveys: by method, the returns of its runs, shape `(num_runs, len(DRIVES))`.
-        spec: of one of the runs.
+        surveys: Returns of the runs by method, shape `(num_runs, len(DRIVES))`.
+        spec: Specification of one of the runs.
     """
     figure, grid = draw_lines({name: Line(DRIVES, scores) for name, scores in surveys.items()}, METHODS)
     low, high = drive_range(spec)
-    others = tuple(sorted((name, value) for name, value in spec.target.items() if name != "A"))
+    references = [reference_returns({**spec.target, "A": A}) for A in REFERENCE_DRIVES]
     for axes in grid:
         axes.axvspan(low, high, color="0.9", linewidth=0, zorder=0)
         for name, line in ((WORST, ":"), (BEST, (0, (1, 3)))):
-            axes.plot(REFERENCE_DRIVES, references(name, others), linestyle=line, color="0.35", linewidth=1.1)
+            axes.plot(
+                REFERENCE_DRIVES, [each[name] for each in references], linestyle=line, color="0.35", linewidth=1.1
+            )
         axes.set_xlim(DRIVES[0], DRIVES[-1])
     for axes in grid:
         scale_returns(axes)
@@ -49,23 +49,14 @@ def draw_over_drive(surveys: Mapping[str, NDArray[np.float64]], spec: RunSpec) -
     return figure
 
 
-@lru_cache
-def references(name: str, others: tuple[tuple[str, float], ...]) -> tuple[float, ...]:
-    """Returns of a reference controller for each of `REFERENCE_DRIVES`, with other parameters as given."""
-    return tuple(reference_return(CONTROLLERS[name], dict(others) | {"A": A}) for A in REFERENCE_DRIVES)
-
-
 def draw_maps(maps: Mapping[str, NDArray[np.float64]], spec: RunSpec) -> Figure:
     """A heat map over A and torque gain for each method.
 
     Args:
-        maps: by method, the returns of its runs, shape `(num_runs, len(GRID_DRIVES), len(GRID_GAINS))`.
-        spec: of one of the runs.
+        maps: Returns of the runs by method, shape `(num_runs, len(GRID_DRIVES), len(GRID_GAINS))`.
+        spec: Specification of one of the runs.
     """
-    columns = min(MAP_COLUMNS, len(maps))
-    rows = -(-len(maps) // columns)
-    figure = Figure(figsize=(1.0 + 2.0 * columns, 0.8 + 2.1 * rows), layout="constrained")
-    grid = panel_grid(figure, len(maps), columns)
+    figure, grid = panels_figure(len(maps), MAP_COLUMNS, lambda i, j: (1.0 + 2.0 * i, 0.8 + 2.1 * j))
     half = GRID_DRIVES[1] / 2, (GRID_GAINS[1] - GRID_GAINS[0]) / 2
     extent = (GRID_DRIVES[0] - half[0], GRID_DRIVES[-1] + half[0], GRID_GAINS[0] - half[1], GRID_GAINS[-1] + half[1])
     for axes, (name, scores) in zip(grid, maps.items(), strict=True):

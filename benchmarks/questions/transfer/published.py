@@ -51,8 +51,8 @@ def published_table(runs: Sequence[Run]) -> Table | None:
 
 def _row(name: str, runs: Sequence[Run]) -> list[str]:
     group = by_method(runs)[name]
-    printed = {ours: PUBLISHED[theirs] for theirs, ours in PUBLISHED_AS.items()} if _published(runs) else {}
-    row = printed.get(name)
+    printed = {ours: PUBLISHED[theirs] for theirs, ours in PUBLISHED_AS.items()}
+    row = printed.get(name) if is_published_protocol(runs[0].spec) else None
     best = [score for run in group if (score := run.summary.best_episode) is not None]
     last = [score for run in group if (score := run.summary.last_episodes) is not None]
     cells = [
@@ -79,15 +79,11 @@ def _row(name: str, runs: Sequence[Run]) -> list[str]:
 def best_episodes(runs: Sequence[Run], name: str) -> tuple[list[float], list[float]] | None:
     """Best training episodes of a method and of MAML on the seeds that both have run; None if there is no such seed."""
     pairs = [
-        (ours.summary.best_episode, theirs.summary.best_episode)
+        (best, baseline)
         for ours, theirs in paired(by_method(runs), REFERENCE).get(name, [])
+        if (best := ours.summary.best_episode) is not None and (baseline := theirs.summary.best_episode) is not None
     ]
-    x, y = [], []
-    for best, baseline in pairs:
-        if best is not None and baseline is not None:
-            x.append(best)
-            y.append(baseline)
-    return (x, y) if x else None
+    return ([best for best, _ in pairs], [baseline for _, baseline in pairs]) if pairs else None
 
 
 def improvement(runs: Sequence[Run], name: str) -> PercentImprovement | None:
@@ -101,7 +97,7 @@ def claim(runs: Sequence[Run]) -> Verdict | None:
 
     None without runs of both sides at the published budget.
     """
-    if not runs or not _published(runs):
+    if not runs or not is_published_protocol(runs[0].spec):
         return None
     sentences, means, held = [], {}, True
     for theirs, ours in PUBLISHED_AS.items():
@@ -130,7 +126,3 @@ def claim(runs: Sequence[Run]) -> Verdict | None:
     what = f"The paper's claim, better than MAML by {claimed} with every seed,"
     tone: Tone = "better" if held else "worse"
     return Verdict(f"{what} {'holds' if held else 'does not hold'} here.", tone, " ".join(sentences))
-
-
-def _published(runs: Sequence[Run]) -> bool:
-    return is_published_protocol(runs[0].spec)

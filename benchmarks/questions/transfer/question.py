@@ -15,14 +15,18 @@ from benchmarks.protocol.run import Run
 from benchmarks.protocol.settings import ALGORITHMS
 from benchmarks.protocol.spec import RunSpec, parse_assignments
 from benchmarks.questions.protocol_question import ProtocolQuestion
-from benchmarks.questions.transfer import page
-from benchmarks.questions.transfer.curves import save_curves
+from benchmarks.questions.transfer import tables as page
+from benchmarks.questions.transfer.curves import picture_of_curves, save_curves
+from benchmarks.questions.transfer.gates import pictures_of_k
+from benchmarks.questions.transfer.generalization import generalization_pictures
 from benchmarks.questions.transfer.replay import save_before_and_after
+from benchmarks.questions.transfer.scores import score_pictures
 from benchmarks.questions.transfer.tables import MAIN_COLUMNS, comparison_table, results_table
 from benchmarks.report.wording import describe_context
 from nb_evaluation.arguments import add_methods, add_seeds, reporting_seeds
 from nb_evaluation.question import Job
 from nb_evaluation.report.screen import show_table
+from nb_evaluation.report.style import Picture
 from nb_evaluation.report.wording import FEWEST_SEEDS, number
 from nb_evaluation.stats.estimates import interquartile_mean, paired_difference
 
@@ -49,7 +53,6 @@ class Transfer(ProtocolQuestion):
     title = "Transfer: pretrain on one pendulum, move to another"
     description = DESCRIPTION + "\n".join(f"  {name:<18}{method.summary}" for name, method in METHODS.items())
     tables = staticmethod(page.tables)
-    figures = staticmethod(page.figures)
     answer = staticmethod(page.answer)
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -68,22 +71,17 @@ class Transfer(ProtocolQuestion):
         """See `Question.specifications`."""
         every = [name for name in ALL_METHODS if options.algo in METHODS[name].algos]
         methods = dict.fromkeys(name for each in options.methods for name in (every if each == "all" else [each]))
-        specs = [
-            specify(
-                method,
-                seed=seed,
-                algo=options.algo,
-                source=parse_assignments(options.source),
-                target=parse_assignments(options.target),
-                pretrain_episodes=options.pretrain_episodes,
-                transfer_episodes=options.transfer_episodes,
-            )
-            for seed in reporting_seeds(options.seeds)
-            for method in methods
-        ]
+        shared = {name: getattr(options, name) for name in ("algo", "pretrain_episodes", "transfer_episodes")}
+        shared |= {name: parse_assignments(getattr(options, name)) for name in ("source", "target")}
+        seeds = reporting_seeds(options.seeds)
+        specs = [specify(method, seed=seed, **shared) for seed in seeds for method in methods]
         for context in (specs[0].middle, specs[0].target):
             reference_returns(context)  # the report will need them: better known now than after hours of training
         return specs
+
+    def figures(self, runs: Sequence[Run]) -> list[Picture]:
+        """See `Question.figures`."""
+        return [picture_of_curves(runs), *score_pictures(runs), *pictures_of_k(runs), *generalization_pictures(runs)]
 
     def line(self, run: Run) -> str:
         """See `Question.line`."""
@@ -104,7 +102,7 @@ class Transfer(ProtocolQuestion):
 
 
 def verdict(runs: Sequence[Run]) -> str:
-    """One sentence: the method that ends best, and those that cannot be told from it."""
+    """One sentence: the method that ends best, and those that do not differ from it."""
     groups = by_method(runs)
     finals = {method: {run.spec.seed: run.summary.final for run in group} for method, group in groups.items()}
     scores = {method: float(interquartile_mean(list(each.values()))) for method, each in finals.items()}

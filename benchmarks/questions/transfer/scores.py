@@ -10,19 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.methods import METHODS, by_method
-from benchmarks.protocol.anchors import (
-    CONTROLLERS,
-    PUBLISHED,
-    PUBLISHED_AS,
-    WORST,
-    is_published_protocol,
-    reference_returns,
-)
+from benchmarks.protocol import anchors
+from benchmarks.protocol.anchors import PUBLISHED, PUBLISHED_AS, reference_returns
 from benchmarks.protocol.run import Run
 from benchmarks.protocol.summary import Summary
 from benchmarks.report.wording import describe_context
 from nb_evaluation.method import panels
-from nb_evaluation.report.style import GREY, Picture, panel_grid, scale_returns, tidy
+from nb_evaluation.report.style import GREY, Picture, panels_figure, scale_returns, tidy
 from nb_evaluation.report.wording import FEWEST_SEEDS, number
 from nb_evaluation.stats.estimates import iqm, performance_profile
 
@@ -75,7 +69,7 @@ def score_pictures(runs: Sequence[Run]) -> list[Picture]:
             draw_sizes(runs),
         ),
     ]
-    if is_published_protocol(runs[0].spec) and set(by_method(runs)) & set(PUBLISHED_AS.values()):
+    if anchors.is_published_protocol(runs[0].spec) and set(by_method(runs)) & set(PUBLISHED_AS.values()):
         pictures.append(
             Picture(
                 "Published and reproduced",
@@ -93,7 +87,7 @@ def draw_intervals(runs: Sequence[Run]) -> Figure:
     """A row for each method, a column for each figure of the summary."""
     groups = by_method(runs)
     spec = runs[0].spec
-    anchors = {"final": reference_returns(spec.target), "source": reference_returns(spec.middle)}
+    references = {"final": reference_returns(spec.target), "source": reference_returns(spec.middle)}
     figure = Figure(figsize=(10.0, 1.5 + 0.3 * len(groups)), layout="constrained")
     grid = figure.subplots(1, len(COLUMNS), sharey=True)
     for axes, (key, (title, figure_of)) in zip(grid, COLUMNS.items(), strict=True):
@@ -101,7 +95,7 @@ def draw_intervals(runs: Sequence[Run]) -> Figure:
             scores = [score for run in group if (score := figure_of(run.summary)) is not None]
             if scores:
                 _draw_interval(axes, name, scores, row)
-        for i, value in enumerate(anchors.get(key, {}).values(), start=1):
+        for i, value in enumerate(references.get(key, {}).values(), start=1):
             axes.axvline(value, color="0.5", linestyle=":", linewidth=1.0, zorder=0)
             axes.annotate(
                 str(i), (value, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 1), textcoords="offset points",
@@ -111,7 +105,7 @@ def draw_intervals(runs: Sequence[Run]) -> Figure:
         axes.set_xlabel(title, fontsize=9)
         tidy(axes, "x")
     _label_rows(grid[0], list(groups))
-    numbered = ", ".join(f"{i}: {name}" for i, name in enumerate(CONTROLLERS, start=1))
+    numbered = ", ".join(f"{i}: {name}" for i, name in enumerate(anchors.CONTROLLERS, start=1))
     figure.suptitle(numbered, fontsize=8, color=GREY, ha="right", x=0.99)
     return figure
 
@@ -142,11 +136,8 @@ def draw_profiles(runs: Sequence[Run]) -> Figure:
     low, high = np.log10(-everything.min()) + 0.1, np.log10(-everything.max()) - 0.1
     thresholds = -np.logspace(low, high, NUM_THRESHOLDS)
     layout = panels(groups, METHODS)
-    columns = min(2, len(layout))
-    rows = -(-len(layout) // columns)
-    size = (8.0, 4.2) if len(layout) == 1 else (4.5 * columns, 2.6 * rows)
-    figure = Figure(figsize=size, layout="constrained")
-    grid = panel_grid(figure, len(layout), columns)
+    alone = len(layout) == 1
+    figure, grid = panels_figure(len(layout), 2, lambda i, j: (8.0, 4.2) if alone else (4.5 * i, 2.6 * j))
     for axes, (title, methods) in zip(grid, layout.items(), strict=True):
         for name in methods:
             colour, dashes, _ = METHODS[name].style
@@ -178,25 +169,22 @@ def draw_sizes(runs: Sequence[Run]) -> Figure:
         # All that adapt every weight differ by a few gates only: they are one place on this axis.
         nearest = next((each for each in sizes if abs(each - size) < 0.02 * size), size)
         sizes.setdefault(nearest, []).append(name)
-    ordered = sorted(sizes)
-    starts = np.cumsum([0, *(len(sizes[size]) + 1 for size in ordered)])
-    for start, size in zip(starts, ordered, strict=False):
-        for offset, name in enumerate(sizes[size]):
-            _draw_interval(axes, name, [run.summary.last_evaluations for run in groups[name]], start + offset, "y")
-    scale_returns(axes)
-    places = [
-        start + offset for start, size in zip(starts, ordered, strict=False) for offset in range(len(sizes[size]))
-    ]
-    names = [name for size in ordered for name in sizes[size]]
-    axes.set_xticks(places, names, rotation=40, ha="right", fontsize=8)
-    axes.set_xlim(-0.7, starts[-1] - 1.3)
-    for start, size in zip(starts, ordered, strict=False):
+    places: dict[str, int] = {}
+    start = 0
+    for _, names in sorted(sizes.items()):
+        for place, name in enumerate(names, start):
+            places[name] = place
+            _draw_interval(axes, name, [run.summary.last_evaluations for run in groups[name]], place, "y")
         axes.annotate(
-            f"{_size_range(groups, sizes[size])}", (start + (len(sizes[size]) - 1) / 2, 1.0),
+            f"{_size_range(groups, names)}", (start + (len(names) - 1) / 2, 1.0),
             xycoords=("data", "axes fraction"), xytext=(0, 4), textcoords="offset points", ha="center", fontsize=9,
         )  # fmt: skip
         if start:
             axes.axvline(start - 1, color="0.75", linewidth=0.8)
+        start += len(names) + 1
+    scale_returns(axes)
+    axes.set_xticks(list(places.values()), list(places), rotation=40, ha="right", fontsize=8)
+    axes.set_xlim(-0.7, start - 1.3)
     axes.set_title("numbers adapted", loc="left", fontsize=9, color=GREY, pad=18)
     axes.set_ylabel(f"final return at {describe_context(runs[0].spec.target)}", fontsize=9)
     tidy(axes)
@@ -221,7 +209,8 @@ def draw_published(runs: Sequence[Run]) -> Figure:
                 number(value), (value, row), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=8,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
             )  # fmt: skip
-    axes.axvline(reference_returns(runs[0].spec.target)[WORST], color="0.45", linestyle=":", linewidth=1.2, zorder=0)
+    idle = reference_returns(runs[0].spec.target)[anchors.WORST]
+    axes.axvline(idle, color="0.45", linestyle=":", linewidth=1.2, zorder=0)
     scale_returns(axes, "x")
     axes.set_xlabel("best training episode", fontsize=9)
     tidy(axes, "x")

@@ -12,11 +12,21 @@ from benchmarks.methods import METHODS, by_method
 from benchmarks.protocol.anchors import PUBLISHED, PUBLISHED_TARGET, normalise, reference_returns
 from benchmarks.protocol.run import Run
 from benchmarks.protocol.summary import THRESHOLDS, Summary
+from benchmarks.questions.transfer.generalization import generalization_table
+from benchmarks.questions.transfer.published import claim, published_table
 from benchmarks.report.wording import conditions, describe_context
 from nb_evaluation.report.tables import Table
+from nb_evaluation.report.verdict import Verdict, against, without_gates
 from nb_evaluation.report.wording import FEWEST_SEEDS, describe_seeds, interval, number
-from nb_evaluation.runs.groups import paired
-from nb_evaluation.stats.estimates import Estimate, iqm, paired_difference, probability_of_improvement, rank_biserial
+from nb_evaluation.runs.groups import difference, paired
+from nb_evaluation.stats.estimates import (
+    Estimate,
+    interquartile_mean,
+    iqm,
+    paired_difference,
+    probability_of_improvement,
+    rank_biserial,
+)
 from nb_evaluation.stats.learning_curves import iqm_of_steps
 
 EPISODES_TO = tuple(f"episodes to {number(threshold, digits=0)}" for threshold in THRESHOLDS)
@@ -51,8 +61,8 @@ BASELINE = "fine-tune"
 """The method that the others are compared with, seed by seed."""
 
 
-def transfer_tables(runs: Sequence[Run]) -> list[Table]:
-    """All that the report shows of a transfer job, except how far the policies carry."""
+def tables(runs: Sequence[Run]) -> list[Table]:
+    """All tables that the report shows of a transfer job."""
     whole = results_table(runs)
     measured = replace(whole, rows=[row for row in whole.rows if not row[0].startswith("*published")])
     target = describe_context(runs[0].spec.target)
@@ -74,7 +84,18 @@ def transfer_tables(runs: Sequence[Run]) -> list[Table]:
         whole.select(SPEED, title=f"How fast the transfer to {target} goes", note=speed_note),
         measured.select(REST, title="What becomes of the source task, and what it costs", note=rest_note),
     ]
-    return [*parts, *(table for table in (comparison_table(runs), gains_table(runs)) if table and table.rows)]
+    others = comparison_table(runs), gains_table(runs), published_table(runs), generalization_table(runs)
+    return [*parts, *(table for table in others if table and table.rows)]
+
+
+def answer(runs: Sequence[Run]) -> Verdict | None:
+    """The paper's claim and what became of it; without runs that bear on it, the gates against `BASELINE`."""
+    what = f"Final return at {describe_context(runs[0].spec.target)}"
+    finals = {
+        name: float(interquartile_mean([run.summary.last_evaluations for run in group]))
+        for name, group in by_method(runs).items()
+    }
+    return claim(runs) or against(what, gains(runs), BASELINE) or without_gates(what, finals)
 
 
 def results_table(runs: Sequence[Run]) -> Table:
@@ -120,6 +141,7 @@ def _method_row(name: str, runs: Sequence[Run], references: dict[str, float]) ->
         return iqm(scores, np.random.default_rng(0)) if scores else Estimate(math.nan, math.nan, math.nan)
 
     final = estimate(lambda each: each.last_evaluations)
+    forgotten = estimate(lambda each: each.source_before - each.source_after)
     pretrains = METHODS[name].pretrains
     return {
         "method": f"`{name}`",
@@ -133,11 +155,7 @@ def _method_row(name: str, runs: Sequence[Run], references: dict[str, float]) ->
         **{column: _episodes(summaries, i) for i, column in enumerate(EPISODES_TO)},
         "source task before": number(estimate(lambda each: each.source_before).point) if pretrains else "",
         "source task afterwards [95 % CI]": interval(estimate(lambda each: each.source_after), seeds),
-        "forgetting [95 % CI]": (
-            interval(estimate(lambda each: each.source_before - each.source_after), seeds, signed=True)
-            if pretrains
-            else ""
-        ),
+        "forgetting [95 % CI]": interval(forgotten, seeds, signed=True) if pretrains else "",
         "old k's put back": _restored(runs),
         "numbers adapted": f"{runs[0].result.numbers_adapted:,}",
         "environment steps": f"{runs[0].summary.steps:,}",
@@ -180,14 +198,11 @@ def comparison_table(runs: Sequence[Run]) -> Table | None:
     """Each method against `BASELINE` on the seeds that both have run; None where there is nothing to compare."""
     rows = []
     for name, pairs in paired(by_method(runs), BASELINE).items():
-        sides = [[run.summary for run in side] for side in zip(*pairs, strict=True)]
-        x, y = ([each.last_evaluations for each in side] for side in sides)
-        area_x, area_y = ([each.area for each in side] for side in sides)
-        difference = paired_difference(x, y, np.random.default_rng(0))
-        of_areas = paired_difference(area_x, area_y, np.random.default_rng(0))
+        x, y = ([run.summary.last_evaluations for run in side] for side in zip(*pairs, strict=True))
+        differences = difference(pairs, _final), difference(pairs, lambda run: run.summary.area)
         better = probability_of_improvement(x, y, np.random.default_rng(0))
         effect = rank_biserial(x, y, np.random.default_rng(0))
-        cells = [interval(each, len(x), signed=True) for each in (difference, of_areas)]
+        cells = [interval(each, len(x), signed=True) for each in differences]
         cells += [interval(better, len(x), digits=2), interval(effect, len(x), signed=True, digits=2)]
         rows.append([f"`{name}`", *cells, str(len(x))])
     columns = [
@@ -207,12 +222,12 @@ def comparison_table(runs: Sequence[Run]) -> Table | None:
 
 def gains(runs: Sequence[Run]) -> dict[str, Estimate]:
     """How far the final return of each method is above `BASELINE`'s, where at least `FEWEST_SEEDS` seeds have both."""
-    found = {}
-    for name, pairs in paired(by_method(runs), BASELINE).items():
-        if len(pairs) >= FEWEST_SEEDS:
-            x, y = ([run.summary.last_evaluations for run in side] for side in zip(*pairs, strict=True))
-            found[name] = paired_difference(x, y, np.random.default_rng(0))
-    return found
+    pairs = paired(by_method(runs), BASELINE)
+    return {name: difference(each, _final) for name, each in pairs.items() if len(each) >= FEWEST_SEEDS}
+
+
+def _final(run: Run) -> float:
+    return run.summary.last_evaluations
 
 
 def gains_table(runs: Sequence[Run]) -> Table:
@@ -226,8 +241,7 @@ def gains_table(runs: Sequence[Run]) -> Table:
             ([each.last_evaluations for each in summaries], [each.zero_shot for each in summaries]),
             ([each.source_after for each in summaries], [each.source_before for each in summaries]),
         )
-        differences = [paired_difference(x, y, np.random.default_rng(0)) for x, y in pairs]
-        changes = [interval(difference, len(group), signed=True) for difference in differences]
-        rows.append([f"`{name}`", *changes, str(len(group))])
+        changes = [paired_difference(x, y, np.random.default_rng(0)) for x, y in pairs]
+        rows.append([f"`{name}`", *(interval(each, len(group), signed=True) for each in changes), str(len(group))])
     columns = ["method", "final over zero-shot [95 % CI]", "source task, after over before [95 % CI]", "seeds"]
     return Table("What the transfer changed, run by run", columns, rows)

@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.protocol.environments import NUM_STARTS
 from benchmarks.protocol.spec import PROTOCOL
 from benchmarks.protocol.summary import summarise
-from benchmarks.questions.tune.searches import SEARCHES, Search
+from benchmarks.questions.tune.searches import SEARCHES
 from nb_evaluation.arguments import add_seeds, count, refuse
 from nb_evaluation.question import Question
 from nb_evaluation.report.tables import Table
@@ -86,16 +86,11 @@ class Tune(Question[TrialSpec, TrialRun]):
 
     name = "tune"
     title = "Tuning: settings chosen on seeds that no report uses"
-    description = __doc__
     run: ClassVar[type[TrialRun]] = TrialRun
+    methods = SEARCHES
     varies = ("num_seeds", "num_starts", "protocol")
     intervals = ""
     first_seed = 0
-
-    @property
-    def methods(self) -> Mapping[str, Search]:
-        """See `Question.methods`."""
-        return SEARCHES
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """See `Question.add_options`."""

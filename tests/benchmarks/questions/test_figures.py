@@ -10,7 +10,7 @@ from PIL import Image
 from benchmarks.methods import METHODS
 from benchmarks.questions.sequence.strategies import STRATEGIES
 from benchmarks.questions.transfer.curves import save_curves
-from benchmarks.questions.transfer.page import figures
+from benchmarks.questions.transfer.question import QUESTION
 from benchmarks.questions.transfer.replay import save_before_and_after
 from nb_evaluation.method import REFERENCE_PANEL, panels
 from nb_evaluation.report.style import apart, scale_differences, scale_returns, scale_scores, svg
@@ -125,7 +125,7 @@ def test_little_can_be_drawn_too(made_up_run):
     """One run of a method that trains on no target and has surveyed nothing."""
     run = made_up_run(method="randomised", seed=100)
     bare = replace(run.result, transfer_episodes=[], landscape_before=None, landscape_after=None)
-    pictures = figures([replace(run, result=bare)])
+    pictures = QUESTION.figures([replace(run, result=bare)])
     assert [picture.title for picture in pictures][1:] == [
         "Interval plots",
         "Performance profiles",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def _one_thread() -> None:
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipe_runs, "PHASES", {1.0: 2, 1.8: 2})
     monkeypatch.setattr(recipe_maml, "PHASES", {1.0: 2, 1.8: 2})
-    for module in (recipe_runs, environments):
+    for module in (recipe_runs, environments, anchors):
         monkeypatch.setattr(module, "EPISODE_STEPS", 50)
     for module in (recipe_runs, recipe_maml):
         monkeypatch.setattr(module, "EPISODES_PER_ROUND", 2)
@@ -147,7 +148,7 @@ def test_a_meta_update_of_one_seed_leaves_the_others_where_they_would_be() -> No
 def test_rows_are_made_once_and_reported_from_their_runs(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = {"as-printed nb-pro": Variant(updates=1), "as-printed nb-pro-k": Variant(updates=1, adapt="gates")}
     settings = MAMLSettings(updates=1, batch_size=8, tasks=1)
-    monkeypatch.setattr(recipe, "VARIANTS", quick)
+    monkeypatch.setattr(recipe.rows, "VARIANTS", quick)
     monkeypatch.setattr(recipe, "MAMLSettings", lambda **_: settings)
     names = [*quick, MAML]
     options = ["recipe", "--methods", *names, "--seeds", "1", "--workers", "1", "--out", str(tmp_path)]
@@ -188,7 +189,9 @@ def test_rows_that_share_a_pretraining_follow_each_other() -> None:
 
 
 def test_the_papers_quick_start_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    code = recipe_quick_start.code().replace("range(100)", "range(2)").replace("range(1000)", "range(50)")
+    docs = Path(__file__).parents[3] / "docs" / "guides" / "paper-recipe.md"
+    (code,) = re.findall(r"<!-- quick start -->\n```python\n(.*?)```", docs.read_text(), re.DOTALL)
+    code = code.replace("range(100)", "range(2)").replace("range(1000)", "range(50)")
     names: dict[str, Any] = {}
     exec(code, names)
     lines = capsys.readouterr().out.splitlines()

@@ -139,7 +139,7 @@ def test_a_figure_that_fails_leaves_all_files_as_they_were(folder, monkeypatch):
     def fail(*_):
         raise ArithmeticError("not today")
 
-    monkeypatch.setattr("benchmarks.questions.transfer.page.picture_of_curves", fail)
+    monkeypatch.setattr("benchmarks.questions.transfer.question.picture_of_curves", fail)
     with pytest.raises(ArithmeticError):
         main([str(folder)])
     assert (folder / "table.md").read_text() == "mine"
