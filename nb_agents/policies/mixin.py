@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from nb_agents._checks import check_flag, check_number
-from nb_agents.gates.gate import ACTIVATIONS, KGate, gate_arguments, named_gates
+from nb_agents.gates.gate import ACTIVATIONS, KGate, named_gates
 from nb_agents.gates.k_target import KTarget
+from nb_agents.gates.kind import gate_arguments
 from nb_agents.inference.conditioned import condition, conditioned_nets
 from nb_agents.inference.fixed import state_at, without_part
 from nb_agents.inference.k_net import KNet, check_k_net

@@ -232,5 +232,5 @@ def test_what_does_not_fit_is_refused(teachers: list[Any], students: list[Studen
         student.predict(np.zeros((2, 4), dtype=np.float32), state)
     with pytest.raises(ValueError, match=r"observation must have shape \(4,\), or such in a batch; got \(2, 3\)"):
         student.predict(np.zeros((2, 3), dtype=np.float32))
-    with pytest.raises(ValueError, match="steps must divide the history"):
+    with pytest.raises(ValueError, match="steps must be the number of transitions of the history"):
         student.policy_kwargs["k_net"](13, 2)
