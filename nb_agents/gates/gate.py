@@ -48,7 +48,8 @@ class KGate(nn.Module):
     ``a + b = gate_max`` exactly in floating point. So g lies in (0, gate_max) and is exactly half of it where k = 0.
 
     A gate of another kind is a subclass with its own `phi` in the place of σ, or its own `gate`; see
-    docs/contributing/gate_kind.py. It is passed as ``gate_class`` wherever gates are made.
+    docs/contributing/gate_kind.py. It is passed as ``gate_class`` wherever gates are made. A state dict holds k and not
+    the kind, as it holds no activations; model and battery files know the kind.
 
     Attributes:
         k_start: Value of every k of a new gate; ``phi(k_start) = 1 / 2`` in a kind that starts neutral.

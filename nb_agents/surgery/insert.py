@@ -112,6 +112,7 @@ def _opened(gated: nn.Module) -> nn.Module:
     """A copy whose gates are all 1."""
     opened = copy_of(gated)
     for gate in (gate for _, gate in named_gates(opened)):
+        # In the place of the method, because a kind of gates may have no k at which it is 1.
         gate.gate = lambda k=None, n=gate.spatial_dims, like=gate.k: like.new_ones((1, *(1,) * n))  # type: ignore[method-assign, misc]
     return opened
 

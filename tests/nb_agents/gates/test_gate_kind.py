@@ -68,6 +68,24 @@ class Failing(KGate):
         raise NotImplementedError("not written yet")
 
 
+class NoNumber(KGate):
+    @staticmethod
+    def phi(k: torch.Tensor) -> torch.Tensor:
+        return torch.log(k - 1)
+
+
+class Closed(KGate):
+    @staticmethod
+    def phi(k: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(k)
+
+
+class Fixed(KGate):
+    @staticmethod
+    def phi(k: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(k.detach())
+
+
 KINDS = [ExponentialGate, Signed, Waves, ClampedKGate]
 SLOPES = {
     KGate: lambda k: np.exp(-k) / (1 + np.exp(-k)) ** 2,
@@ -137,6 +155,11 @@ def test_the_k_target_acts_in_mamls_loops() -> None:
 
 ACCEPTED = "gate_class must be KGate or a subclass of it with a formula of its own, phi or gate, got .*"
 PLAIN = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
+TAKING = {
+    "policy": lambda given: model(given),
+    "insert_gates": lambda given: insert_gates(PLAIN, gate_class=given),
+    "retrofit": lambda given: retrofit(PPO("MlpPolicy", "Pendulum-v1", device="cpu"), gate_class=given),
+}
 
 
 @pytest.mark.parametrize(
@@ -151,17 +174,26 @@ PLAIN = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
         (Summing, r"Summing'>, which makes \(\(3,\), \(\)\) of 3"),
     ],
 )
-@pytest.mark.parametrize(
-    "take",
-    [
-        lambda given: model(given),
-        lambda given: insert_gates(PLAIN, gate_class=given),
-        lambda given: retrofit(PPO("MlpPolicy", "Pendulum-v1", device="cpu"), gate_class=given),
-    ],
-    ids=["policy", "insert_gates", "retrofit"],
-)
+@pytest.mark.parametrize("take", TAKING.values(), ids=TAKING)
 def test_what_is_no_kind_is_refused_where_it_is_given(take: Any, given: Any, message: str) -> None:
     with pytest.raises(TypeError, match=ACCEPTED + message):
+        take(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            NoNumber,
+            r"finite and not 0 at the start, got .*NoNumber'>, which at its k_start of 0.0 is \[nan, nan, nan\]",
+        ),
+        (Closed, r"finite and not 0 at the start, got .*Closed'>, which at its k_start of 0.0 is \[0.0, 0.0, 0.0\]"),
+        (Fixed, r"with a gradient, got .*Fixed'>, which at its k_start of 0.0 has None"),
+    ],
+)
+@pytest.mark.parametrize("take", TAKING.values(), ids=TAKING)
+def test_a_formula_that_gives_no_usable_numbers_is_refused(take: Any, given: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         take(given)
 
 
