@@ -15,7 +15,7 @@ from nb_evaluation.report.wording import number
 Samples = NDArray[np.float64]
 
 
-def spread(samples: Samples) -> str:
+def median_and_range(samples: Samples) -> str:
     """Write `median [least, greatest]` of samples, shape `(rounds,)`."""
     median, low, high = np.median(samples), samples.min(), samples.max()
     digits = 2 if median < 10 else 1
@@ -56,7 +56,7 @@ class Form:
     peer: str
     ratio: str = "time over the peer's [min, max]"
     rounds: str = "rounds"
-    cell: Callable[[Samples], str] | None = spread
+    cell: Callable[[Samples], str] | None = median_and_range
     over: Callable[[Samples, Samples], Samples] = np.divide
     least: bool = False
 
@@ -157,7 +157,7 @@ def _cells(form: Form, rows: Sequence[Row]) -> list[str]:
         shown[1] += " (quoted)" if first.quoted else ""
     judged = ratios if first.target is None or not first.target.unit else ours
     target = first.target.judge(float(np.median(judged))) if first.target else ("", "")
-    ratio = "" if not ratios.size else _two_decimals(ratios) if form.least else spread(ratios)
+    ratio = "" if not ratios.size else _two_decimals(ratios) if form.least else median_and_range(ratios)
     return [first.what, *shown, ratio, "" if form.least else str(sum(map(_rounds, rows))), *target]
 
 

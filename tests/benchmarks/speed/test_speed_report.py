@@ -11,7 +11,7 @@ from benchmarks.commands.report import DEFAULT, main
 from benchmarks.speed import battery, learning, maml
 from benchmarks.speed import report as speed
 from benchmarks.speed.rows import Target
-from benchmarks.speed.tables import make_tables, spread
+from benchmarks.speed.tables import make_tables, median_and_range
 from nb_evaluation.question import Job, Skipped
 
 FILES = ("environments.json", "learning.json", "learning_ppo.json", "battery.json", "maml.json")
@@ -258,7 +258,7 @@ def test_a_folder_without_measurements_has_no_such_section(tmp_path):
 
 
 def test_texts():
-    assert spread(np.array([3.0, 1.0, 2.0])) == "2.00 [1.00, 3.00]"
-    assert spread(np.array([30.0, 10.0])) == "20.0 [10.0, 30.0]"
+    assert median_and_range(np.array([3.0, 1.0, 2.0])) == "2.00 [1.00, 3.00]"
+    assert median_and_range(np.array([30.0, 10.0])) == "20.0 [10.0, 30.0]"
     assert [Target(least=3).judge(value) for value in (2.9, 3.0)] == [("≥ 3", "no"), ("≥ 3", "yes")]
     assert [Target(most=1.25).judge(value) for value in (1.25, 1.3)] == [("≤ 1.25", "yes"), ("≤ 1.25", "no")]
