@@ -71,11 +71,11 @@ def _go_on(
     """Run what is not finished yet, and show how it goes: a line for each run, a bar with the time left below."""
     console = make_console()
     waiting = [spec for spec in specs if spec.name not in finished]
-    runs = partial(run_all, experiment=question.execute, record=question.run, workers=options.workers, ray=options.ray)
+    runs = partial(run_all, experiment=question.execute, record=question.run, code=question.code)
     outcomes: list[Outcome[Any, Any]] = []
     try:
         with make_progress(question.name, len(specs), len(specs) - len(waiting), console) as progress:
-            for outcome in runs(waiting, options.out):
+            for outcome in runs(waiting, options.out, workers=options.workers, ray=options.ray):
                 outcomes.append(outcome)
                 progress.console.print(_line(question, outcome), highlight=False)
                 progress.advance(progress.task_ids[0])

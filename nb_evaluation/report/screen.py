@@ -32,10 +32,10 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 
 def any_terminal() -> None:
     """Let this process print on terminals that lack some characters; to be called before anything is printed."""
-    codecs.register_error("benchmarks.plain", _plain)
+    codecs.register_error("nb_evaluation.plain", _plain)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="benchmarks.plain")
+            stream.reconfigure(errors="nb_evaluation.plain")
 
 
 def make_console() -> Console:
