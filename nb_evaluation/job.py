@@ -16,12 +16,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from nb_evaluation.arguments import add_out, add_workers, make_parser
-from nb_evaluation.files import check_writable
+from nb_evaluation.arguments import add_out, add_workers, make_out, make_parser
 from nb_evaluation.question import Question, Skipped
 from nb_evaluation.reader import read_job
 from nb_evaluation.report.screen import any_terminal, make_console, make_progress
 from nb_evaluation.runs.folder import pack, read_runs, write_job
+from nb_evaluation.runs.records import UnreadableError
 from nb_evaluation.runs.runner import Outcome, run_all
 from nb_evaluation.runs.specification import Specification
 
@@ -48,12 +48,7 @@ def run_job(question: Question[Any, Any], program: str, arguments: Sequence[str]
         specs = list(question.specifications(options))
     except (TypeError, ValueError, ImportError) as error:
         parser.error(str(error))
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-        check_writable(options.out)
-    except OSError as error:
-        what = "be a folder" if isinstance(error, (FileExistsError, NotADirectoryError)) else "be written to"
-        parser.error(f"--out {options.out} cannot {what}: {error.strerror}")
+    make_out(parser, options.out)
     try:
         finished = read_runs(options.out, question.run, specs[0].shared, question.varies)
     except (OSError, ValueError) as error:
@@ -85,7 +80,7 @@ def _go_on(
     except KeyboardInterrupt:
         console.print("Interrupted. The same command goes on where this one stopped.")
         return 130
-    except OSError as error:
+    except (OSError, UnreadableError) as error:
         console.print(f"Stopped: {error}. The same command goes on where this one stopped.", style="bold red")
         return 1
     failures = [outcome for outcome in outcomes if outcome.failure]

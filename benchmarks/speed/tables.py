@@ -111,14 +111,14 @@ TABLES = {
 """Forms by the name in a row, in the order of the page."""
 
 
-def make_tables(measurements: Sequence[Measurement]) -> list[Table]:
-    """Make all tables of the measurements, which may have several files for a part.
+def make_tables(runs: Sequence[Measurement]) -> list[Table]:
+    """Make all tables of measurements, which may have several files for a part.
 
     Raises:
         KeyError: A row is of an unknown table.
     """
     by_table: dict[str, list[Measurement]] = {name: [] for name in TABLES}
-    for each in measurements:
+    for each in runs:
         for name in dict.fromkeys(row.table for row in each.rows):
             by_table[name].append(each)
     return [_table(name, files) for name, files in by_table.items() if files]
