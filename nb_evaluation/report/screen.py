@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import sys
 import textwrap
+from collections.abc import Callable, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -36,6 +38,18 @@ def any_terminal() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="nb_evaluation.plain")
+
+
+def quiet_pipe(main: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
+    """The exit status of a command, which ends without a word where nobody reads any more, as before `| head`."""
+    try:
+        try:
+            return main(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or else Python complains when it ends
+        return 1
 
 
 def make_console() -> Console:

@@ -35,6 +35,8 @@ DEFAULT_METHODS = ("nb", "nb-pro", "nb-pro-k", "fine-tune", "scratch")
 ALL_METHODS = tuple(name for name, method in METHODS.items() if method.compared)
 """The methods of the published comparison and their controls; others have questions of their own."""
 
+WIDTH = max(map(len, METHODS)) + 2
+
 DESCRIPTION = """\
 Train policies on one driven pendulum (the source), move them to another (the
 target) by several methods, and compare what each reaches on a fixed budget.
@@ -51,7 +53,7 @@ class Transfer(ProtocolQuestion):
 
     name = "transfer"
     title = "Transfer: pretrain on one pendulum, move to another"
-    description = DESCRIPTION + "\n".join(f"  {name:<18}{method.summary}" for name, method in METHODS.items())
+    description = DESCRIPTION + "\n".join(f"  {name:<{WIDTH}}{method.summary}" for name, method in METHODS.items())
     tables = staticmethod(page.tables)
     answer = staticmethod(page.answer)
 
