@@ -14,7 +14,7 @@ FORMS = ({"versions", "commit"}, {"origin", "result"}, {"trial", "objective", "s
 TODAY = {"spec", "part"}
 """Entries of which a run or a measurement in today's form has one."""
 
-MADE_EARLIER = "was made by an earlier version, which kept its results in another form; it is kept as it is"
+MADE_EARLIER = "was made by an earlier version in another form; it is kept as it is"
 
 
 def is_earlier(data: Mapping[str, Any]) -> bool:
