@@ -131,7 +131,7 @@ class KGate(nn.Module):
         if type(self).phi is KGate.phi:
             g = self.phi(k)
             return g - g * g
-        with torch.inference_mode(False), torch.enable_grad():  # whatever the caller's mode
+        with torch.enable_grad():  # whatever the caller's mode
             k = k.detach().requires_grad_()
             return torch.autograd.grad(self.phi(k).sum(), k)[0]
 
@@ -263,7 +263,7 @@ def check_gate_class(gate_class: Any) -> None:
     if gate_class is not KGate and (gate_class.phi, gate_class.gate) == (KGate.phi, KGate.gate):
         raise TypeError(f"{accepted}, got {gate_class!r} without one")
     try:
-        with torch.inference_mode(False), torch.enable_grad():  # whatever the caller's mode
+        with torch.enable_grad():  # whatever the caller's mode
             gate = gate_class(3, block_size=2)
             values = gate.gate()
             found = tuple(gate.phi(gate.k).shape), tuple(values.shape)

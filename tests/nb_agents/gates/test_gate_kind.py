@@ -284,9 +284,8 @@ def test_the_callback_logs_and_draws_what_the_gates_say(kind: Any, tmp_path: Pat
     assert (tmp_path / "gates.svg").read_text().count("stroke-width: 2.5") >= 2
 
 
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_gates_are_inserted_in_any_grad_mode(mode: Any) -> None:
-    with mode():
+def test_gates_are_inserted_without_gradients_too() -> None:
+    with torch.no_grad():
         gated = insert_gates(PLAIN, gate_class=Signed)
     x = torch.randn(5, 3)
     assert torch.equal(gated(x), PLAIN(x))
