@@ -1,8 +1,10 @@
 """The evidence: one command line, `python -m benchmarks COMMAND`."""
 
+import re
 import sys
 
-if sys.argv[0] == "-m" and (_words := sys.orig_argv[sys.orig_argv.index("-m") :])[1].startswith("benchmarks."):
+if sys.argv[0] == "-m" and (_old := re.fullmatch(r"(?:-\w*m)?(benchmarks\.(.+))", sys.orig_argv[-len(sys.argv)])):
     # Commands were modules once, and stand so in older notes: Python would only say that there is no such module.
-    _command = _words[1].removeprefix("benchmarks.").replace("_", "-")
-    sys.exit(f"python -m {_words[1]} is now python -m benchmarks {_command}; see python -m benchmarks --help")
+    from benchmarks.__main__ import refusal
+
+    sys.exit(refusal(f"python -m {_old[1]}", _old[2]))

@@ -15,21 +15,24 @@ COMMANDS = {name.replace("_", "-"): name for name in NAMES}
 OTHERS = {
     "speed": ("benchmarks.speed.command", "time environments, learning, k-sets and MAML beside their peers"),
     "report": ("benchmarks.commands.report", "write tables and one page from the runs of a folder"),
-    "show": ("benchmarks.commands.show", "list the runs of a folder, or show some of them"),
+    "show": ("nb_evaluation.show", "list the runs of a folder, or show some of them"),
     "peers-maml": ("benchmarks.speed.peers_maml", "set up or serve the peers of the part maml of speed"),
     "rl-zoo": ("benchmarks.rl_zoo.write", "write the RL zoo's hyperparameter files"),
 }
 """Other commands: the module with their `main`, and what they do."""
 
-OLD = {
-    "throughput": "speed environments",
-    "learning-speed": "speed learning",
-    "battery-speed": "speed battery",
-    "maml-speed": "speed maml",
-}
-"""Commands of an older form, and what has taken their place."""
-
 PROGRAM = "python -m benchmarks"
+
+OLD = {
+    "throughput": f"now {PROGRAM} speed environments",
+    "learning-speed": f"now {PROGRAM} speed learning",
+    "battery-speed": f"now {PROGRAM} speed battery",
+    "maml-speed": f"now {PROGRAM} speed maml",
+    "rl-zoo.write": f"now {PROGRAM} rl-zoo",
+    "recipe-quick-start": "gone: docs/guides/paper-recipe.md runs the quick start as an example",
+    "reseal": "gone: every published file has its digest",
+}
+"""Commands, and modules that were some, of an older form, and what has become of them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: the command's, or 2 where there is none of that name.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    command = arguments[0] if arguments else "--help"
+    given = arguments[0] if arguments else "--help"
+    command = given.replace("_", "-")
     if command in ("-h", "--help"):
         print(_help())
         return 0
@@ -52,13 +56,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name = COMMANDS[command]
         return run_job(find_question(name), f"{PROGRAM} {command}", arguments[1:], Path("benchmarks/out") / name)
     if command in OTHERS:
-        status: int = importlib.import_module(OTHERS[command][0]).main(arguments[1:])
+        status: int = importlib.import_module(OTHERS[command][0]).main(arguments[1:], f"{PROGRAM} {command}")
         return status
-    if command in OLD:
-        print(f"{PROGRAM} {command} is not known any more: write {PROGRAM} {OLD[command]}", file=sys.stderr)
-        return 2
-    print(f"{PROGRAM}: no command is called {command!r}; see {PROGRAM} --help", file=sys.stderr)
+    print(refusal(f"{PROGRAM} {given}", given), file=sys.stderr)
     return 2
+
+
+def refusal(given: str, command: str) -> str:
+    """Say what has become of a command of an older form, or that there never was one of that name.
+
+    Args:
+        given: What was typed.
+        command: The command's name, or its module's below `benchmarks`.
+    """
+    name = command.replace("_", "-")
+    now = f"now {PROGRAM} {name}" if name in (*COMMANDS, *OTHERS) else OLD.get(name)
+    return f"{given} is {now}" if now else f"{PROGRAM}: no command is called {command!r}; see {PROGRAM} --help"
 
 
 def _help() -> str:
@@ -70,4 +83,6 @@ def _help() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from nb_evaluation.report.screen import quiet_pipe
+
+    sys.exit(quiet_pipe(main, sys.argv[1:]))

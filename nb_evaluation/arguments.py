@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nb_evaluation.files import check_writable
 from nb_evaluation.runs.cluster import reach
 from nb_evaluation.runs.specification import FIRST_REPORTING_SEED
 
@@ -102,6 +103,16 @@ def add_out(parser: argparse.ArgumentParser, default: Path) -> None:
     refuse(parser, {"--runs": "--out FOLDER", "--json": "--out FOLDER"})
 
 
+def make_out(parser: argparse.ArgumentParser, folder: Path) -> None:
+    """Make the output folder, and end the command where it cannot be had or takes no files."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        check_writable(folder)
+    except OSError as error:
+        what = "be a folder" if isinstance(error, (FileExistsError, NotADirectoryError)) else "be written to"
+        parser.error(f"--out {folder} cannot {what}: {error.strerror}")
+
+
 def refuse(parser: argparse.ArgumentParser, options: Mapping[str, str]) -> None:
     """Refuse options of older commands by naming what has taken their place."""
     for option, instead in options.items():
@@ -109,4 +120,4 @@ def refuse(parser: argparse.ArgumentParser, options: Mapping[str, str]) -> None:
         def old(text: str, instead: str = instead) -> str:
             raise argparse.ArgumentTypeError(f"is not known any more: write {instead}")
 
-        parser.add_argument(option, type=old, help=argparse.SUPPRESS)
+        parser.add_argument(option, nargs="?", const="", type=old, help=argparse.SUPPRESS)

@@ -16,12 +16,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from nb_evaluation.arguments import add_out, add_workers, make_parser
-from nb_evaluation.files import check_writable
+from nb_evaluation.arguments import add_out, add_workers, make_out, make_parser
 from nb_evaluation.question import Question, Skipped
 from nb_evaluation.reader import read_job
 from nb_evaluation.report.screen import any_terminal, make_console, make_progress
 from nb_evaluation.runs.folder import pack, read_runs, write_job
+from nb_evaluation.runs.records import UnreadableError
 from nb_evaluation.runs.runner import Outcome, run_all
 from nb_evaluation.runs.specification import Specification
 
@@ -48,12 +48,7 @@ def run_job(question: Question[Any, Any], program: str, arguments: Sequence[str]
         specs = list(question.specifications(options))
     except (TypeError, ValueError, ImportError) as error:
         parser.error(str(error))
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-        check_writable(options.out)
-    except OSError as error:
-        what = "be a folder" if isinstance(error, (FileExistsError, NotADirectoryError)) else "be written to"
-        parser.error(f"--out {options.out} cannot {what}: {error.strerror}")
+    make_out(parser, options.out)
     try:
         finished = read_runs(options.out, question.run, specs[0].shared, question.varies)
     except (OSError, ValueError) as error:
@@ -71,11 +66,11 @@ def _go_on(
     """Run what is not finished yet, and show how it goes: a line for each run, a bar with the time left below."""
     console = make_console()
     waiting = [spec for spec in specs if spec.name not in finished]
-    runs = partial(run_all, experiment=question.execute, record=question.run, workers=options.workers, ray=options.ray)
+    runs = partial(run_all, experiment=question.execute, record=question.run, code=question.code)
     outcomes: list[Outcome[Any, Any]] = []
     try:
         with make_progress(question.name, len(specs), len(specs) - len(waiting), console) as progress:
-            for outcome in runs(waiting, options.out):
+            for outcome in runs(waiting, options.out, workers=options.workers, ray=options.ray):
                 outcomes.append(outcome)
                 progress.console.print(_line(question, outcome), highlight=False)
                 progress.advance(progress.task_ids[0])
@@ -85,7 +80,7 @@ def _go_on(
     except KeyboardInterrupt:
         console.print("Interrupted. The same command goes on where this one stopped.")
         return 130
-    except OSError as error:
+    except (OSError, UnreadableError) as error:
         console.print(f"Stopped: {error}. The same command goes on where this one stopped.", style="bold red")
         return 1
     failures = [outcome for outcome in outcomes if outcome.failure]

@@ -112,6 +112,13 @@ class Question(Generic[Spec, Run]):
         """Text of the command's help; as it stands, that of the question's module."""
         return sys.modules[type(self).__module__].__doc__ or ""
 
+    @property
+    def code(self) -> Path | None:
+        """Folder of the package that the question's class lives in, or its script; None where it has no file."""
+        top = sys.modules[type(self).__module__.partition(".")[0]]
+        file = getattr(top, "__file__", None)
+        return next((Path(folder) for folder in getattr(top, "__path__", ())), file and Path(file))
+
     def knows(self, method: str) -> bool:
         """Whether a run may be of a method."""
         return method in self.methods

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nb_evaluation.question import Job, Question, Skipped
+from nb_evaluation.runs.earlier import MADE_EARLIER, earlier_files
 from nb_evaluation.runs.folder import JOB_FILE, compared, differing, read_lines
 
 NAMED_DIFFERENCES = 3
@@ -37,7 +38,9 @@ def read_folder(folder: Path, questions: Questions, elsewhere: Collection[str] =
     read = [read_job(each, questions) for each in folders if each.name not in elsewhere]
     order = list(questions)
     jobs = sorted((each for each in read if isinstance(each, Job)), key=lambda job: order.index(job.question.name))
-    return jobs, [each for each in read if isinstance(each, Skipped)]
+    here = [] if folders == [folder] else earlier_files(folder)
+    skipped = [Skipped(path.name, MADE_EARLIER) for path in here]
+    return jobs, [*(each for each in read if isinstance(each, Skipped)), *skipped]
 
 
 def read_job(folder: Path, questions: Questions) -> Job | Skipped:
@@ -48,6 +51,9 @@ def read_job(folder: Path, questions: Questions) -> Job | Skipped:
         question, command = data["question"], str(data["command"])
         known = questions[question]
     except FileNotFoundError:
+        if names := [path.name for path in earlier_files(folder)]:
+            more = f", and {len(names) - 1} more like it," if names[1:] else ""
+            return Skipped(name, f"has no {JOB_FILE}: {names[0]}{more} {MADE_EARLIER}")
         return Skipped(name, f"has no {JOB_FILE}, which says what question the runs answer and by what command")
     except KeyError as error:
         if error.args[0] in ("question", "command"):
@@ -67,13 +73,13 @@ def read_job(folder: Path, questions: Questions) -> Job | Skipped:
 
 def _read_runs(folder: Path, question: Question[Any, Any]) -> tuple[list[Any], list[Skipped]]:
     """The runs that agree with each other, and those that are left out."""
-    skipped: dict[str, Skipped] = {}
+    skipped = {path.name: Skipped(path.name, MADE_EARLIER) for path in earlier_files(folder)}
     runs: dict[str, Any] = {}
     for line in read_lines(folder):
         try:
             run = question.run.from_line(line.content, "it", line.name)
         except ValueError as error:
-            skipped[line.where] = Skipped(line.where, str(error))
+            skipped.setdefault(line.where, Skipped(line.where, str(error)))
             continue
         name, method, seed = run.spec.name, run.spec.method, run.spec.seed
         if not question.knows(method):

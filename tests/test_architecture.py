@@ -18,7 +18,7 @@ FLOORS = {
         "runs",
         "arguments report",
         "question",
-        "reader page job",
+        "reader page job show",
     ],
     "nb_gym": [
         "rendering",

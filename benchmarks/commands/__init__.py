@@ -1,1 +1,1 @@
-"""Commands beside the questions: the report, and a look into a folder of runs."""
+"""Commands beside the questions: the report."""

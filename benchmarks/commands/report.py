@@ -19,21 +19,22 @@ from nb_evaluation.report.screen import any_terminal
 DEFAULT = Path("benchmarks/results")
 
 DESCRIPTION = """\
-Make tables and figures from runs: index.html, one page that needs nothing
-else, and table.md in the folder of each job, and of measured speeds. The same
-files give the same bytes. What cannot be reported is named on the page and here,
-and left as it is.
+Write index.html, one page of tables and figures that needs nothing else, and
+table.md in the folder of each job, and of measured speeds. The same files give
+the same bytes. What cannot be reported is named on the page and here, and left
+as it is. Figures in files of their own are not drawn here: the job's own command
+with the same --out draws them again.
 """
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], program: str = "python -m benchmarks report") -> int:
     """Write the report; see `--help`.
 
     Returns:
         The exit status: 0, also where something was left out.
     """
     any_terminal()
-    parser = make_parser("python -m benchmarks report", DESCRIPTION)
+    parser = make_parser(program, DESCRIPTION)
     help_text = f"a job's output folder, or a folder of such folders (default: {DEFAULT})"
     parser.add_argument("folder", type=Path, nargs="?", default=DEFAULT, metavar="FOLDER", help=help_text)
     folder: Path = parser.parse_args(arguments).folder

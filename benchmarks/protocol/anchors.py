@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.protocol.environments import NUM_STARTS, STARTS_SEED
-from benchmarks.protocol.spec import EPISODE_STEPS, Context, RunSpec
+from benchmarks.protocol.spec import EPISODE_STEPS, Parameters, RunSpec
 from nb_gym import controllers
 from nb_gym.pendulum.controllers import Controller
 
@@ -50,7 +50,7 @@ PUBLISHED: dict[str, Published] = {
 PUBLISHED_AS: dict[str, str] = {"MAML": "maml", "NB": "nb", "NB Pro": "nb-pro"}
 """The rows' names among our methods."""
 
-PUBLISHED_TARGET: Context = {"A": 1.8}
+PUBLISHED_TARGET: Parameters = {"A": 1.8}
 
 
 def is_published_protocol(spec: RunSpec) -> bool:
@@ -59,17 +59,17 @@ def is_published_protocol(spec: RunSpec) -> bool:
     return spec.source == {"A": 1.0} and spec.target == PUBLISHED_TARGET and budget == (50, 100)
 
 
-def reference_returns(context: Context) -> dict[str, float]:
+def anchor_returns(context: Parameters) -> dict[str, float]:
     """Mean return of each of `CONTROLLERS` over the fixed starts, computed once for each context.
 
     Raises:
         ValueError: A controller cannot be had in this context.
     """
-    return dict(zip(CONTROLLERS, _reference_returns(tuple(sorted(context.items()))), strict=True))
+    return dict(zip(CONTROLLERS, _anchor_returns(tuple(sorted(context.items()))), strict=True))
 
 
 @cache
-def _reference_returns(context: tuple[tuple[str, float], ...]) -> tuple[float, ...]:
+def _anchor_returns(context: tuple[tuple[str, float], ...]) -> tuple[float, ...]:
     options: dict[str, Any] = {"episode_steps": EPISODE_STEPS, **dict(context)}
     return tuple(
         controllers.reference_return(controller, NUM_STARTS, STARTS_SEED, **options)
@@ -82,7 +82,7 @@ def normalise(score: Score, references: Mapping[str, float]) -> Score:
 
     Args:
         score: Return, or array of returns.
-        references: Answer of `reference_returns` for the same context.
+        references: Answer of `anchor_returns` for the same context.
 
     Returns:
         The normalised score; NaN where both ends of the scale are the same return.

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.protocol.settings import AlgorithmSettings
 from benchmarks.protocol.spec import EPISODE_STEPS, RunSpec, Source
-from nb_gym import Context as PendulumContext
-from nb_gym import NBPendulumVectorEnv
+from nb_gym import Context, NBPendulumVectorEnv
 
 if TYPE_CHECKING:
     from stable_baselines3.common.policies import BasePolicy
@@ -106,7 +105,7 @@ def make_training_env(settings: AlgorithmSettings, context: Source, actions_of: 
 
 def action_space(context: Source) -> gym.spaces.Box:
     """The actions of one pendulum of a context."""
-    limit = np.float32(np.max(context.get("max_torque", PendulumContext().max_torque)))
+    limit = np.float32(np.max(context.get("max_torque", Context().max_torque)))
     return gym.spaces.Box(-limit, limit, (1,), np.float32)
 
 
@@ -128,10 +127,10 @@ class Evaluator:
     """Measures policies over the fixed starts, in both contexts of a specification in one batch."""
 
     def __init__(self, spec: RunSpec) -> None:
-        both = zip(PendulumContext(**spec.middle), PendulumContext(**spec.target), strict=True)
+        both = zip(Context(**spec.middle), Context(**spec.target), strict=True)
         context = {
             name: source if source == target else np.repeat([source, target], NUM_STARTS)
-            for name, (source, target) in zip(PendulumContext._fields, both, strict=True)
+            for name, (source, target) in zip(Context._fields, both, strict=True)
         }
         self.env = make_vector_env(spec.settings, 2 * NUM_STARTS, **context)
 

@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from benchmarks.protocol.settings import ALGORITHMS, AlgorithmSettings, MetaSettings, PPOSettings
 from nb_evaluation.runs.specification import Specification
-from nb_gym import Context as PendulumContext
+from nb_gym import Context
 from nb_gym.pendulum.settings import PARAMETERS
 
 EPISODE_STEPS = 1000
@@ -21,7 +21,7 @@ EPISODE_STEPS = 1000
 PROTOCOL = 2
 """Counted up whenever a change of the code changes what a specification gives; older run files are then refused."""
 
-Context = Mapping[str, float]
+Parameters = Mapping[str, float]
 """Parameters of the environment by name; those not named keep their defaults."""
 
 Source = Mapping[str, float | tuple[float, float]]
@@ -55,7 +55,7 @@ class RunSpec(Specification):
 
     algo: str = "ppo"
     source: Source = field(default_factory=lambda: {"A": 1.0})
-    target: Context = field(default_factory=lambda: {"A": 1.8})
+    target: Parameters = field(default_factory=lambda: {"A": 1.8})
     pretrain_episodes: int = 50
     transfer_episodes: int = 100
     eval_every: int = 5
@@ -101,7 +101,7 @@ class RunSpec(Specification):
         return self.settings if self.transfer_envs is None else replace(self.settings, num_envs=self.transfer_envs)
 
     @property
-    def middle(self) -> Context:
+    def middle(self) -> Parameters:
         """The source's context, or the middle of its ranges: where the source task is measured."""
         return {name: float(np.mean(value)) for name, value in self.source.items()}
 
@@ -109,7 +109,7 @@ class RunSpec(Specification):
     def between(self) -> Source:
         """What lies between source and target: a range for each parameter that differs."""
         names = dict.fromkeys([*self.source, *self.target])
-        defaults = PendulumContext()._asdict()
+        defaults = Context()._asdict()
         ends = {name: (self.middle.get(name, defaults[name]), self.target.get(name, defaults[name])) for name in names}
         return {name: low if low == high else (min(low, high), max(low, high)) for name, (low, high) in ends.items()}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from benchmarks.methods import METHODS
 from benchmarks.protocol.results import RunResult
@@ -30,6 +30,6 @@ class ProtocolQuestion(Question[RunSpec, Run]):
         """See `Question.line`."""
         return f"final {number(run.summary.final):>8}"
 
-    def caption(self, runs: Sequence[Any], command: str) -> str:
+    def caption(self, runs: Sequence[Run], command: str) -> str:
         """See `Question.caption`."""
         return caption(runs, command)

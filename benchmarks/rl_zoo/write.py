@@ -61,9 +61,10 @@ def render(algo: str) -> str:
     return HEADER + text
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the files."""
+def main(arguments: Sequence[str], program: str = "python -m benchmarks rl-zoo") -> int:
+    """Write the files, and return the exit status, 0."""
     description = (__doc__ or "").partition("\n")[0]
-    argparse.ArgumentParser(prog="python -m benchmarks rl-zoo", description=description).parse_args(arguments)
+    argparse.ArgumentParser(prog=program, description=description).parse_args(arguments)
     for algo in ALGORITHMS:
         write_atomically(FOLDER / f"{algo}.yml", render(algo).encode())
+    return 0

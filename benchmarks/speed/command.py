@@ -13,8 +13,8 @@ from benchmarks.speed import battery, environments, learning, maml
 from benchmarks.speed.report import read_speed
 from benchmarks.speed.rows import Measurement, Row, write_rows
 from benchmarks.speed.tables import make_tables
-from nb_evaluation.arguments import add_out, count, make_parser, refuse
-from nb_evaluation.files import check_writable, write_atomically
+from nb_evaluation.arguments import add_out, count, make_out, make_parser, refuse
+from nb_evaluation.files import write_atomically
 from nb_evaluation.question import Job
 from nb_evaluation.report.screen import any_terminal, make_console, show_table
 
@@ -40,20 +40,20 @@ PARTS = {
 }
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], program: str = "python -m benchmarks speed") -> int:
     """Measure, write and show; see `--help`.
 
     Returns:
         The exit status, 0.
     """
     any_terminal()
-    options = _parse(arguments)
+    options = _parse(arguments, program)
     console, folder, chosen = make_console(), options.out, options.parts
     if not chosen:
         chosen = [name for name, part in PARTS.items() if all(map(find_spec, part.needs))]
         for name in PARTS.keys() - set(chosen):
             console.print(f'left out: {name}, whose peers come with pip install "neural-battery[peers]"')
-    command = shlex.join(["python", "-m", "benchmarks", "speed", *arguments])
+    command = shlex.join([*program.split(), *arguments])
     for name in chosen:
         part = PARTS[name]
         extra: dict[str, Any] = {"folder": options.peers} if name == "maml" else {}
@@ -70,8 +70,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = make_parser("python -m benchmarks speed", DESCRIPTION)
+def _parse(arguments: Sequence[str], program: str) -> argparse.Namespace:
+    parser = make_parser(program, DESCRIPTION)
     help_text = f"parts to measure, of {', '.join(PARTS)} (default: those whose packages are installed)"
     parser.add_argument("parts", nargs="*", metavar="PART", help=help_text)
     names = [name for part in PARTS.values() for name in part.comparisons]
@@ -83,16 +83,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     help_text = "folder that `python -m benchmarks peers-maml install` set up (default: quote the peers of MAML)"
     parser.add_argument("--peers", type=maml.peers_folder, metavar="DIR", help=help_text)
     add_out(parser, Path("benchmarks/out/speed"))
-    refuse(parser, {"--pairs": "--rounds N", "--algorithms": "--only NAME"})
-    if "--quick" in arguments:
-        parser.error("argument --quick: is not known any more: write --rounds 3")
+    refuse(parser, {"--pairs": "--rounds N", "--algorithms": "--only NAME", "--quick": "--rounds 3"})
     options = parser.parse_args(arguments)
     unknown = [name for name in options.parts if name not in PARTS]
     if unknown:
         parser.error(f"argument PART: must be one of {', '.join(PARTS)}, got {unknown[0]!r}")
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-        check_writable(options.out)
-    except OSError as error:
-        parser.error(f"argument --out: must be a folder that takes files, got {options.out} ({error})")
+    make_out(parser, options.out)
     return options

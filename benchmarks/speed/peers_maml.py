@@ -193,11 +193,9 @@ def serve(peer: str, source: Path, hidden: tuple[int, ...], activation: str) -> 
         sys.__stdout__.flush()  # type: ignore[union-attr]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, program: str = "python -m benchmarks peers-maml") -> int:
     """Obey `install FOLDER`, or `serve PEER SOURCE HIDDEN ACTIVATION` as `benchmarks.speed.maml` calls it."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks peers-maml", description=(__doc__ or "").partition("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog=program, description=(__doc__ or "").partition("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("install").add_argument("folder", type=Path)
     server = commands.add_parser("serve")

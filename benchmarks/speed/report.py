@@ -9,18 +9,13 @@ from typing import Any
 from benchmarks.speed.rows import Measurement
 from benchmarks.speed.tables import make_tables
 from nb_evaluation.question import Job, Question, Skipped
-from nb_evaluation.report.tables import Table
 from nb_evaluation.report.verdict import Verdict
+from nb_evaluation.runs.earlier import MADE_EARLIER, earlier_files
 
 NAME = "speed"
 """Name of the section's anchor, and of the folder of the measurements within a folder of results."""
 
 PARTS = ("environments", "learning", "battery", "maml")
-
-OLD = ("throughput.json", "learning_speed*.json", "battery_speed.json", "maml_speed.json")
-"""Files of an older form, beside the folders of the runs."""
-
-DAMAGE = (ArithmeticError, AttributeError, IndexError, KeyError, OSError, RecursionError, TypeError, ValueError)
 
 
 def command(part: str) -> str:
@@ -34,12 +29,14 @@ def read_speed(folder: Path) -> Job | Skipped | None:
     Returns:
         None where there is none; the reason where none can be reported.
     """
-    old = [path.name for pattern in OLD for path in folder.glob(pattern)]
-    folder = folder / NAME if (folder / NAME).is_dir() else folder
-    paths = {part: sorted(folder.glob(f"{part}*.json")) for part in PARTS}
+    inner = folder / NAME
+    folder = inner if inner.is_dir() else folder
+    earlier = earlier_files(folder)
+    paths = {part: sorted({*folder.glob(f"{part}*.json")} - {*earlier}) for part in PARTS}
     read: list[Measurement] = []
-    skipped = [Skipped(name, "is of an older form: measure again with `python -m benchmarks speed`") for name in old]
-    if not old and not any(paths.values()):
+    # Those of a folder of jobs are named by who reads that.
+    skipped = [Skipped(path.name, MADE_EARLIER) for path in earlier if folder == inner]
+    if not skipped and not any(paths.values()):
         return None
     for part, found in paths.items():
         if not found:
@@ -60,7 +57,7 @@ def _read_file(path: Path, part: str, others: Sequence[Measurement]) -> Measurem
     try:
         measurement = Measurement.read(path)
         make_tables([measurement])
-    except DAMAGE as error:
+    except Exception as error:  # what a damaged file makes the parsers raise is of any kind
         text = f"{type(error).__name__}: {error}".replace(str(path), "it")
         return Skipped(path.name, f"is damaged, or none of `{command(part)}` ({text})")
     for first in others[:1]:
@@ -77,10 +74,7 @@ class SpeedPage(Question[Any, Any]):
     name = NAME
     title = "Throughput: environments, gates, k-sets and MAML beside their peers"
     intervals = ""
-
-    def tables(self, runs: Sequence[Measurement]) -> list[Table]:
-        """Make all tables."""
-        return make_tables(runs)
+    tables = staticmethod(make_tables)
 
     def _judged(self, runs: Sequence[Measurement]) -> list[tuple[str, Sequence[str]]]:
         """Find the rows with a target, each with its table's title."""

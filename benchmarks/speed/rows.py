@@ -134,4 +134,4 @@ class Measurement:
 
 def write_rows(path: Path, part: str, command: str, rows: list[Row]) -> None:
     """Write the rows of a part, with what they depend on."""
-    write_measurement(path, part=part, command=command, rows=[asdict(row) for row in rows])
+    write_measurement(path, Path(__file__).parents[1], part=part, command=command, rows=[asdict(row) for row in rows])

@@ -15,7 +15,7 @@ from nb_evaluation.report.wording import number
 Samples = NDArray[np.float64]
 
 
-def spread(samples: Samples) -> str:
+def median_and_range(samples: Samples) -> str:
     """Write `median [least, greatest]` of samples, shape `(rounds,)`."""
     median, low, high = np.median(samples), samples.min(), samples.max()
     digits = 2 if median < 10 else 1
@@ -56,7 +56,7 @@ class Form:
     peer: str
     ratio: str = "time over the peer's [min, max]"
     rounds: str = "rounds"
-    cell: Callable[[Samples], str] | None = spread
+    cell: Callable[[Samples], str] | None = median_and_range
     over: Callable[[Samples, Samples], Samples] = np.divide
     least: bool = False
 
@@ -111,14 +111,14 @@ TABLES = {
 """Forms by the name in a row, in the order of the page."""
 
 
-def make_tables(measurements: Sequence[Measurement]) -> list[Table]:
-    """Make all tables of the measurements, which may have several files for a part.
+def make_tables(runs: Sequence[Measurement]) -> list[Table]:
+    """Make all tables of measurements, which may have several files for a part.
 
     Raises:
         KeyError: A row is of an unknown table.
     """
     by_table: dict[str, list[Measurement]] = {name: [] for name in TABLES}
-    for each in measurements:
+    for each in runs:
         for name in dict.fromkeys(row.table for row in each.rows):
             by_table[name].append(each)
     return [_table(name, files) for name, files in by_table.items() if files]
@@ -157,7 +157,7 @@ def _cells(form: Form, rows: Sequence[Row]) -> list[str]:
         shown[1] += " (quoted)" if first.quoted else ""
     judged = ratios if first.target is None or not first.target.unit else ours
     target = first.target.judge(float(np.median(judged))) if first.target else ("", "")
-    ratio = "" if not ratios.size else _two_decimals(ratios) if form.least else spread(ratios)
+    ratio = "" if not ratios.size else _two_decimals(ratios) if form.least else median_and_range(ratios)
     return [first.what, *shown, ratio, "" if form.least else str(sum(map(_rounds, rows))), *target]
 
 

@@ -131,7 +131,7 @@ class KGate(nn.Module):
         if type(self).phi is KGate.phi:
             g = self.phi(k)
             return g - g * g
-        with torch.enable_grad():
+        with torch.enable_grad():  # whatever the caller's mode
             k = k.detach().requires_grad_()
             return torch.autograd.grad(self.phi(k).sum(), k)[0]
 

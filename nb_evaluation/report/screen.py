@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import sys
 import textwrap
+from collections.abc import Callable, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -32,10 +34,22 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 
 def any_terminal() -> None:
     """Let this process print on terminals that lack some characters; to be called before anything is printed."""
-    codecs.register_error("benchmarks.plain", _plain)
+    codecs.register_error("nb_evaluation.plain", _plain)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="benchmarks.plain")
+            stream.reconfigure(errors="nb_evaluation.plain")
+
+
+def quiet_pipe(main: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
+    """The exit status of a command, which ends without a word where nobody reads any more, as before `| head`."""
+    try:
+        try:
+            return main(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or else Python complains when it ends
+        return 1
 
 
 def make_console() -> Console:

@@ -29,8 +29,8 @@ PATIENCE = 30.0
 
 INSTALL = 'pip install "neural-battery[ray]"'
 
-PACKAGES = ("benchmarks", "nb_agents", "nb_evaluation", "nb_gym")
-"""Sent along with the runs, so that every node runs the code of this checkout."""
+PACKAGES = ("nb_agents", "nb_evaluation", "nb_gym")
+"""Sent along with the runs and the package that asks for them, so that every node runs the code that is here."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,18 @@ class Lost:
 
 
 @contextmanager
-def connected(address: str) -> Iterator[None]:
+def connected(address: str, code: Path | None = None) -> Iterator[None]:
     """Connect this process to a cluster that `reach` has found, and disconnect in the end.
 
     Disconnecting ends what is still being run for this process.
+
+    Args:
+        address: Address, see `check_address`.
+        code: Folder of the package that the experiment is from; None, or a script, for what cloudpickle sends whole.
     """
     import ray
 
-    ray.init(address, runtime_env=_runtime_env(), log_to_driver=False, logging_level=logging.ERROR)
+    ray.init(address, runtime_env=runtime_env(code), log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield
     finally:
@@ -151,11 +155,13 @@ def _call(func: Callable[[], Any]) -> Any:
     return func()
 
 
-def _runtime_env() -> dict[str, Any]:
-    """What the workers are started with: this code, and one thread, whatever their node's environment says."""
-    root = Path(__file__).parents[2]
+def runtime_env(code: Path | None) -> dict[str, Any]:
+    """What the workers are started with: the code, and one thread, whatever their node's environment says."""
+    folders = [Path(__file__).parents[2] / package for package in PACKAGES]
+    if code is not None and code.is_dir() and code not in folders:
+        folders.append(code)
     return {
-        "py_modules": [str(root / package) for package in PACKAGES],
+        "py_modules": [str(folder) for folder in folders],
         "excludes": ["results/", "out/", "__pycache__/"],
         "env_vars": dict.fromkeys(ParallelBackendBase.MAX_NUM_THREADS_VARS, "1"),
     }

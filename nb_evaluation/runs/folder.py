@@ -10,14 +10,15 @@ from __future__ import annotations
 import json
 import lzma
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from nb_evaluation.files import write_atomically
+from nb_evaluation.runs.earlier import MADE_EARLIER, earlier_files
 from nb_evaluation.runs.provenance import versions
-from nb_evaluation.runs.records import FinishedRun
+from nb_evaluation.runs.records import INSTEAD, FinishedRun, UnreadableError, open_line
 from nb_evaluation.seal import SEAL, add_seal
 
 try:
@@ -53,13 +54,27 @@ class Line(NamedTuple):
 def read_lines(folder: Path) -> list[Line]:
     """All stored runs of a folder, the packed ones first; of two of the same name the later one counts.
 
+    A job that packs the folder meanwhile is waited for: it moves runs from one place to the other.
+
     Raises:
         OSError: A file cannot be read.
-        ValueError: The packed file is damaged as a whole.
+        UnreadableError: The packed file is damaged as a whole, or a folder stands where a file should.
     """
-    packed = enumerate(_unpack(folder / PACK), start=1)
-    lines = [Line(content, f"line {number} of {PACK}") for number, content in packed]
-    return lines + [Line(path.read_bytes(), path.name, path.stem) for path in _loose(folder)]
+    with _locked(folder, shared=True):
+        return _read_all(folder)
+
+
+def stored(lines: Iterable[Line], folder: Path) -> dict[tuple[str, int, str], tuple[Line, dict[str, Any]]]:
+    """Each run once, whatever its kind, by method, seed and digest: its line, and what that holds.
+
+    Raises:
+        UnreadableError: A line is damaged, or holds no run.
+    """
+    runs = {}
+    for line in lines:
+        data = open_line(line.content, f"{folder}: {line.where}")
+        runs[data["spec"]["method"], data["spec"]["seed"], data["digest"]] = line, data
+    return runs
 
 
 def pack(folder: Path) -> None:
@@ -67,22 +82,16 @@ def pack(folder: Path) -> None:
 
     Raises:
         OSError: The packed file cannot be written; the runs' own files are still there then.
-        ValueError: The packed file is damaged, or a run's file is none.
+        UnreadableError: The packed file is damaged, or a run's file is none.
     """
-    with _alone(folder):
+    with _locked(folder):
         loose = _loose(folder)
         if not loose:
             return
-        runs = {}
-        for line in read_lines(folder):
-            try:
-                data = json.loads(line.content)
-                key = data["spec"]["method"], data["spec"]["seed"], data["digest"]
-            except (KeyError, TypeError, ValueError) as error:
-                raise ValueError(f"{folder}: {line.where} is not a run ({error!r}): remove it") from error
-            runs[key] = line.content.strip() if SEAL in data else add_seal(line.content.strip())
-        content = b"".join(runs[key] + b"\n" for key in sorted(runs))
-        write_atomically(folder / PACK, lzma.compress(content, preset=9))
+        runs = stored(_read_all(folder), folder)
+        contents = [runs[key][0].content.strip() for key in sorted(runs)]
+        sealed = [each if SEAL in json.loads(each) else add_seal(each) for each in contents]
+        write_atomically(folder / PACK, lzma.compress(b"".join(each + b"\n" for each in sealed), preset=9))
         for path in loose:
             path.unlink(missing_ok=True)
 
@@ -97,8 +106,11 @@ def read_runs(folder: Path, kind: type[Run], shared: Mapping[str, Any], varies: 
         varies: Fields of the specification in which the runs may differ nevertheless.
 
     Raises:
-        ValueError: A file is damaged, or a run is of another specification or made with other package versions.
+        UnreadableError: A file is damaged or was made by an earlier version, or a run is of another specification or
+            made with other package versions.
     """
+    for path in earlier_files(folder):
+        raise UnreadableError(f"{folder}: {path.name} {MADE_EARLIER}: choose another --out")
     found = [kind.from_line(line.content, f"{folder}: {line.where}", line.name) for line in read_lines(folder)]
     runs = {run.spec.name: run for run in found}
     here = compared(shared, versions(), varies)
@@ -107,9 +119,9 @@ def read_runs(folder: Path, kind: type[Run], shared: Mapping[str, Any], varies: 
         names = differing(there, here)
         if names:
             differences = [f"{each} is {there.get(each)} there and {here.get(each)} here" for each in names]
-            raise ValueError(
+            raise UnreadableError(
                 f"{folder} holds runs of another specification ({name}): {'; '.join(differences)}."
-                " Choose another output folder, or remove that one"
+                " Choose another output folder"
             )
     return runs
 
@@ -150,24 +162,45 @@ def _loose(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.json") if path.name != JOB_FILE)
 
 
+def _read_all(folder: Path) -> list[Line]:
+    pack_file = folder / PACK
+    packed = enumerate(_unpack(pack_file) if pack_file.exists() else [], start=1)
+    lines = [Line(content, f"line {number} of {PACK}") for number, content in packed]
+    return lines + [Line(_read(path), path.name, path.stem) for path in _loose(folder)]
+
+
+def _read(path: Path) -> bytes:
+    if path.is_dir():
+        raise UnreadableError(f"{path} is a folder, where a file of runs should be: {INSTEAD}")
+    return path.read_bytes()
+
+
 def _unpack(path: Path) -> list[bytes]:
+    rest, content = _read(path), b""
     try:
-        return lzma.decompress(path.read_bytes()).splitlines()
-    except FileNotFoundError:
-        return []
+        while True:  # a stream after another, as xz has it, and nothing else behind the last
+            decompressor = lzma.LZMADecompressor()
+            content += decompressor.decompress(rest)
+            if not decompressor.eof:
+                raise lzma.LZMAError("it ends too early")
+            rest = decompressor.unused_data
+            if not rest:
+                return content.splitlines()
     except lzma.LZMAError as error:
-        raise ValueError(f"{path} is damaged ({error}): take it from its source again, or remove it") from error
+        reason = f"{path} is damaged ({error})"
+        raise UnreadableError(f"{reason}: take it from its source again, or remove it") from error
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes from packing the same folder at the same time."""
-    if fcntl is None:
+def _locked(folder: Path, shared: bool = False) -> Iterator[None]:
+    """Keep other processes from packing the same folder at the same time; readers share it, where it can be locked."""
+    if fcntl is None or (shared and not folder.is_dir()):
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with suppress(*([OSError] if shared else [])):
+            fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

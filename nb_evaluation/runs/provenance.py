@@ -21,21 +21,29 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {package: metadata.version(package) for package in PACKAGES}
 
 
-def commit() -> str | None:
-    """The checked-out commit of this code, with "-dirty" where tracked files have changed; None if there is none.
+def commit(code: Path | None) -> str | None:
+    """The checked-out commit of some code, with "-dirty" where tracked files have changed; None if there is none.
 
-    Results may change: a job adds to them while it goes on.
+    A repository that the code merely lies in, as an environment's folder may, is not its own. Results may change: a job
+    adds to them while it goes on.
+
+    Args:
+        code: Package's folder, in which `results` has the results, or a script; None for code that has no file.
     """
+    if code is None:
+        return None
+    folder = code if code.is_dir() else code.parent
     try:
-        head = _git("rev-parse", "--short=12", "HEAD")
-        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)benchmarks/results")
+        if not _git(folder, "ls-files", "--", str(code)):
+            return None
+        head = _git(folder, "rev-parse", "--short=12", "HEAD")
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude)results")
     except (OSError, subprocess.CalledProcessError):
         return None
     return f"{head}-dirty" if changed else head
 
 
-def _git(*arguments: str) -> str:
-    folder = Path(__file__).parent
+def _git(folder: Path, *arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -49,7 +57,7 @@ def machine() -> dict[str, Any]:
     return {"cpu": next(iter(models), "") or platform.processor() or platform.machine(), "cores": os.cpu_count()}
 
 
-def write_measurement(path: Path, **figures: Any) -> None:
-    """Write measured speeds, with what they depend on."""
-    report = {"versions": versions(), "commit": commit(), "machine": machine()} | figures
+def write_measurement(path: Path, code: Path, **figures: Any) -> None:
+    """Write measured speeds, with what they depend on; `code` is that of `commit`."""
+    report = {"versions": versions(), "commit": commit(code), "machine": machine()} | figures
     write_atomically(path, seal(report, indent=1))

@@ -2,18 +2,66 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from typing_extensions import Self
 
 from nb_evaluation.files import write_atomically
+from nb_evaluation.runs.earlier import MADE_EARLIER, is_earlier
 from nb_evaluation.runs.specification import Specification
 from nb_evaluation.seal import check_types, seal, unseal
 
 Spec = TypeVar("Spec", bound=Specification)
 Result = TypeVar("Result")
+
+ENTRIES = {
+    "spec": dict[str, Any],
+    "result": dict[str, Any],
+    "versions": dict[str, str],
+    "commit": str | None,
+    "wall_seconds": float,
+    "cpu_seconds": float,
+    "digest": str,
+}
+"""What every run holds, whatever its kind."""
+
+INSTEAD = "move it elsewhere, or choose another folder"
+
+
+class UnreadableError(ValueError):
+    """Something among the runs is no run, or a damaged one."""
+
+
+def open_line(line: bytes, where: str) -> dict[str, Any]:
+    """What a stored run holds, whatever its kind: `ENTRIES`, and its kind's figures.
+
+    Args:
+        line: What `FinishedRun.to_line` gave.
+        where: Place of the line, for messages.
+
+    Raises:
+        UnreadableError: The line is damaged, or holds no run.
+    """
+    try:
+        data = unseal(line)
+    except TypeError as error:
+        raise UnreadableError(f"{where} is not a run ({error}): {INSTEAD}") from error
+    except (RecursionError, ValueError) as error:
+        raise UnreadableError(f"{where} is not a run, or a damaged one ({error!r}): remove it") from error
+    if is_earlier(data):
+        raise UnreadableError(f"{where} {MADE_EARLIER}: choose another folder")
+    if lacking := [name for name in ENTRIES if name not in data]:
+        raise UnreadableError(f"{where} is not a run (it has no {', '.join(lacking)}): {INSTEAD}")
+    try:
+        for name, kind in ENTRIES.items():
+            check_types(name, data[name], kind)
+        check_types("spec.method", data["spec"].get("method"), str)
+        check_types("spec.seed", data["spec"].get("seed"), int)
+    except TypeError as error:
+        raise UnreadableError(f"{where} is not a run, or a damaged one ({error!r}): {INSTEAD}") from error
+    return data
 
 
 @dataclass(frozen=True)
@@ -83,25 +131,24 @@ class FinishedRun(Generic[Spec, Result]):
             name: Name that the run must have; None where the place does not say.
 
         Raises:
-            ValueError: The line is no run of this kind, is damaged, or holds another specification than it or its name
-                says.
+            UnreadableError: The line is no run of this kind, is damaged, or holds another specification than it or its
+                name says.
         """
+        data = open_line(line, where)
         try:
-            data = unseal(line)
-            spec, result = cls.spec_type.from_json(data.pop("spec")), cls.parse(data.pop("result"))
-            stated, digest, its_name = data.pop("digest"), spec.digest, spec.name
-            rest = [data.pop(field) for field in ("versions", "commit", "wall_seconds", "cpu_seconds")]
-            run = cls(spec, result, *rest)
+            spec, result = cls.spec_type.from_json(data["spec"]), cls.parse(data["result"])
+            run = cls(spec, result, *(data[each.name] for each in fields(cls)[2:]))
+            digest, its_name = spec.digest, spec.name
         except Exception as error:  # what a damaged line makes the parsers raise is of any kind
-            raise ValueError(f"{where} is not a run, or a damaged one ({error!r}): remove it") from error
-        if stated != digest:
-            raise ValueError(f"{where} was made by another version of the benchmarks: choose another output folder")
+            raise UnreadableError(f"{where} is not a run, or a damaged one ({error!r}): {INSTEAD}") from error
+        if data["digest"] != digest:
+            raise UnreadableError(f"{where} was made by another version of the code: choose another output folder")
         if name not in (None, its_name):
-            raise ValueError(f"{where} holds the run {its_name}: give it the name {its_name}.json, or remove it")
+            raise UnreadableError(f"{where} holds the run {its_name}: give it the name {its_name}.json, or {INSTEAD}")
         try:
-            run._check_all(data)
+            run._check_all({name: each for name, each in data.items() if name not in ENTRIES})
         except Exception as error:
-            raise ValueError(f"{where} is not a run, or a damaged one ({error!r}): remove it") from error
+            raise UnreadableError(f"{where} is not a run, or a damaged one ({error!r}): {INSTEAD}") from error
         return run
 
     @classmethod
@@ -112,10 +159,6 @@ class FinishedRun(Generic[Spec, Result]):
     def _check_all(self, figures: dict[str, Any]) -> None:
         check_types("spec", self.spec, type(self.spec))
         check_types("result", self.result, type(self.result))
-        check_types("versions", self.versions, dict[str, str])
-        check_types("commit", self.commit, str | None)
-        check_types("wall_seconds", self.wall_seconds, float)
-        check_types("cpu_seconds", self.cpu_seconds, float)
         self.check()
         if figures.keys() != self.figures().keys():  # a damaged name, the digest's among them
             raise ValueError(f"it holds {sorted(figures)}, and not {sorted(self.figures())}, besides the run")

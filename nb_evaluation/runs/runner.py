@@ -17,6 +17,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -83,6 +84,7 @@ def run_all(
     experiment: Callable[[Spec], Result],
     record: Record[Spec, Result, Finished],
     ray: str | None = None,
+    code: Path | None = None,
 ) -> Iterator[Outcome[Spec, Finished]]:
     """Execute specifications and write a file for each run, as they come to an end.
 
@@ -97,6 +99,7 @@ def run_all(
         experiment: Function that makes a result of a specification; cloudpickle must be able to send it.
         record: Function that makes the run, and so its file, of the result.
         ray: Address of a Ray cluster to send the runs to, see `cluster.check_address`; None for this machine.
+        code: Folder of the package that the experiment is from, whose commit is noted and which a cluster is sent.
 
     Returns:
         An iterator over one outcome for each specification, in the order in which they end.
@@ -112,11 +115,11 @@ def run_all(
     repeated = [name for name, number in Counter(spec.name for spec in specs).items() if number > 1]
     if repeated:
         raise ValueError(f"specs must have different names, got {', '.join(repeated)} more than once")
-    run = _Executor(experiment, record, commit(), versions())
+    run = _Executor(experiment, record, commit(code), versions())
     if ray is None:
         return _on_this_machine(specs, run, folder, workers)
     reach(ray)
-    return _on_a_cluster(specs, run, folder, workers, ray)
+    return _on_a_cluster(specs, run, folder, workers, connected(ray, code))
 
 
 @dataclass(frozen=True)
@@ -193,11 +196,11 @@ def _on_this_machine(specs: Sequence[Named], run: _Executor, folder: Path, worke
 
 
 def _on_a_cluster(
-    specs: Sequence[Named], run: _Executor, folder: Path, workers: int, address: str
+    specs: Sequence[Named], run: _Executor, folder: Path, workers: int, cluster: AbstractContextManager[None]
 ) -> Iterator[Outcome[Any, Any]]:
     waiting = {spec.name: spec for spec in specs}
     reasons = []
-    with connected(address):
+    with cluster:
         with joblib.parallel_config(RayTasks(), n_jobs=workers):
             parallel = joblib.Parallel(**_as_they_come(workers))
         for outcome in parallel([joblib.delayed(run)(spec, None) for spec in specs]):

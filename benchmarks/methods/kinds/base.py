@@ -11,7 +11,7 @@ import numpy as np
 import nb_gym
 from benchmarks.protocol.results import Curve
 from benchmarks.protocol.settings import MetaSettings
-from benchmarks.protocol.spec import Context, RunSpec
+from benchmarks.protocol.spec import Parameters, RunSpec
 from nb_evaluation.method import Described
 
 if TYPE_CHECKING:  # neither is needed to read results
@@ -96,7 +96,7 @@ class Method(Described):
         recorder.train(model, spec.transfer_episodes)
 
 
-def task_difficulty(context: Context) -> float:
+def task_difficulty(context: Parameters) -> float:
     """τ of a context, in [0, 1]."""
     return float(nb_gym.difficulty(nb_gym.Context(**context).A))
 

@@ -6,7 +6,7 @@ import argparse
 
 from benchmarks.methods import METHODS, specify
 from benchmarks.methods.kinds.ablation import Variant
-from benchmarks.protocol.anchors import reference_returns
+from benchmarks.protocol.anchors import anchor_returns
 from benchmarks.protocol.options import add_budget
 from benchmarks.protocol.spec import RunSpec
 from benchmarks.questions.ablation import figures as drawn
@@ -43,7 +43,7 @@ class Ablation(ProtocolQuestion):
             for seed in reporting_seeds(options.seeds)
             for method in dict.fromkeys([WHOLE, *options.methods])
         ]
-        reference_returns(specs[0].target)
+        anchor_returns(specs[0].target)
         return specs
 
 

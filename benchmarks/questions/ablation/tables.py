@@ -13,7 +13,7 @@ from nb_evaluation.report.verdict import Tone, Verdict, are, listed
 from nb_evaluation.report.wording import interval, number
 from nb_evaluation.stats.estimates import iqm
 
-COLUMNS = (
+ABLATION_COLUMNS = (
     "method",
     "paper's metric, % [95 % CI]",
     "seeds improved",
@@ -45,7 +45,7 @@ def tables(runs: Sequence[Run]) -> list[Table]:
             interval(final_difference(pairs), num_seeds, signed=True),
             str(num_seeds),
         ])  # fmt: skip
-    return [Table(f"NB Pro with one thing changed, against `{WHOLE}`", COLUMNS, rows, NOTE)] if rows else []
+    return [Table(f"NB Pro with one thing changed, against `{WHOLE}`", ABLATION_COLUMNS, rows, NOTE)] if rows else []
 
 
 def answer(runs: Sequence[Run]) -> Verdict | None:

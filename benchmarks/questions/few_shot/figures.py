@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.methods import METHODS, by_method
-from benchmarks.protocol.anchors import BEST, WORST, reference_returns
+from benchmarks.protocol.anchors import BEST, WORST, anchor_returns
 from benchmarks.protocol.run import Run
 from benchmarks.questions.few_shot.scores import by_target, k_shot, over_targets, scores
 from nb_evaluation.report.lines import Line, band, draw_line, draw_lines
@@ -27,7 +27,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 }
 """Of each of them the best method is drawn in colour where all methods share a panel."""
 
-COLUMNS = 4
+PANELS_PER_ROW = 4
 OTHERS = "0.78"
 
 
@@ -83,7 +83,7 @@ def draw_targets(runs: Sequence[Run]) -> Figure:
     """Return in each target: the best method of each family in colour, the others in grey."""
     groups, coloured = by_target(runs), highlighted(runs)
     figure, grid = panels_figure(
-        len(groups), COLUMNS, lambda i, j: (max(6.0, 3.1 * i), 0.9 + 2.5 * j), share_y=False
+        len(groups), PANELS_PER_ROW, lambda i, j: (max(6.0, 3.1 * i), 0.9 + 2.5 * j), share_y=False
     )  # fmt: skip
     for axes, (target, group) in zip(grid, groups.items(), strict=True):
         _draw_target(axes, group, coloured)
@@ -108,7 +108,7 @@ def _draw_target(axes: Axes, group: Sequence[Run], coloured: Sequence[str]) -> N
             draw_line(axes, name, Line(shots, each), band(each), METHODS[name].style)
         else:
             axes.plot(shots, interquartile_mean(each, axis=0), color=OTHERS, linewidth=0.9, zorder=1)
-    references = reference_returns(group[0].spec.target)
+    references = anchor_returns(group[0].spec.target)
     for name, dashes in ((WORST, ":"), (BEST, (0, (1, 3)))):
         axes.axhline(references[name], color="0.35", linestyle=dashes, linewidth=1.1)
     scale_returns(axes)

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.methods import METHODS, specify
 from benchmarks.methods.kinds.ablation import Variant
-from benchmarks.protocol.anchors import reference_returns
+from benchmarks.protocol.anchors import anchor_returns
 from benchmarks.protocol.options import add_budget, add_context
 from benchmarks.protocol.run import Run
 from benchmarks.protocol.spec import RunSpec, parse_assignments
@@ -64,7 +64,7 @@ class FewShot(ProtocolQuestion):
             for target in targets
         ]
         for spec in specs[: len(targets)]:
-            reference_returns(spec.target)
+            anchor_returns(spec.target)
         return specs
 
     def line(self, run: Run) -> str:

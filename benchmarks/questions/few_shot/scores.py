@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.methods import by_method
-from benchmarks.protocol.anchors import normalise, reference_returns
+from benchmarks.protocol.anchors import anchor_returns, normalise
 from benchmarks.protocol.run import Run
-from benchmarks.protocol.spec import EPISODE_STEPS, Context, RunSpec
+from benchmarks.protocol.spec import EPISODE_STEPS, Parameters, RunSpec
 from benchmarks.report.wording import describe_context
 from nb_evaluation.stats.estimates import interquartile_mean
 
 SHOTS = (0, 1, 2, 5, 10, 25)
 """Episodes of adaptation after which the tables give the return."""
 
-TARGETS: tuple[Context, ...] = (
+TARGETS: tuple[Parameters, ...] = (
     {"A": 1.8}, {"A": 2.5}, {"b": 0.0}, {"b": 1.0}, {"omega": 1.5},
     {"torque_gain": 0.3}, {"torque_gain": 0.6}, {"torque_gain": 1.5}, {"torque_gain": -1.0}, {"max_torque": 1.2},
 )  # fmt: skip
@@ -49,7 +49,7 @@ def scores(runs: Sequence[Run]) -> dict[str, dict[int, NDArray[np.float64]]]:
     targets = list(by_target(runs))
     found: dict[tuple[str, int, str], NDArray[np.float64]] = {}
     for run in runs:
-        normalised = normalise(k_shot(run), reference_returns(run.spec.target))
+        normalised = normalise(k_shot(run), anchor_returns(run.spec.target))
         found[run.spec.method, run.spec.seed, describe_context(change(run.spec))] = normalised
     whole = {
         name: {
@@ -87,7 +87,7 @@ def by_target(runs: Sequence[Run]) -> dict[str, list[Run]]:
     return {name: groups[name] for name in [*known, *others] if name in groups}
 
 
-def change(spec: RunSpec) -> Context:
+def change(spec: RunSpec) -> Parameters:
     """What the target does not have in common with the source."""
     changed = {name: value for name, value in spec.target.items() if spec.middle.get(name) != value}
     return changed or spec.target

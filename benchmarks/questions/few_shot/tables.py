@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.methods import by_method
-from benchmarks.protocol.anchors import reference_returns
+from benchmarks.protocol.anchors import anchor_returns
 from benchmarks.protocol.run import Run
 from benchmarks.questions.few_shot.scores import SHOTS, by_target, k_shot, over_targets, scores
 from benchmarks.report import wording
@@ -58,7 +58,7 @@ def tables(runs: Sequence[Run]) -> list[Table]:
             [f"`{name}`", *_cells(np.array([k_shot(run) for run in each]), shots), str(len(each))]
             for name, each in by_method(group).items()
         ]
-        references = reference_returns(group[0].spec.target)
+        references = anchor_returns(group[0].spec.target)
         rows += [[f"*{name}*", number(score), *[""] * len(shots)] for name, score in references.items()]
         parts.append(Table(f"Return after so many episodes, {target}", columns, rows))
     return [table for table in parts if table.rows]

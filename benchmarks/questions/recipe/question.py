@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -100,6 +99,7 @@ class Recipe(Question[RecipeSpec, RecipeRun]):
     tables = staticmethod(recipe_tables)
     answer = staticmethod(recipe_answer)
     figures = staticmethod(recipe_pictures)
+    caption = staticmethod(made_by)
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """See `Question.add_options`."""
@@ -125,10 +125,6 @@ class Recipe(Question[RecipeSpec, RecipeRun]):
     def line(self, run: RecipeRun) -> str:
         """See `Question.line`."""
         return f"final {point(run.result.final)}"
-
-    def caption(self, runs: Sequence[RecipeRun], command: str) -> str:
-        """See `Question.caption`."""
-        return made_by(runs, command)
 
 
 def specify(row: str, num_seeds: int) -> RecipeSpec:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.protocol.anchors import CONTROLLERS, PUBLISHED, reference_returns
+from benchmarks.protocol.anchors import CONTROLLERS, PUBLISHED, anchor_returns
 from benchmarks.questions.recipe.rows import ROWS, SOURCE_A, TARGET_A
 from nb_evaluation.report.style import Picture
 from nb_evaluation.report.tables import Table
@@ -70,7 +70,7 @@ def results_table(rows: Mapping[str, Row]) -> Table:
         ])  # fmt: skip
     for name, published in PUBLISHED.items():
         cells.append([f"*published: {name}*", "5", *[""] * 5, number(published.best)])
-    references = [reference_returns({"A": A}) for A in (SOURCE_A, TARGET_A)]
+    references = [anchor_returns({"A": A}) for A in (SOURCE_A, TARGET_A)]
     others = [(f"*{name}*", "", [reference[name] for reference in references]) for name in CONTROLLERS]
     others += [("*PPO expert*", "1", [*row.result.expert.values()]) for row in rows.values() if row.result.expert]
     for name, seeds, returns in others:
@@ -155,7 +155,7 @@ def draw_seeds(rows: Mapping[str, Row]) -> Figure:
         axes.scatter(scores, jitter, s=12, color=colour, alpha=0.5, linewidths=0)
         axes.plot([float(interquartile_mean(scores))] * 2, [height - 0.35, height + 0.35], color="black", linewidth=1.4)
     for name, style in (("no torque", ":"), ("drive cancelled + PD", "--")):
-        axes.axvline(reference_returns({"A": TARGET_A})[name], color="0.45", linestyle=style, linewidth=1.0, label=name)
+        axes.axvline(anchor_returns({"A": TARGET_A})[name], color="0.45", linestyle=style, linewidth=1.0, label=name)
     axes.set_xscale("symlog", linthresh=1.0)
     ticks = [-10_000, -3_000, -1_000, -300, -100, -30, -10, -3]
     axes.set_xticks(ticks, [number(tick, digits=0) for tick in ticks])

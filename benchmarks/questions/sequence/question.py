@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from benchmarks.protocol.anchors import reference_returns
+from benchmarks.protocol.anchors import anchor_returns
 from benchmarks.protocol.options import add_budget
 from benchmarks.questions.sequence import figures as drawn
 from benchmarks.questions.sequence import tables as page
@@ -50,7 +50,7 @@ class TaskSequence(Question[SequenceSpec, SequenceRun]):
             for method in dict.fromkeys(options.methods)
         ]
         for task in specs[0].tasks:
-            reference_returns(task)
+            anchor_returns(task)
         return specs
 
     def execute(self, spec: SequenceSpec) -> SequenceResult:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.methods import specify
-from benchmarks.protocol.spec import Context, RunSpec
+from benchmarks.protocol.spec import Parameters, RunSpec
 from benchmarks.questions.sequence.strategies import STRATEGIES
 from nb_evaluation.runs.records import FinishedRun
 from nb_evaluation.seal import check_lengths
 
-TASKS: tuple[Context, ...] = (
+TASKS: tuple[Parameters, ...] = (
     {"A": 1.0}, {"A": 1.8}, {"A": 1.0, "torque_gain": 0.6}, {"A": 1.0, "b": 1.0}, {"A": 1.0, "torque_gain": -1.0},
 )  # fmt: skip
 """The first is the source: a stronger drive, a weaker actuator, more damping, and a reversed actuator follow."""
@@ -29,7 +29,7 @@ class SequenceSpec(RunSpec):
         tasks: Contexts of the tasks, at least two; visited in this order and back again.
     """
 
-    tasks: tuple[Context, ...] = TASKS
+    tasks: tuple[Parameters, ...] = TASKS
     detail: bool = False
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.protocol.anchors import normalise, reference_returns
+from benchmarks.protocol.anchors import anchor_returns, normalise
 from benchmarks.questions.sequence.runs import SequenceRun, SequenceSpec
 from benchmarks.questions.sequence.strategies import STRATEGIES
 from nb_evaluation.runs.groups import by_method
@@ -15,7 +15,7 @@ from nb_evaluation.runs.groups import by_method
 
 def scores(spec: SequenceSpec, returns: NDArray[np.float64]) -> NDArray[np.float64]:
     """Normalised scores of returns `(..., num_tasks)`."""
-    of_tasks = [normalise(returns[..., i], reference_returns(task)) for i, task in enumerate(spec.tasks)]
+    of_tasks = [normalise(returns[..., i], anchor_returns(task)) for i, task in enumerate(spec.tasks)]
     return np.stack(of_tasks, axis=-1)
 
 

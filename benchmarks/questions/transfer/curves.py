@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.methods import METHODS, by_method
-from benchmarks.protocol.anchors import BEST, PUBLISHED, PUBLISHED_TARGET, WORST, reference_returns
+from benchmarks.protocol.anchors import BEST, PUBLISHED, PUBLISHED_TARGET, WORST, anchor_returns
 from benchmarks.protocol.run import Run
 from benchmarks.protocol.spec import EPISODE_STEPS, RunSpec
 from benchmarks.report.wording import conditions, describe_context
@@ -82,7 +82,7 @@ def _mark_transfer(axes: Axes, spec: RunSpec) -> None:
 
 def _draw_anchors(grid: Sequence[Axes], spec: RunSpec) -> None:
     """Horizontal lines, each with its label right of the last column, moved apart where they would overlap."""
-    references = reference_returns(spec.target)
+    references = anchor_returns(spec.target)
     lines: dict[str, tuple[float, Any]] = {
         f"{name} {number(references[name])}": (references[name], ":") for name in (WORST, BEST)
     }

@@ -11,13 +11,13 @@ from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from benchmarks.methods import METHODS
-from benchmarks.protocol.anchors import BEST, WORST, reference_returns
+from benchmarks.protocol.anchors import BEST, WORST, anchor_returns
 from benchmarks.protocol.results import DRIVES, GRID_DRIVES, GRID_GAINS
 from benchmarks.protocol.spec import RunSpec
 from nb_evaluation.report.lines import Line, draw_lines
 from nb_evaluation.report.style import GREY, panels_figure, scale_returns
 from nb_evaluation.stats.estimates import interquartile_mean
-from nb_gym import Context as PendulumContext
+from nb_gym import Context
 
 REFERENCE_DRIVES = DRIVES[::3]
 MAP_COLUMNS = 5
@@ -34,7 +34,7 @@ def draw_over_drive(surveys: Mapping[str, NDArray[np.float64]], spec: RunSpec) -
     """
     figure, grid = draw_lines({name: Line(DRIVES, scores) for name, scores in surveys.items()}, METHODS)
     low, high = drive_range(spec)
-    references = [reference_returns({**spec.target, "A": A}) for A in REFERENCE_DRIVES]
+    references = [anchor_returns({**spec.target, "A": A}) for A in REFERENCE_DRIVES]
     for axes in grid:
         axes.axvspan(low, high, color="0.9", linewidth=0, zorder=0)
         for name, line in ((WORST, ":"), (BEST, (0, (1, 3)))):
@@ -65,7 +65,7 @@ def draw_maps(maps: Mapping[str, NDArray[np.float64]], spec: RunSpec) -> Figure:
         if worth.min() < 100 < worth.max():
             axes.contour(GRID_DRIVES, GRID_GAINS, worth, levels=[100.0], colors="black", linewidths=1.3)
         for context, marker in ((spec.middle, "o"), (spec.target, "*")):
-            drive, gain = (context.get(each, getattr(PendulumContext(), each)) for each in ("A", "torque_gain"))
+            drive, gain = (context.get(each, getattr(Context(), each)) for each in ("A", "torque_gain"))
             axes.plot(drive, gain, marker, color="white", markeredgecolor="black", markersize=8)
         axes.set_title(name, loc="left", fontsize=9)
     bar = figure.colorbar(image, ax=grid, shrink=0.8, pad=0.01)
@@ -80,6 +80,6 @@ def draw_maps(maps: Mapping[str, NDArray[np.float64]], spec: RunSpec) -> Figure:
 
 def drive_range(spec: RunSpec) -> tuple[float, float]:
     """From the source's A to the target's, in rising order."""
-    between = spec.between.get("A", PendulumContext().A)
+    between = spec.between.get("A", Context().A)
     low, high = between if isinstance(between, tuple) else (between, between)
     return float(low), float(high)

@@ -20,7 +20,7 @@ REFERENCE = "maml"
 
 CLAIMANTS = ("nb", "nb-pro", "nb-k", "nb-pro-k")
 
-COLUMNS = (
+PAPER_COLUMNS = (
     "method",
     "best training episode, mean",
     "as printed",
@@ -46,7 +46,7 @@ def published_table(runs: Sequence[Run]) -> Table | None:
     if not set(names) & set(PUBLISHED_AS.values()):
         return None
     rows = [_row(name, runs) for name in names]
-    return Table("Published and reproduced: the paper's own metric", COLUMNS, rows, NOTE)
+    return Table("Published and reproduced: the paper's own metric", PAPER_COLUMNS, rows, NOTE)
 
 
 def _row(name: str, runs: Sequence[Run]) -> list[str]:

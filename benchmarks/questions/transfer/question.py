@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.methods import METHODS, by_method, specify
-from benchmarks.protocol.anchors import reference_returns
+from benchmarks.protocol.anchors import anchor_returns
 from benchmarks.protocol.options import add_budget, add_context
 from benchmarks.protocol.run import Run
 from benchmarks.protocol.settings import ALGORITHMS
@@ -35,6 +35,8 @@ DEFAULT_METHODS = ("nb", "nb-pro", "nb-pro-k", "fine-tune", "scratch")
 ALL_METHODS = tuple(name for name, method in METHODS.items() if method.compared)
 """The methods of the published comparison and their controls; others have questions of their own."""
 
+WIDTH = max(map(len, METHODS)) + 2
+
 DESCRIPTION = """\
 Train policies on one driven pendulum (the source), move them to another (the
 target) by several methods, and compare what each reaches on a fixed budget.
@@ -51,7 +53,7 @@ class Transfer(ProtocolQuestion):
 
     name = "transfer"
     title = "Transfer: pretrain on one pendulum, move to another"
-    description = DESCRIPTION + "\n".join(f"  {name:<18}{method.summary}" for name, method in METHODS.items())
+    description = DESCRIPTION + "\n".join(f"  {name:<{WIDTH}}{method.summary}" for name, method in METHODS.items())
     tables = staticmethod(page.tables)
     answer = staticmethod(page.answer)
 
@@ -76,7 +78,7 @@ class Transfer(ProtocolQuestion):
         seeds = reporting_seeds(options.seeds)
         specs = [specify(method, seed=seed, **shared) for seed in seeds for method in methods]
         for context in (specs[0].middle, specs[0].target):
-            reference_returns(context)  # the report will need them: better known now than after hours of training
+            anchor_returns(context)  # the report will need them: better known now than after hours of training
         return specs
 
     def figures(self, runs: Sequence[Run]) -> list[Picture]:
@@ -108,7 +110,7 @@ def verdict(runs: Sequence[Run]) -> str:
     scores = {method: float(interquartile_mean(list(each.values()))) for method, each in finals.items()}
     best = max(scores, key=lambda method: scores[method])
     target = describe_context(runs[0].spec.target)
-    idle = number(reference_returns(runs[0].spec.target)["no torque"])
+    idle = number(anchor_returns(runs[0].spec.target)["no torque"])
     found = f"Best at {target}: {best} with a return of {number(scores[best])} (no torque: {idle})"
     alike, compared = [], 0
     for method in scores.keys() - {best}:

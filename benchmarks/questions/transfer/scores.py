@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.methods import METHODS, by_method
 from benchmarks.protocol import anchors
-from benchmarks.protocol.anchors import PUBLISHED, PUBLISHED_AS, reference_returns
+from benchmarks.protocol.anchors import PUBLISHED, PUBLISHED_AS, anchor_returns
 from benchmarks.protocol.run import Run
 from benchmarks.protocol.summary import Summary
 from benchmarks.report.wording import describe_context
@@ -22,7 +22,7 @@ from nb_evaluation.stats.estimates import iqm, performance_profile
 
 Figures = dict[str, tuple[str, Callable[[Summary], float | None]]]
 
-COLUMNS: Figures = {
+INTERVAL_PANELS: Figures = {
     "final": ("final return\n(mean of the last 10 evaluations)", lambda summary: summary.last_evaluations),
     "best": ("best training episode\n(the paper's metric)", lambda summary: summary.best_episode),
     "source": ("source task afterwards", lambda summary: summary.source_after),
@@ -87,10 +87,10 @@ def draw_intervals(runs: Sequence[Run]) -> Figure:
     """A row for each method, a column for each figure of the summary."""
     groups = by_method(runs)
     spec = runs[0].spec
-    references = {"final": reference_returns(spec.target), "source": reference_returns(spec.middle)}
+    references = {"final": anchor_returns(spec.target), "source": anchor_returns(spec.middle)}
     figure = Figure(figsize=(10.0, 1.5 + 0.3 * len(groups)), layout="constrained")
-    grid = figure.subplots(1, len(COLUMNS), sharey=True)
-    for axes, (key, (title, figure_of)) in zip(grid, COLUMNS.items(), strict=True):
+    grid = figure.subplots(1, len(INTERVAL_PANELS), sharey=True)
+    for axes, (key, (title, figure_of)) in zip(grid, INTERVAL_PANELS.items(), strict=True):
         for row, (name, group) in enumerate(groups.items()):
             scores = [score for run in group if (score := figure_of(run.summary)) is not None]
             if scores:
@@ -209,7 +209,7 @@ def draw_published(runs: Sequence[Run]) -> Figure:
                 number(value), (value, row), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=8,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
             )  # fmt: skip
-    idle = reference_returns(runs[0].spec.target)[anchors.WORST]
+    idle = anchor_returns(runs[0].spec.target)[anchors.WORST]
     axes.axvline(idle, color="0.45", linestyle=":", linewidth=1.2, zorder=0)
     scale_returns(axes, "x")
     axes.set_xlabel("best training episode", fontsize=9)

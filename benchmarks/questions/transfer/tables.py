@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.methods import METHODS, by_method
-from benchmarks.protocol.anchors import PUBLISHED, PUBLISHED_TARGET, normalise, reference_returns
+from benchmarks.protocol.anchors import PUBLISHED, PUBLISHED_TARGET, anchor_returns, normalise
 from benchmarks.protocol.run import Run
 from benchmarks.protocol.summary import THRESHOLDS, Summary
 from benchmarks.questions.transfer.generalization import generalization_table
@@ -53,7 +53,7 @@ REST = (
     "wall time per run",
     "CPU time per run",
 )
-COLUMNS = (*RETURNS, *SPEED[1:], *REST[1:])
+ALL_COLUMNS = (*RETURNS, *SPEED[1:], *REST[1:])
 MAIN_COLUMNS = ("method", "final [95 % CI]", "best training episode [95 % CI]", "numbers adapted")
 """What fits on a screen."""
 
@@ -104,8 +104,8 @@ def results_table(runs: Sequence[Run]) -> Table:
     Returns are of 1,000 physics steps; interquartile means over the seeds, in brackets their 95 % intervals.
     """
     spec = runs[0].spec
-    references = reference_returns(spec.target)
-    source_references = reference_returns(spec.middle)
+    references = anchor_returns(spec.target)
+    source_references = anchor_returns(spec.middle)
     rows = [_method_row(name, group, references) for name, group in by_method(runs).items()]
     rows += [
         {
@@ -128,8 +128,8 @@ def results_table(runs: Sequence[Run]) -> Table:
             }
             for name, row in PUBLISHED.items()
         ]
-    cells = [[row.get(column, "") for column in COLUMNS] for row in rows]
-    return Table(f"Return at {describe_context(spec.target)}", COLUMNS, cells)
+    cells = [[row.get(column, "") for column in ALL_COLUMNS] for row in rows]
+    return Table(f"Return at {describe_context(spec.target)}", ALL_COLUMNS, cells)
 
 
 def _method_row(name: str, runs: Sequence[Run], references: dict[str, float]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from benchmarks.protocol.environments import NUM_STARTS
 from benchmarks.protocol.spec import PROTOCOL
 from benchmarks.protocol.summary import summarise
 from benchmarks.questions.tune.searches import SEARCHES
-from nb_evaluation.arguments import add_seeds, count, refuse
+from nb_evaluation.arguments import add_methods, add_seeds, count, refuse
 from nb_evaluation.question import Question
 from nb_evaluation.report.tables import Table
 from nb_evaluation.report.wording import number
@@ -94,13 +94,10 @@ class Tune(Question[TrialSpec, TrialRun]):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """See `Question.add_options`."""
-        parser.add_argument(
-            "--methods", nargs="+", choices=SEARCHES, default=["ppo"], metavar="SEARCH",
-            help=f"what to choose settings for: {', '.join(SEARCHES)} (default: ppo)",
-        )  # fmt: skip
+        add_methods(parser, SEARCHES, ["ppo"], f"what to choose settings for, of {', '.join(SEARCHES)}")
         parser.add_argument("--trials", type=count, default=24, metavar="N", help="settings to try (default: 24)")
         add_seeds(parser, 4, "number of tuning seeds, from 0 up")
-        refuse(parser, {"--search": "--methods SEARCH"})
+        refuse(parser, {"--search": "--methods METHOD"})
 
     def specifications(self, options: argparse.Namespace) -> list[TrialSpec]:
         """See `Question.specifications`."""

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from stable_baselines3 import PPO
 
-from benchmarks.protocol.anchors import reference_returns
+from benchmarks.protocol.anchors import anchor_returns
 from benchmarks.protocol.environments import (
     CLIP_OBSERVATION,
     NUM_STARTS,
@@ -92,8 +92,8 @@ def test_controllers_start_where_policies_start(quick_spec):
     policy.action_net.weight.data.zero_()
     policy.action_net.bias.data.zero_()
     evaluation = Evaluator(spec)(policy)
-    assert evaluation.source == pytest.approx(reference_returns(spec.source)["no torque"])
-    assert evaluation.target == pytest.approx(reference_returns(spec.target)["no torque"])
+    assert evaluation.source == pytest.approx(anchor_returns(spec.source)["no torque"])
+    assert evaluation.target == pytest.approx(anchor_returns(spec.target)["no torque"])
 
 
 @pytest.mark.parametrize("source", [{}, {"max_torque": 1.5}, {"max_torque": (0.5, 1.5)}])

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.__main__ import main as benchmarks
 from benchmarks.commands.report import main as report
 from benchmarks.methods import METHODS
-from benchmarks.protocol.anchors import reference_returns
+from benchmarks.protocol.anchors import anchor_returns
 from benchmarks.protocol.run import Run
 from benchmarks.questions.few_shot.figures import few_shot_pictures, highlighted
 from benchmarks.questions.few_shot.question import CHOICES, FewShot
@@ -31,7 +31,7 @@ def made_up(quick_spec, made_up_run):
     """A run whose return goes from no torque's to the reference controller's, `share` of the way per episode."""
 
     def make(method, share, seed=100, target=TARGET):
-        references = reference_returns(target)
+        references = anchor_returns(target)
         low, high = references["no torque"], references["drive cancelled + PD"]
         run = made_up_run(method=method, seed=seed, target=target, transfer_envs=1, detail=False)
         steps = [2000 + 1000 * shot for shot in range(5)]

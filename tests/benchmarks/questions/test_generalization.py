@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.protocol.anchors import reference_returns
+from benchmarks.protocol.anchors import anchor_returns
 from benchmarks.protocol.results import DRIVES, GRID_DRIVES, GRID_GAINS, Landscape
 from benchmarks.questions.transfer.generalization import (
     generalization_pictures,
@@ -65,6 +65,6 @@ def test_the_shaded_range(quick_spec):
 
 def test_no_controller_cancels_a_drive_above_the_torque_limit():
     drives = np.array(REFERENCE_DRIVES)
-    best = np.array([reference_returns({"A": A})["drive cancelled + PD"] for A in drives])
+    best = np.array([anchor_returns({"A": A})["drive cancelled + PD"] for A in drives])
     assert best[drives < 1.9].min() > -4.0
     assert best[drives > 2.2].max() < -20.0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main as benchmarks
-from benchmarks.protocol.anchors import reference_returns
+from benchmarks.protocol.anchors import anchor_returns
 from benchmarks.questions.navigation import question as navigation
 from benchmarks.questions.navigation.question import Navigation, NavigationSpec
 from benchmarks.questions.navigation.tables import navigation_tables
@@ -47,7 +47,7 @@ def test_the_sign_flip_measures_both_signs_from_the_fixed_starts(monkeypatch: py
         def predict(self, observation: Any, **_: Any) -> tuple[Any, None]:
             return np.zeros((len(observation), 1), dtype=np.float32), None
 
-    expected = reference_returns({"A": 1.0})["no torque"]
+    expected = anchor_returns({"A": 1.0})["no torque"]
     assert sign_flip.deterministic_return(NoTorque(), -1.0) == pytest.approx(expected, rel=1e-9)  # type: ignore[arg-type]
 
 

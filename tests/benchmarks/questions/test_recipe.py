@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.__main__ import main as benchmarks
 from benchmarks.protocol import anchors, environments
-from benchmarks.protocol.anchors import CONTROLLERS, reference_returns
+from benchmarks.protocol.anchors import CONTROLLERS, anchor_returns
 from benchmarks.questions import all_questions
 from benchmarks.questions.recipe import maml as recipe_maml
 from benchmarks.questions.recipe import question as recipe
@@ -52,7 +52,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "EPISODES_PER_ROUND", 2)
     monkeypatch.setattr(recipe_maml, "TASKS_PER_ROUND", 1)
     # What is known of whole episodes is kept for the other tests, and what these give is forgotten.
-    monkeypatch.setattr(anchors, "_reference_returns", anchors._reference_returns.__wrapped__)
+    monkeypatch.setattr(anchors, "_anchor_returns", anchors._anchor_returns.__wrapped__)
 
 
 @pytest.mark.parametrize("variant", [Variant(), Variant(gated=False), AS_RELEASED])
@@ -71,7 +71,7 @@ def test_an_evaluation_is_the_mean_return_over_the_fixed_starts_in_both_contexts
             return np.zeros((len(observation), 1), dtype=np.float32), None
 
     returns = recipe_runs.evaluate(NoTorque(), BENCHMARK_CHANNELS, 2)
-    expected = [reference_returns({"A": A})["no torque"] for A in (1.0, 1.8)]
+    expected = [anchor_returns({"A": A})["no torque"] for A in (1.0, 1.8)]
     np.testing.assert_allclose(returns, [expected] * 2, rtol=1e-12)
 
 

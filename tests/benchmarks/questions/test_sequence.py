@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.__main__ import main as benchmarks
 from benchmarks.commands.report import main as report
-from benchmarks.protocol.anchors import reference_returns
+from benchmarks.protocol.anchors import anchor_returns
 from benchmarks.protocol.settings import MetaSettings, PPOSettings
 from benchmarks.questions.sequence.figures import sequence_pictures
 from benchmarks.questions.sequence.life import execute_sequence
@@ -47,7 +47,7 @@ def made_up(quick_sequence):
 
     def make(scores, arrivals, **changes):
         spec = quick_sequence(**{"method": "fine-tune"} | changes)
-        references = [reference_returns(task) for task in spec.tasks]
+        references = [anchor_returns(task) for task in spec.tasks]
         low = np.array([each["no torque"] for each in references])
         span = np.array([each["drive cancelled + PD"] for each in references]) - low
         returns = low + span * np.array(scores)

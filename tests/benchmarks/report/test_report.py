@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.protocol.anchors import CONTROLLERS, normalise, reference_returns
+from benchmarks.protocol.anchors import CONTROLLERS, anchor_returns, normalise
 from benchmarks.questions import find_question
-from benchmarks.questions.transfer.tables import COLUMNS, MAIN_COLUMNS, comparison_table, gains_table, results_table
+from benchmarks.questions.transfer.tables import ALL_COLUMNS, MAIN_COLUMNS, comparison_table, gains_table, results_table
 from benchmarks.report.wording import caption, describe_context, meta_tasks
 from nb_evaluation.question import Job
 from nb_evaluation.report.tables import Table
@@ -73,7 +73,7 @@ def test_published_numbers_stand_beside_their_own_task_only(made_up_run):
 
 def test_references_are_those_of_the_design_page():
     """Its figures are means of 64 other starts."""
-    references = reference_returns({"A": 1.8})
+    references = anchor_returns({"A": 1.8})
     expected = {"no torque": -3829, "PD(100, 20)": -14.3, "bang-bang": -4.0, "drive cancelled + PD": -2.9}
     assert references == pytest.approx(expected, rel=0.1)
     assert normalise(references["bang-bang"], references) > 0.999
@@ -130,7 +130,7 @@ def test_page_is_markdown_that_says_how_it_was_made(runs):
     assert len(tables) == 7
     assert all(len({line.count("|") for line in table}) == 1 for table in tables)
     shown = {cell.strip() for table in tables for cell in table[0].split("|")}
-    assert set(COLUMNS) <= shown
+    assert set(ALL_COLUMNS) <= shown
     assert lines[-1] == caption(runs, "python -m benchmarks transfer --seeds 3")
     assert "5 seeds (100 to 104); PPO; 2 + 4 episodes of 1,000 physics steps; A = 1 → A = 1.8" in lines[-1]
     assert "`python -m benchmarks transfer --seeds 3` at 0123456789ab" in lines[-1]

@@ -11,8 +11,9 @@ from benchmarks.commands.report import DEFAULT, main
 from benchmarks.speed import battery, learning, maml
 from benchmarks.speed import report as speed
 from benchmarks.speed.rows import Target
-from benchmarks.speed.tables import make_tables, spread
+from benchmarks.speed.tables import make_tables, median_and_range
 from nb_evaluation.question import Job, Skipped
+from nb_evaluation.runs.earlier import MADE_EARLIER
 
 FILES = ("environments.json", "learning.json", "learning_ppo.json", "battery.json", "maml.json")
 MADE = {"versions": {}, "commit": "0123456789ab", "machine": {"cpu": "a CPU", "cores": 3}}
@@ -173,17 +174,28 @@ def test_missing_files_are_named_with_the_command_that_writes_them(folder, capsy
     assert "<h3>Figures</h3>" not in page
 
 
-@pytest.mark.parametrize(
-    "name", ["throughput.json", "learning_speed_ppo.json", "battery_speed.json", "maml_speed.json"]
-)
-def test_files_of_the_older_form_are_refused_by_name(folder, tmp_path_factory, name):
-    (folder / name).write_text("{}")
+MISSING = "; ".join(f"{part}.json is missing; `{speed.command(part)}` writes it" for part in speed.PARTS)
+EARLIER = ("throughput.json", "learning_speed.json", "battery_speed.json", "maml_speed.json")
+OLD = json.dumps({"versions": {}, "commit": None, "machine": {}, "comparisons": []})
+
+
+@pytest.mark.parametrize("name", EARLIER)
+def test_files_of_an_earlier_version_are_left_out_by_name(folder, tmp_path_factory, name):
+    (folder / "speed" / name).write_text(OLD)
     (skipped,) = speed.read_speed(folder).skipped
-    assert skipped == (name, "is of an older form: measure again with `python -m benchmarks speed`")
+    assert skipped == (name, MADE_EARLIER)
     alone = tmp_path_factory.mktemp("alone")
-    (alone / name).write_text("{}")
-    assert isinstance(speed.read_speed(alone), Skipped)
-    assert f"{name} is of an older form" in speed.read_speed(alone).reason
+    (alone / "speed").mkdir()
+    (alone / "speed" / name).write_text(OLD)
+    assert speed.read_speed(alone) == ("speed", f"no measurement can be reported ({name} {MADE_EARLIER}; {MISSING})")
+
+
+def test_earlier_files_beside_folders_are_named_once(folder, capsys):
+    for name in EARLIER:
+        (folder / name).write_text(OLD)
+    assert main([str(folder)]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert sorted(lines) == sorted(f"left out: {name} {MADE_EARLIER}" for name in EARLIER)
 
 
 def with_row(**changes):
@@ -258,7 +270,7 @@ def test_a_folder_without_measurements_has_no_such_section(tmp_path):
 
 
 def test_texts():
-    assert spread(np.array([3.0, 1.0, 2.0])) == "2.00 [1.00, 3.00]"
-    assert spread(np.array([30.0, 10.0])) == "20.0 [10.0, 30.0]"
+    assert median_and_range(np.array([3.0, 1.0, 2.0])) == "2.00 [1.00, 3.00]"
+    assert median_and_range(np.array([30.0, 10.0])) == "20.0 [10.0, 30.0]"
     assert [Target(least=3).judge(value) for value in (2.9, 3.0)] == [("≥ 3", "no"), ("≥ 3", "yes")]
     assert [Target(most=1.25).judge(value) for value in (1.25, 1.3)] == [("≤ 1.25", "yes"), ("≤ 1.25", "no")]

@@ -282,3 +282,10 @@ def test_the_callback_logs_and_draws_what_the_gates_say(kind: Any, tmp_path: Pat
     np.testing.assert_allclose([logged[f"gates/{name}"] for name in callback.history.names], expected, rtol=1e-5)
     callback.plot(tmp_path / "gates.svg")
     assert (tmp_path / "gates.svg").read_text().count("stroke-width: 2.5") >= 2
+
+
+def test_gates_are_inserted_without_gradients_too() -> None:
+    with torch.no_grad():
+        gated = insert_gates(PLAIN, gate_class=Signed)
+    x = torch.randn(5, 3)
+    assert torch.equal(gated(x), PLAIN(x))

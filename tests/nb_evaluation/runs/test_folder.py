@@ -2,12 +2,14 @@
 
 import json
 import lzma
+import threading
 from dataclasses import replace
 
 import pytest
 
 from benchmarks.protocol.run import Run
 from nb_evaluation import files
+from nb_evaluation.runs import folder as folders
 from nb_evaluation.runs.folder import PACK, pack, read_lines, read_runs
 from nb_evaluation.seal import SEAL, unseal
 
@@ -97,3 +99,60 @@ def test_damage_is_named_with_its_line(runs, tmp_path):
     (tmp_path / PACK).write_bytes((tmp_path / PACK).read_bytes()[:-40])
     with pytest.raises(ValueError, match=rf"{PACK} is damaged"):
         read_lines(tmp_path)
+
+
+@pytest.mark.parametrize("rest", [b"x", b"garbage" * 9, b"\xfd7zXZ\x00"])
+def test_what_stands_behind_the_packed_runs_is_damage(runs, tmp_path, rest):
+    runs[0].write(tmp_path)
+    pack(tmp_path)
+    path = tmp_path / PACK
+    path.write_bytes(path.read_bytes() + rest)
+    with pytest.raises(ValueError, match=rf"{PACK} is damaged"):
+        read_lines(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no xz"])
+def test_what_is_no_packed_file_is_damage(tmp_path, content):
+    (tmp_path / PACK).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{PACK} is damaged"):
+        read_lines(tmp_path)
+
+
+def test_packed_files_one_after_another_are_one(runs, tmp_path):
+    lines = [run.to_line() + b"\n" for run in runs]
+    (tmp_path / PACK).write_bytes(b"".join(map(lzma.compress, lines)))
+    assert [line.content + b"\n" for line in read_lines(tmp_path)] == lines
+
+
+def test_a_folder_where_the_packed_file_should_be_is_named(runs, tmp_path):
+    (tmp_path / PACK).mkdir()
+    with pytest.raises(ValueError, match=rf"{PACK} is a folder, where a file of runs should be: move it elsewhere"):
+        read_runs(tmp_path, Run, runs[0].spec.shared)
+
+
+def test_who_reads_while_a_job_packs_finds_every_run(runs, tmp_path, monkeypatch):
+    """The packed file is written, and the runs' own files are not gone yet: the reader waits."""
+    for run in runs:
+        run.write(tmp_path)
+    found, packing = [], threading.Event()
+    reader = threading.Thread(target=lambda: packing.wait(30) and found.extend(read_lines(tmp_path)))
+    reader.start()
+
+    def write(path, content):
+        packing.set()
+        reader.join(0.5)
+        assert found == []
+        files.write_atomically(path, content)
+
+    monkeypatch.setattr(folders, "write_atomically", write)
+    pack(tmp_path)
+    reader.join(30)
+    assert [line.where for line in found] == [f"line {number} of {PACK}" for number in (1, 2, 3)]
+
+
+def test_a_damaged_run_is_not_packed(runs, tmp_path):
+    path = runs[0].write(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"-900.0", b"-800.0", 1))
+    with pytest.raises(ValueError, match=rf"{path.name} is not a run, or a damaged one .*: remove it"):
+        pack(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]

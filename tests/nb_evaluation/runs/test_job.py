@@ -1,9 +1,12 @@
 import errno
 import os
+import sys
+import types
 from pathlib import Path
 
 import pytest
 
+import benchmarks
 from benchmarks.protocol.run import Run
 from benchmarks.questions.transfer.question import Transfer, verdict
 from nb_evaluation import files, job
@@ -96,6 +99,33 @@ def test_a_report_that_cannot_be_written_stops_the_job_with_its_runs_kept(make_q
     assert "No space left on device" in capsys.readouterr().out
     (line,) = read_lines(tmp_path)
     assert Run.from_line(line.content, "it").spec == spec
+
+
+def test_a_foreign_file_that_appears_meanwhile_stops_the_job_with_its_runs_kept(
+    make_question, made_up_run, tmp_path, capsys, monkeypatch
+):
+    spec = made_up_run(seed=100).spec
+    question = make_question([spec])
+    execute = question.execute
+    monkeypatch.setattr(question, "execute", lambda spec: (tmp_path / "notes.json").write_text("[]") and execute(spec))
+    assert run_job(question, arguments(tmp_path)) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "notes.json is not a run (an object was expected, not list): move it elsewhere, or choose another" in out
+    assert {path.name for path in tmp_path.iterdir()} == {f"{spec.name}.json", "notes.json"}
+    (tmp_path / "notes.json").unlink()
+    assert run_job(question, arguments(tmp_path)) == 0
+
+
+def test_a_question_knows_the_package_that_it_is_from(make_question, monkeypatch):
+    assert Transfer().code == Path(benchmarks.__file__).parent
+    question = make_question([])
+    assert question.code == Path(__file__).parents[2]
+    script = types.ModuleType("script")
+    monkeypatch.setitem(sys.modules, "script", script)
+    monkeypatch.setattr(TwoRuns, "__module__", "script")
+    assert question.code is None
+    script.__file__ = __file__
+    assert question.code == Path(__file__)
 
 
 @pytest.mark.parametrize("damage", ["folder", "text"])

@@ -16,6 +16,8 @@ from nb_evaluation.runs import cluster
 from nb_evaluation.runs.cluster import check_address, reach
 from nb_evaluation.runs.runner import run_all
 
+ROOT = Path(__file__).parents[3]
+
 
 @dataclass(frozen=True)
 class Wait:
@@ -113,6 +115,15 @@ def test_a_node_killed_while_its_run_is_in_flight(nodes, tmp_path, monkeypatch):
     survivor = nodes.head_node.node_id
     assert {path.read_text() for path in folder.iterdir()} == {survivor}
     assert len(list(marks.glob(f"{lost[0]} on *"))) == 2  # was begun on either node, and written once
+
+
+def test_a_cluster_is_sent_the_caller_s_package_beside_our_own(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("")
+    ours = [str(ROOT / package) for package in ("nb_agents", "nb_evaluation", "nb_gym")]
+    assert cluster.runtime_env(tmp_path)["py_modules"] == [*ours, str(tmp_path)]
+    for code in (None, script, ROOT / "nb_gym"):
+        assert cluster.runtime_env(code)["py_modules"] == ours
 
 
 @pytest.mark.parametrize("address", ["auto", "10.0.0.1:6379", "[::1]:6379", "ray://head.example.org:10001"])

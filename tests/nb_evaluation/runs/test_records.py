@@ -7,7 +7,6 @@ import pytest
 
 from benchmarks.protocol.run import Run
 from nb_evaluation.files import write_atomically
-from nb_evaluation.runs import provenance
 from nb_evaluation.runs.folder import JOB_FILE, read_runs, write_job
 from nb_evaluation.runs.provenance import commit, versions, write_measurement
 from nb_evaluation.seal import unseal
@@ -36,7 +35,7 @@ def test_read_runs(made_up_run, tmp_path):
 def test_damaged_files_are_named_and_kept(made_up_run, tmp_path, damage):
     path = made_up_run().write(tmp_path)
     path.write_bytes(damage)
-    with pytest.raises(ValueError, match=f"{path.name} is not a run, or a damaged one"):
+    with pytest.raises(ValueError, match=f"{path.name} is not a run"):
         read_runs(tmp_path, Run, made_up_run().spec.shared)
     assert path.read_bytes() == damage
 
@@ -80,7 +79,7 @@ def test_a_file_of_another_specification_than_it_says_is_refused(made_up_run, tm
     data = old(path)
     data["spec"]["seed"] = 4
     path.write_text(json.dumps(data))
-    with pytest.raises(ValueError, match="another version of the benchmarks"):
+    with pytest.raises(ValueError, match="another version of the code"):
         Run.read(path)
 
 
@@ -149,7 +148,7 @@ def test_a_file_under_another_name_is_refused(made_up_run, tmp_path):
 
 
 def test_measurements_tell_what_they_depend_on(tmp_path):
-    write_measurement(tmp_path / "figures.json", speeds=[1.5])
+    write_measurement(tmp_path / "figures.json", tmp_path, speeds=[1.5])
     report = unseal((tmp_path / "figures.json").read_bytes())
     assert set(report) == {"versions", "commit", "machine", "speeds"}
     assert report["machine"]["cpu"]
@@ -190,12 +189,13 @@ def test_a_folder_names_every_command_that_filled_it(tmp_path):
     assert commands() == "python c"
 
 
-def test_commit_is_none_outside_a_repository(tmp_path, monkeypatch):
-    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "records.py"))
-    assert commit() is None
+def test_commit_is_none_outside_a_repository(tmp_path):
+    assert commit(tmp_path) is None
+    assert commit(tmp_path / "script.py") is None
+    assert commit(None) is None
 
 
-def test_commit_is_dirty_where_code_has_changed_but_not_where_results_have(tmp_path, monkeypatch):
+def test_commit_is_dirty_where_code_has_changed_but_not_where_results_have(tmp_path):
     files = [tmp_path / "benchmarks/records.py", tmp_path / "benchmarks/results/job.json", tmp_path / "nb_gym.py"]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -208,10 +208,14 @@ def test_commit_is_dirty_where_code_has_changed_but_not_where_results_have(tmp_p
     git("init")
     git("add", ".")
     git("commit", "-m", "all")
-    monkeypatch.setattr(provenance, "__file__", str(files[0]))
-    head = commit()
+    code = tmp_path / "benchmarks"
+    head = commit(code)
     assert re.fullmatch("[0-9a-f]{12}", head)
     files[1].write_text("more")
-    assert commit() == head
+    assert commit(code) == commit(files[0]) == head
     files[2].write_text("more")
-    assert commit() == f"{head}-dirty"
+    assert commit(code) == f"{head}-dirty"
+    installed = tmp_path / "env" / "site-packages" / "package"
+    installed.mkdir(parents=True)
+    (installed / "__init__.py").write_text("")
+    assert commit(installed) is None, "an environment in a user's repository is not of its commit"
