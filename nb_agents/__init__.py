@@ -7,6 +7,7 @@ from nb_agents._old_names import keep_old_names
 from nb_agents.battery.battery import Battery, FingerprintError
 from nb_agents.export.onnx import DeterministicPolicy, export_onnx
 from nb_agents.gates.clamped import ClampedKGate
+from nb_agents.gates.film import FiLMGate
 from nb_agents.gates.gate import KGate, named_gates
 from nb_agents.gates.k_target import KTarget
 from nb_agents.gates.presets import PAPER
@@ -49,9 +50,9 @@ keep_old_names()
 
 __all__ = [
     "PAPER", "ActorAndCriticsGates", "ActorCriticGates", "Battery", "ClampedKGate", "DeterministicPolicy",
-    "FingerprintError", "FoldError", "GateHistory", "KGate", "KGateCallback", "KGatedCnnPolicy", "KGatedDQNCnnPolicy",
-    "KGatedDQNMultiInputPolicy", "KGatedDQNPolicy", "KGatedMixin", "KGatedMultiInputPolicy", "KGatedPolicy",
-    "KGatedSACCnnPolicy", "KGatedSACMultiInputPolicy", "KGatedSACPolicy", "KGatedTD3CnnPolicy",
+    "FiLMGate", "FingerprintError", "FoldError", "GateHistory", "KGate", "KGateCallback", "KGatedCnnPolicy",
+    "KGatedDQNCnnPolicy", "KGatedDQNMultiInputPolicy", "KGatedDQNPolicy", "KGatedMixin", "KGatedMultiInputPolicy",
+    "KGatedPolicy", "KGatedSACCnnPolicy", "KGatedSACMultiInputPolicy", "KGatedSACPolicy", "KGatedTD3CnnPolicy",
     "KGatedTD3MultiInputPolicy", "KGatedTD3Policy", "KTarget", "NeuralBatteryPolicy", "NeuralBatteryTrainer",
     "QNetworkGates", "SignedKGate", "StudentPolicy", "Transfer", "VectorEnvAdapter", "collect", "distill",
     "export_onnx", "fold_gates", "insert_gates", "named_gates", "retrofit", "transfer",

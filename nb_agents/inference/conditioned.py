@@ -80,7 +80,7 @@ class ConditionedNet(nn.Module):
         start = 0
         for layer in self.layers:
             if isinstance(layer, KGate):
-                x = layer.activation(x) * layer.rows(k[:, start : start + len(layer.k)])
+                x = layer.by_rows(x, k[:, start : start + len(layer.k)])
                 start += len(layer.k)
             else:
                 x = layer(x)
