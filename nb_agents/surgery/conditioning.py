@@ -1,0 +1,112 @@
+"""Computed k's for a model that was trained without: its weights stay, and f starts at 0."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.vector import VectorEnv
+from stable_baselines3.common.policies import BasePolicy
+from torch import nn
+
+from nb_agents.inference.conditioned import conditioned_nets
+from nb_agents.inference.fixed import without_part
+from nb_agents.policies.usage import GENERIC_NAMES
+from nb_agents.surgery.rebuild import keep_frozen, rebuild
+from nb_agents.surgery.sameness import policy_difference
+from nb_agents.surgery.weights import FoldError
+from nb_agents.vec_env.adapter import VectorEnvAdapter
+
+
+def with_computed_k(model: Any, original: Any, k_from: str, env: Any, arguments: dict[str, Any]) -> Any:
+    """A model whose k's are computed from a part of the observation, and that acts as ``original`` does.
+
+    Args:
+        model: A k-gated model, whose gates' k's become k0.
+        original: The model that it was made of, to be compared with.
+        k_from: Name of the part.
+        env: Environment that shows the part beside what ``model`` observes.
+        arguments: Further arguments of `KGatedMixin`.
+
+    Raises:
+        TypeError: If there is no environment.
+        ValueError: If it shows something else, or the policy's class has no place for the part.
+        FoldError: If the result does not act as ``original`` does.
+    """
+    if env is None:
+        raise TypeError(f"env must be an environment that shows {k_from!r} beside what the model observes, got None")
+    worlds = model._wrap_env(VectorEnvAdapter(env) if isinstance(env, VectorEnv) else env, verbose=0)
+    seen = _Seen(worlds.observation_space, k_from)
+    if seen.space != model.observation_space or worlds.action_space != model.action_space:
+        raise ValueError(
+            f"env must show {k_from!r} beside what the model observes, {model.observation_space}, and take its actions,"
+            f" {model.action_space}; got {worlds.observation_space} and {worlds.action_space}"
+        )
+    target, in_a_dictionary = type(model.policy), isinstance(worlds.observation_space, spaces.Dict)
+    if in_a_dictionary and not isinstance(model.observation_space, spaces.Dict):
+        target = model.policy_aliases[GENERIC_NAMES[2]]
+    if differs := policy_difference(original.policy, model.policy):
+        raise FoldError(f"{type(model.policy).__name__} does not compute what the model's policy does: {differs}")
+
+    def fill(policy: BasePolicy) -> None:
+        policy.load_state_dict(_widened(model.policy, policy))
+        for net in conditioned_nets(policy):
+            start_at_zero(net.k_net)
+        keep_frozen(policy, original.policy)
+
+    # Of the original: the optimizer's groups of the k's are to be the new policy's own, with f in them.
+    made = rebuild(original, target, {**model.policy_kwargs, **arguments, "k_from": k_from}, fill, worlds)
+    if differs := policy_difference(original.policy, made.policy, seen):
+        raise FoldError(f"{target.__name__} does not compute what the model's policy does: {differs}")
+    return made
+
+
+class _Seen:
+    """What a policy sees without a part of the observation."""
+
+    def __init__(self, space: spaces.Space[Any], k_from: str) -> None:
+        parts: Any = space.spaces if isinstance(space, spaces.Dict) else getattr(space, "parts", {})
+        if k_from not in parts or len(parts) < 2:
+            raise ValueError(f"env must show {k_from!r} beside other parts of its observation, got {space}")
+        self.k_from, self.part = k_from, parts[k_from]
+        bare = without_part(space, k_from)
+        self.alone = isinstance(bare, spaces.Dict) and len(bare.spaces) == 1
+        self.space = next(iter(bare.spaces.values())) if isinstance(bare, spaces.Dict) and self.alone else bare
+
+    def __call__(self, observations: Any) -> Any:
+        """The rest of a batch of observations."""
+        if not isinstance(observations, dict):
+            return np.delete(observations, self.part, axis=1)
+        rest = {name: value for name, value in observations.items() if name != self.k_from}
+        return next(iter(rest.values())) if self.alone else rest
+
+
+def _widened(old: BasePolicy, new: BasePolicy) -> dict[str, Any]:
+    """The state of ``old`` for ``new``: layers that see the part beside the rest start with no weight on it."""
+    known, state = old.state_dict(), new.state_dict()
+    given = next(conditioned_nets(new)).given.tolist()
+    lost = [name for name in known if name not in state and not name.startswith("_extra_state")]
+    if lost:
+        raise ValueError(f"{type(new).__name__} has no place for {sorted(lost)} of the model's policy")
+    for name, value in state.items():
+        if name not in known:
+            continue
+        if value.shape == known[name].shape:
+            state[name] = known[name]
+            continue
+        wide = value.dim() == 2 and value.shape[1] == known[name].shape[1] + len(given)
+        if not wide or value.shape[0] != known[name].shape[0]:
+            raise ValueError(f"what reads the observation must be a linear layer, and {name} is of none")
+        state[name] = torch.zeros_like(value)
+        state[name][:, [i for i in range(value.shape[1]) if i not in given]] = known[name]
+    return state
+
+
+@torch.no_grad()
+def start_at_zero(k_net: nn.Module) -> None:
+    """Let f be 0: its last linear layer has no weights and no bias."""
+    last = [module for module in k_net.modules() if isinstance(module, nn.Linear)][-1:]
+    for parameter in (p for layer in last for p in layer.parameters()):
+        parameter.zero_()
