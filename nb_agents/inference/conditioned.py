@@ -47,12 +47,17 @@ class ConditionedNet(nn.Module):
     @property
     def layers(self) -> list[nn.Module]:
         """The layers in order."""
-        return [self.get_submodule(str(i)) for i in range(self.n_layers)]
+        return list(self._modules.values())[: self.n_layers]  # type: ignore[arg-type]
 
     @property
     def gates(self) -> list[KGate]:
         """The gates in order."""
         return [layer for layer in self.layers if isinstance(layer, KGate)]
+
+    @property
+    def k0(self) -> torch.Tensor:
+        """The gates' own k's, one after another, shape ``(n_k,)``."""
+        return torch.cat([gate.k for gate in self.gates])
 
     def k(self, features: torch.Tensor) -> torch.Tensor:
         """The k-sets of rows, ``(batch, n_k)``, the gates' one after another."""
@@ -60,7 +65,7 @@ class ConditionedNet(nn.Module):
 
     def k_sets(self, given: torch.Tensor) -> torch.Tensor:
         """The same of what f sees alone, ``(batch, len(given))``."""
-        return torch.cat([gate.k for gate in self.gates]) + self.k_net(given)  # type: ignore[no-any-return]
+        return self.k0 + self.k_net(given)  # type: ignore[no-any-return]
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Output of the layers.

@@ -24,7 +24,7 @@ from nb_agents.inference.conditioned import conditioned_nets
 from nb_agents.inference.encoder import EncoderOf
 from nb_agents.inference.fixed import without_part
 from nb_agents.inference.student import StudentPolicy
-from nb_agents.inference.window import Floats, flat_actions
+from nb_agents.inference.window import flat_actions
 from nb_agents.vec_env.adapter import VectorEnvAdapter
 
 
@@ -179,7 +179,7 @@ class _Distillation:
         self.policy: Any = teacher.policy
         self.net = next(conditioned_nets(self.policy))
         self.rng = np.random.default_rng(seed)
-        self.histories: list[Floats] = []
+        self.histories: list[NDArray[np.float32]] = []
         self.labels: list[torch.Tensor] = []
         self.optimizer = torch.optim.Adam(student.encoder.parameters(), settings.learning_rate)
         env.seed(seed)
@@ -204,7 +204,9 @@ class _Distillation:
                 actions = np.where(at_random.reshape(-1, *[1] * (actions.ndim - 1)), tried, actions)
             else:
                 actions, _ = self.student.predict(bare, self.state, self.starts, deterministic=True)
-            self.state = window._replace(action=flat_actions(actions, self.env.action_space))
+            self.state = window._replace(
+                action=flat_actions(torch.as_tensor(actions), self.env.action_space).numpy()
+            )
             self.observation, _, self.starts, _ = self.env.step(actions)
 
     def fit(self) -> float:
