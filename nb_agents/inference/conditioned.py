@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from inspect import getattr_static
 from typing import Any
 
 import torch
@@ -38,6 +40,7 @@ class ConditionedNet(nn.Module):
         self.k_net = k_net
         self.register_buffer("main", torch.tensor(list(main)), persistent=False)
         self.register_buffer("given", torch.tensor(list(given)), persistent=False)
+        self._joint: tuple[Any, torch.Tensor] | None = None  # the gates' M's, side by side
         self._start = copy.deepcopy(k_net.state_dict())
 
     def start(self) -> None:
@@ -82,14 +85,28 @@ class ConditionedNet(nn.Module):
             x: Inputs of the layers, ``(batch, len(main))``.
             k: k-sets, ``(batch, n_k)``.
         """
-        start = 0
+        gates = iter(self._gates_of(k))
         for layer in self.layers:
-            if isinstance(layer, KGate):
-                x = layer.activation(x) * layer.rows(k[:, start : start + len(layer.k)])
-                start += len(layer.k)
-            else:
-                x = layer(x)
+            x = layer.activation(x) * next(gates) if isinstance(layer, KGate) else layer(x)
         return x
+
+    def _gates_of(self, k: torch.Tensor) -> Sequence[torch.Tensor]:
+        """The gates of the k-sets, layer by layer; in one product where they are of one kind with φ and M alone."""
+        gates = self.gates
+        kinds = {type(gate) for gate in gates}
+        if len(kinds) > 1 or not _is_only_phi(*kinds):
+            parts = k.split([len(gate.k) for gate in gates], dim=1)
+            return [gate.rows(part) for gate, part in zip(gates, parts, strict=True)]
+        kind = (k.dtype, k.device)
+        if self._joint is None or self._joint[0] != kind:
+            self._joint = kind, torch.block_diag(*(gate.membership for gate in gates)).T
+        return (gates[0].phi(k) @ self._joint[1]).split([gate.n_units for gate in gates], dim=1)
+
+
+@cache
+def _is_only_phi(kind: type[KGate]) -> bool:
+    """Whether gates of a kind are M φ(k), with a φ that is the same for all of them."""
+    return kind.gate is KGate.gate and kind.rows is KGate.rows and isinstance(getattr_static(kind, "phi"), staticmethod)
 
 
 def conditioned_nets(network: nn.Module) -> Iterator[ConditionedNet]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.functional import relu
 
 
 class HistoryEncoder(nn.Module):
@@ -64,14 +65,14 @@ class HistoryEncoder(nn.Module):
         """
         raise NotImplementedError
 
-    def keep(self, rows: torch.Tensor) -> torch.Tensor:
-        """What is kept of rows of a history, ``(..., n_numbers + 1)``: zeros where there is no transition."""
-        return self.each(rows[..., :-1] / self.width) * rows[..., -1:]
+    def keep(self, transitions: torch.Tensor) -> torch.Tensor:
+        """What is kept of transitions as they were seen, ``(..., n_numbers)``."""
+        return self.each(transitions / self.width)
 
     def standardised(self, histories: torch.Tensor) -> torch.Tensor:
         """The output before scale and mean, ``(batch, n_outputs)``, of histories ``(batch, n_inputs)``."""
         rows = histories.reshape(-1, self.steps, self.n_numbers + 1)
-        return self.together(self.keep(rows), rows[:, :, -1])
+        return self.together(self.keep(rows[:, :, :-1]) * rows[:, :, -1:], rows[:, :, -1])
 
     def of(self, kept: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
         """f, ``(batch, n_outputs)``, of what `keep` gave."""
@@ -91,23 +92,21 @@ class MeanEncoder(HistoryEncoder):
 
     def __init__(self, n_inputs: int, n_outputs: int, steps: int, units: int) -> None:
         super().__init__(n_inputs, n_outputs, steps, units)
-        self.transition = nn.Sequential(
-            nn.Linear(self.n_numbers, units), nn.ReLU(), nn.Linear(units, units), nn.ReLU()
-        )
-        self.head = nn.Sequential(nn.Linear(units, units), nn.ReLU(), nn.Linear(units, n_outputs))
+        self.first, self.second = nn.Linear(self.n_numbers, units), nn.Linear(units, units)
+        self.third, self.last = nn.Linear(units, units), nn.Linear(units, n_outputs)
         # From the start some units look far back, and others at the latest transitions.
         age, rate = torch.arange(steps - 1.0, -1.0, -1.0)[:, None], torch.linspace(0.0, 1.0, units)
         self.log_weight = nn.Parameter(-rate * age)
 
     def each(self, transitions: torch.Tensor) -> torch.Tensor:
         """The MLP's output, shape ``(..., units)``."""
-        return self.transition(transitions)  # type: ignore[no-any-return]
+        return relu(self.second(relu(self.first(transitions))))
 
     def together(self, kept: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
         """See `HistoryEncoder.together`."""
         weight = self.log_weight.exp()
         total = (there @ weight).clamp(min=1e-6)
-        return self.head((kept * weight).sum(dim=1) / total)  # type: ignore[no-any-return]
+        return self.last(relu(self.third((kept * weight).sum(dim=1) / total)))  # type: ignore[no-any-return]
 
 
 class RecurrentEncoder(HistoryEncoder):

@@ -170,7 +170,7 @@ class StudentPolicy(BasePolicy):
         n_acted = spaces.flatdim(self.action_space)
         observation = torch.zeros(n, width - n_acted - 1 >> 1, device=device)
         action = torch.full((n, n_acted), torch.nan, device=device)
-        return Window(rows, observation, action, self.encoder.keep(rows))
+        return Window(rows, observation, action, torch.zeros_like(self.encoder.keep(rows[:, :, :-1])))
 
     def _look(self, batch: NDArray[np.float32], state: Any, episode_start: Any) -> Window:
         """The tensors of `look`."""

@@ -42,11 +42,12 @@ def seen(
             if it did everywhere.
         keep: See `HistoryEncoder.keep`.
     """
-    before, ones = window.observation, torch.ones_like(observation[:, :1])
-    latest = torch.cat([before, window.action, observation - before, ones], dim=1)
+    before = window.observation
+    numbers = torch.cat([before, window.action, observation - before], dim=1)
+    latest = torch.cat([numbers, window.rows.new_ones(len(numbers), 1)], dim=1)
     new = [
         torch.cat([old[:, 1:], last[:, None]], dim=1)
-        for old, last in ((window.rows, latest), (window.kept, keep(latest)))
+        for old, last in ((window.rows, latest), (window.kept, keep(numbers)))
     ]
     if acted is not None:
         new = [torch.where(acted[:, None, None], each, torch.zeros_like(each)) for each in new]
