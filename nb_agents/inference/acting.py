@@ -35,16 +35,14 @@ def act(policy: Any, net: ConditionedNet, x: torch.Tensor, k: torch.Tensor, dete
     return policy._get_action_dist_from_latent(latent).get_actions(deterministic=deterministic)  # type: ignore[no-any-return]
 
 
-def into_space(
-    actions: torch.Tensor, space: spaces.Space[Any], low: torch.Tensor, high: torch.Tensor, squashed: bool
-) -> torch.Tensor:
+def into_space(actions: torch.Tensor, space: spaces.Space[Any], low: Any, high: Any, squashed: bool) -> torch.Tensor:
     """Actions of a policy as the environment takes them, shape ``(batch, *action_shape)``; as SB3's ``predict``.
 
     Args:
         actions: What ``policy._predict`` returned.
         space: Space of the actions.
-        low: Its lower bounds, of a `Box`.
-        high: Its upper bounds, of a `Box`.
+        low: Tensor of its lower bounds, if it is a `Box`.
+        high: Tensor of its upper bounds.
         squashed: Whether the policy's actions are in [-1, 1], and not in the space itself.
     """
     actions = actions.reshape(-1, *(space.shape or ()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
 from inspect import getattr_static
 from typing import Any
 
@@ -29,6 +28,7 @@ class ConditionedNet(nn.Module):
 
     main: torch.Tensor
     given: torch.Tensor
+    joint: torch.Tensor | None
 
     def __init__(
         self, layers: Iterable[nn.Module], main: Sequence[int], given: Sequence[int], k_net: nn.Module
@@ -40,7 +40,8 @@ class ConditionedNet(nn.Module):
         self.k_net = k_net
         self.register_buffer("main", torch.tensor(list(main)), persistent=False)
         self.register_buffer("given", torch.tensor(list(given)), persistent=False)
-        self._joint: tuple[Any, torch.Tensor] | None = None  # the gates' M's, side by side
+        self.register_buffer("joint", None, persistent=False)
+        self._join()
         self._start = copy.deepcopy(k_net.state_dict())
 
     def start(self) -> None:
@@ -50,7 +51,8 @@ class ConditionedNet(nn.Module):
     @property
     def layers(self) -> list[nn.Module]:
         """The layers in order."""
-        return list(self._modules.values())[: self.n_layers]  # type: ignore[arg-type]
+        every: list[Any] = list(self._modules.values())
+        return every[: self.n_layers]
 
     @property
     def gates(self) -> list[KGate]:
@@ -92,18 +94,25 @@ class ConditionedNet(nn.Module):
 
     def _gates_of(self, k: torch.Tensor) -> Sequence[torch.Tensor]:
         """The gates of the k-sets, layer by layer; in one product where they are of one kind with φ and M alone."""
-        gates = self.gates
-        kinds = {type(gate) for gate in gates}
-        if len(kinds) > 1 or not _is_only_phi(*kinds):
-            parts = k.split([len(gate.k) for gate in gates], dim=1)
+        gates: Any = self.gates
+        if self.joint is None:
+            parts = torch.split(k, [len(gate.k) for gate in gates], dim=1)
             return [gate.rows(part) for gate, part in zip(gates, parts, strict=True)]
-        kind = (k.dtype, k.device)
-        if self._joint is None or self._joint[0] != kind:
-            self._joint = kind, torch.block_diag(*(gate.membership for gate in gates)).T
-        return (gates[0].phi(k) @ self._joint[1]).split([gate.n_units for gate in gates], dim=1)
+        return torch.split(gates[0].phi(k) @ self.joint, [gate.n_units for gate in gates], dim=1)
+
+    def _join(self) -> None:
+        """Put the gates' M's side by side, where that is all there is to them."""
+        kinds = [type(gate) for gate in self.gates]
+        if len(set(kinds)) == 1 and _is_only_phi(kinds[0]):
+            joined: Any = torch.block_diag(*(gate.membership for gate in self.gates))  # type: ignore[no-untyped-call]
+            self.joint = joined.T.contiguous()
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        converted = super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
+        self._join()  # of what the gates have made of theirs
+        return converted
 
 
-@cache
 def _is_only_phi(kind: type[KGate]) -> bool:
     """Whether gates of a kind are M φ(k), with a φ that is the same for all of them."""
     return kind.gate is KGate.gate and kind.rows is KGate.rows and isinstance(getattr_static(kind, "phi"), staticmethod)

@@ -24,6 +24,7 @@ from stable_baselines3.common.utils import ConstantSchedule, safe_mean
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from nb_agents._checks import check_count, check_flag, check_number, check_positive
+from nb_agents.inference.conditioned import conditioned_nets
 from nb_agents.inference.distillation import Distillation, Settings
 from nb_agents.inference.encoder import EncoderOf, HistoryEncoder, encoder_class
 from nb_agents.inference.fixed import without_part
@@ -76,8 +77,8 @@ def distill(
         seed: Seed of the student's weights and of all that is drawn here.
         checkpoint: File that is written after each round. If it is there already, the distillation goes on from it and
             ends as if it had not been interrupted, to the last bit where the environments are functions of their seeds.
-        logger: SB3 logger for ``train/k_loss``, ``rollout/ep_rew_mean`` and ``time/total_timesteps`` of each round; None
-            for one that prints where the teacher is verbose.
+        logger: SB3 logger for ``train/k_loss``, ``rollout/ep_rew_mean`` and ``time/total_timesteps`` of each round;
+            None for one that prints where the teacher is verbose.
         progress_bar: Whether tqdm's bar is shown, as SB3's own is.
         on_round: Function of the round's number, the mean squared error, and the student; called after each round.
 
@@ -134,7 +135,7 @@ def _rounds(
             if checkpoint is not None:
                 run.write(checkpoint)
             for name, values in zip(("rew", "len"), zip(*run.episodes, strict=True), strict=False):
-                logger.record(f"rollout/ep_{name}_mean", safe_mean(values))
+                logger.record(f"rollout/ep_{name}_mean", safe_mean(list(values)))
             logger.record("train/k_loss", loss)
             logger.record("time/iterations", run.done, exclude="tensorboard")
             logger.record("time/total_timesteps", run.num_timesteps, exclude="tensorboard")
@@ -211,9 +212,22 @@ def make_student(
         kwargs["lr_schedule"] = ConstantSchedule(0.0)  # SB3's own would keep the teacher alive
     student = StudentPolicy(bare, policy.action_space, type(policy), kwargs).to(teacher.device)
     known, own = policy.state_dict(), student.network.state_dict()
-    fits = {name: known[name] for name, value in own.items() if name in known and known[name].shape == value.shape}
-    student.network.load_state_dict(own | {name: value for name, value in fits.items() if ".k_net." not in name})
+    inputs = [
+        (net.main.tolist(), len(net.main) + len(net.given)) for net in (next(conditioned_nets(policy)), student.net)
+    ]
+    for name, value in own.items():
+        if name in known and ".k_net." not in name:
+            value.copy_(known[name] if known[name].shape == value.shape else _columns(known[name], value, *inputs))
     return student
+
+
+def _columns(known: Any, own: Any, teacher: tuple[list[int], int], student: tuple[list[int], int]) -> Any:
+    """Weights of a layer of the critic, which reads all features: those of the context are left out, as if it were 0."""
+    behind = known.shape[1] - teacher[1]  # inputs beside the features, as the action
+    taken, places = ([*main, *range(width, width + behind)] for main, width in (teacher, student))
+    weights = torch.zeros_like(own)
+    weights[:, places] = known[:, taken]
+    return weights
 
 
 def _check_teacher(teacher: BaseAlgorithm) -> Any:

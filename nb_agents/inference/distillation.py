@@ -21,6 +21,9 @@ from nb_agents.inference.window import flat_actions
 
 KIND = "nb_agents.distill"
 
+MARGIN = 0.25
+"""How far the student's k's may leave the range of its teacher's, in parts of that range."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -124,6 +127,9 @@ class Distillation:
         there = rows[:, :, -1] > 0.0
         encoder.mean.copy_(labels.mean(dim=0) - k0)
         encoder.scale.copy_(labels.std(dim=0).clamp(min=1e-6))
+        least, most = (labels - k0).aminmax(dim=0)
+        encoder.low.copy_(least - MARGIN * (most - least))
+        encoder.high.copy_(most + MARGIN * (most - least))
         if there.any():
             encoder.width.copy_(rows[there][:, :-1].std(dim=0, correction=0).clamp(min=1e-3))
         wanted = (labels - k0 - encoder.mean) / encoder.scale
@@ -180,7 +186,9 @@ class Distillation:
 
         content = read_tensors(path, KIND, restore)
         about = self._about()
-        other = [f"{name}={content['about'].get(name)!r}" for name in about if content["about"].get(name) != about[name]]
+        other = [
+            f"{name}={content['about'].get(name)!r}" for name in about if content["about"].get(name) != about[name]
+        ]
         if other:
             raise ValueError(
                 f"checkpoint must be of this distillation, got {os.fspath(path)!r} of one with {', '.join(other)}; "

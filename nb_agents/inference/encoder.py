@@ -26,11 +26,16 @@ class HistoryEncoder(nn.Module):
     Attributes:
         mean: What is added to the output, shape ``(n_outputs,)``.
         scale: What the output is multiplied by before, shape ``(n_outputs,)``.
+        low: What the output is at least, shape ``(n_outputs,)``: histories like none in training give no k's that the
+            teacher never had.
+        high: What it is at most.
         width: What the numbers of a transition are divided by, shape ``(n_inputs / steps - 1,)``.
     """
 
     mean: torch.Tensor
     scale: torch.Tensor
+    low: torch.Tensor
+    high: torch.Tensor
     width: torch.Tensor
 
     def __init__(self, n_inputs: int, n_outputs: int, steps: int, units: int) -> None:
@@ -39,6 +44,8 @@ class HistoryEncoder(nn.Module):
         self.n_numbers = n_inputs // steps - 1
         self.register_buffer("mean", torch.zeros(n_outputs))
         self.register_buffer("scale", torch.ones(n_outputs))
+        self.register_buffer("low", torch.full((n_outputs,), -torch.inf))
+        self.register_buffer("high", torch.full((n_outputs,), torch.inf))
         self.register_buffer("width", torch.ones(self.n_numbers))
 
     def each(self, transitions: torch.Tensor) -> torch.Tensor:
@@ -71,16 +78,19 @@ class HistoryEncoder(nn.Module):
 
     def standardised(self, histories: torch.Tensor) -> torch.Tensor:
         """The output before scale and mean, ``(batch, n_outputs)``, of histories ``(batch, n_inputs)``."""
+        return self.together(*self._kept(histories))
+
+    def _kept(self, histories: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         rows = histories.reshape(-1, self.steps, self.n_numbers + 1)
-        return self.together(self.keep(rows[:, :, :-1]) * rows[:, :, -1:], rows[:, :, -1])
+        return self.keep(rows[:, :, :-1]) * rows[:, :, -1:], rows[:, :, -1]
 
     def of(self, kept: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
         """f, ``(batch, n_outputs)``, of what `keep` gave."""
-        return torch.addcmul(self.mean, self.scale, self.together(kept, there))
+        return torch.addcmul(self.mean, self.scale, self.together(kept, there)).clamp(self.low, self.high)
 
     def forward(self, histories: torch.Tensor) -> torch.Tensor:
         """f, ``(batch, n_outputs)``, of histories ``(batch, n_inputs)``."""
-        return torch.addcmul(self.mean, self.scale, self.standardised(histories))
+        return self.of(*self._kept(histories))
 
 
 class MeanEncoder(HistoryEncoder):

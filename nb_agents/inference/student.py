@@ -139,6 +139,26 @@ class StudentPolicy(BasePolicy):
         with torch.no_grad():
             return self._k(self._look(self._batch(observation), state, episode_start))
 
+    def at(self, observation: Any, state: Any, episode_start: Any = None) -> Any:
+        """A plain k-gated policy with the k-set that the student acts by now, for a task that stays.
+
+        It acts on the observation alone, as the student would if it inferred this k-set in every step. It folds, exports,
+        is kept in a `Battery`, and goes on learning with `train_only` in a model of its own.
+
+        Args:
+            observation: Observation of one environment.
+            state: State that `predict` returned before it.
+            episode_start: Whether an episode begins with it.
+
+        Raises:
+            ValueError: As `look`, or if there are several environments.
+        """
+        rows = self.look(observation, state, episode_start).rows
+        if len(rows) != 1:
+            raise ValueError(f"observation must be of one environment, whose task the policy is for; got {len(rows)}")
+        network: Any = self.network
+        return network.at(rows.ravel())
+
     def act(self, window: Window, deterministic: bool = True) -> torch.Tensor:
         """Actions, shape ``(n, *action_shape)``, of a window of tensors whose observation was the last."""
         if acts_on_k(self.network):
@@ -174,11 +194,12 @@ class StudentPolicy(BasePolicy):
 
     def _look(self, batch: NDArray[np.float32], state: Any, episode_start: Any) -> Window:
         """The tensors of `look`."""
-        n, device = len(batch), self.encoder.mean.device
+        n, encoder = len(batch), self.encoder
+        device = encoder.mean.device
         observation = torch.as_tensor(batch, device=device)
         if state is None:
             return self._start(n)._replace(observation=observation)
-        rows_shape = (n, self.steps, self.encoder.n_numbers + 1)
+        rows_shape = (n, self.steps, encoder.n_numbers + 1)
         if len(state) != 4 or np.shape(state[0]) != rows_shape:
             found = [np.shape(part) for part in state]
             raise ValueError(f"state must be what predict returned for {n} environments, with rows of the shape "
@@ -189,7 +210,7 @@ class StudentPolicy(BasePolicy):
             begins = np.broadcast_to(False if episode_start is None else episode_start, n)
             acted = torch.as_tensor(~(np.isnan(state[2]).any(axis=1) | begins.astype(bool)), device=device)
         before = Window(*(torch.as_tensor(part, device=device) for part in state))
-        return seen(before, observation, acted, self.encoder.keep)
+        return seen(before, observation, acted, encoder.keep)
 
     def _warn_of_no_memory(self, state: Any, episode_start: Any) -> None:
         alone = state is None and episode_start is None
