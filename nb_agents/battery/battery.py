@@ -20,6 +20,7 @@ from nb_agents.battery import file as k_set_file
 from nb_agents.battery.fingerprint import Fingerprint, FingerprintError, WeightsWatch, fingerprint
 from nb_agents.battery.per_row import distinct, gates_per_row
 from nb_agents.gates.gate import KGate
+from nb_agents.inference.student import StudentPolicy
 from nb_agents.policies.train_only import acting_modules
 
 __all__ = ["Battery", "FingerprintError"]
@@ -97,6 +98,25 @@ class Battery:
         device = next(iter(self.gates.values())).k.device
         k = torch.cat([gate.k.detach().to(device) for gate in self.gates.values()])
         self.add(name, k, metadata, overwrite=overwrite)
+
+    def capture_from(
+        self,
+        student: StudentPolicy,
+        observation: Any,
+        state: Any,
+        name: str,
+        metadata: Any = None,
+        *,
+        overwrite: bool = False,
+    ) -> None:
+        """Keep the k's that a student acts by now, for the plain policy with its layers: its own or its teacher's `at`.
+
+        Observation and state are those of `StudentPolicy.at`; all else is as in `add`, and so are the errors.
+        """
+        inferred = Battery(student.at(observation, state))
+        fingerprint(self.network).check(fingerprint(inferred.network), "a student's k-set was to be kept")
+        inferred.capture("now")
+        self.add(name, inferred["now"], metadata, overwrite=overwrite)
 
     def add(
         self, name: str, k: torch.Tensor, metadata: Mapping[str, Any] | None = None, *, overwrite: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from inspect import getattr_static
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ class ConditionedNet(nn.Module):
 
     main: torch.Tensor
     given: torch.Tensor
+    joint: torch.Tensor | None
 
     def __init__(
         self, layers: Iterable[nn.Module], main: Sequence[int], given: Sequence[int], k_net: nn.Module
@@ -43,6 +45,8 @@ class ConditionedNet(nn.Module):
         self.register_buffer("main", torch.tensor(list(main)), persistent=False)
         self.register_buffer("given", torch.tensor(list(given)), persistent=False)
         self.k_targets: list[RowKTarget] = []
+        self.register_buffer("joint", None, persistent=False)
+        self._join()
         self._start = copy.deepcopy(k_net.state_dict())
 
     def start(self) -> None:
@@ -52,12 +56,18 @@ class ConditionedNet(nn.Module):
     @property
     def layers(self) -> list[nn.Module]:
         """The layers in order."""
-        return [self.get_submodule(str(i)) for i in range(self.n_layers)]
+        every: list[Any] = list(self._modules.values())
+        return every[: self.n_layers]
 
     @property
     def gates(self) -> list[KGate]:
         """The gates in order."""
         return [layer for layer in self.layers if isinstance(layer, KGate)]
+
+    @property
+    def k0(self) -> torch.Tensor:
+        """The gates' own k's, one after another, shape ``(n_k,)``."""
+        return torch.cat([gate.k for gate in self.gates])
 
     def k(self, features: torch.Tensor) -> torch.Tensor:
         """The k-sets of rows, ``(batch, n_k)``, the gates' one after another."""
@@ -65,7 +75,7 @@ class ConditionedNet(nn.Module):
 
     def k_sets(self, given: torch.Tensor) -> torch.Tensor:
         """The same of what f sees alone, ``(batch, len(given))``."""
-        return torch.cat([gate.k for gate in self.gates]) + self.k_net(given)  # type: ignore[no-any-return]
+        return self.k0 + self.k_net(given)  # type: ignore[no-any-return]
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Output of the layers.
@@ -87,14 +97,40 @@ class ConditionedNet(nn.Module):
             x: Inputs of the layers, ``(batch, len(main))``.
             k: k-sets, ``(batch, n_k)``.
         """
-        start = 0
+        gates: Any = self.gates
+        parts = iter(torch.split(k, [len(gate.k) for gate in gates], dim=1))
+        if self.joint is not None:  # one product serves all gates
+            parts = iter(torch.split(gates[0].phi(k) @ self.joint, [gate.n_units for gate in gates], dim=1))
         for layer in self.layers:
-            if isinstance(layer, KGate):
-                x = layer.by_rows(x, k[:, start : start + len(layer.k)])
-                start += len(layer.k)
-            else:
+            if not isinstance(layer, KGate):
                 x = layer(x)
+            elif self.joint is None:
+                x = layer.by_rows(x, next(parts))
+            else:
+                x = layer.activation(x) * next(parts)
         return x
+
+    def _join(self) -> None:
+        """Put the gates' M's side by side, where that is all there is to them."""
+        kinds = [type(gate) for gate in self.gates]
+        if len(set(kinds)) == 1 and _is_only_phi(kinds[0]):
+            joined: Any = torch.block_diag(*(gate.membership for gate in self.gates))  # type: ignore[no-untyped-call]
+            self.joint = joined.T.contiguous()
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        converted = super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
+        self._join()  # of what the gates have made of theirs
+        return converted
+
+
+def _is_only_phi(kind: type[KGate]) -> bool:
+    """Whether gates of a kind are M φ(k), with a φ that is the same for all of them."""
+    return (
+        kind.gate is KGate.gate
+        and kind.by_rows is KGate.by_rows
+        and kind.rows is KGate.rows
+        and isinstance(getattr_static(kind, "phi"), staticmethod)
+    )
 
 
 def conditioned_nets(network: nn.Module) -> Iterator[ConditionedNet]:
