@@ -23,7 +23,7 @@ from nb_agents.policies.optim import optimized_parts, two_rates
 from nb_agents.policies.parts import gated_part
 from nb_agents.policies.placing import gate_sequential
 from nb_agents.policies.train_only import TrainOnlyMixin
-from nb_agents.policies.usage import check_algorithm, check_backward, check_observations
+from nb_agents.policies.usage import check_algorithm, check_backward, check_normalization, check_observations
 
 
 class KGatedMixin(TrainOnlyMixin):
@@ -53,7 +53,8 @@ class KGatedMixin(TrainOnlyMixin):
         gate_critic: Whether the critic's hidden layers are gated too.
         k_from: Part of the observation that the k's are computed from, row by row: k = k0 + f(part). The actor's layers
             see the rest, the critic everything. It is a key of a dictionary, or a part of a flat observation, as
-            `nb_gym.wrappers` make them. None for k's that are parameters alone.
+            `nb_gym.wrappers` make them. None for k's that are parameters alone. A `VecNormalize` must leave it alone:
+            with a dictionary and ``norm_obs_keys`` it standardises the rest.
         k_net: f: hidden units layer by layer, () for a linear one, or a function that makes a module of its numbers of
             inputs and outputs.
         **kwargs: Further arguments of the SB3 policy.
@@ -109,6 +110,7 @@ class KGatedMixin(TrainOnlyMixin):
     def _k_target(self, target: float, weight: float, difficulty: Any, k_from: str | None) -> KTarget:
         if k_from is None:
             return KTarget(target, weight, difficulty)
+        check_normalization(self, k_from)
         if callable(difficulty) and self.gate_critic:
             raise ValueError("task_difficulty must be a number with gate_critic: the critic's k's are no function")
         regularizer = RowKTarget(target, weight, difficulty)
