@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ class ConditionedNet(nn.Module):
 
     main: torch.Tensor
     given: torch.Tensor
+    spread: torch.Tensor | None
 
     def __init__(
         self, layers: Iterable[nn.Module], main: Sequence[int], given: Sequence[int], k_net: nn.Module
@@ -38,10 +40,11 @@ class ConditionedNet(nn.Module):
         super().__init__()
         for name, layer in enumerate(layers):
             self.add_module(str(name), layer)
-        self.n_layers = len(self._modules)
         self.k_net = k_net
         self.register_buffer("main", torch.tensor(list(main)), persistent=False)
         self.register_buffer("given", torch.tensor(list(given)), persistent=False)
+        self._main, self._given = _as_slice(main), _as_slice(given)
+        self.register_buffer("spread", self._spread(), persistent=False)
         self.k_targets: list[RowKTarget] = []
         self._start = copy.deepcopy(k_net.state_dict())
 
@@ -52,16 +55,31 @@ class ConditionedNet(nn.Module):
     @property
     def layers(self) -> list[nn.Module]:
         """The layers in order."""
-        return [self.get_submodule(str(i)) for i in range(self.n_layers)]
+        return [layer for name, layer in self.named_children() if name != "k_net"]
 
     @property
     def gates(self) -> list[KGate]:
         """The gates in order."""
         return [layer for layer in self.layers if isinstance(layer, KGate)]
 
+    def _spread(self) -> torch.Tensor | None:
+        """The gates' matrices along a diagonal, by which all are one product; None if their formulas differ."""
+        gates, kinds = self.gates, {type(gate) for gate in self.gates}
+        matrices = [matrix for gate in gates if (matrix := gate.matrix()) is not None]
+        alike = len(kinds) == 1 and isinstance(inspect.getattr_static(kinds.pop(), "phi"), staticmethod)
+        self._widths = [matrix.shape[1] for matrix in matrices]
+        if not alike or len(matrices) < len(gates):
+            return None
+        return torch.block_diag(*matrices)  # type: ignore[no-untyped-call, no-any-return]
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        converted = super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
+        self.spread = self._spread()  # the gates' have been made anew, and not rounded
+        return converted
+
     def k(self, features: torch.Tensor) -> torch.Tensor:
         """The k-sets of rows, ``(batch, n_k)``, the gates' one after another."""
-        return self.k_sets(features[:, self.given])
+        return self.k_sets(features[:, self._given])
 
     def k_sets(self, given: torch.Tensor) -> torch.Tensor:
         """The same of what f sees alone, ``(batch, len(given))``."""
@@ -73,12 +91,12 @@ class ConditionedNet(nn.Module):
         Args:
             features: Inputs of shape ``(batch, len(main) + len(given))``.
         """
-        given = features[:, self.given]
+        given = features[:, self._given]
         k = self.k_sets(given)
         if self.training and k.requires_grad:
             for k_target in self.k_targets:
                 k_target.watch(self.gates, k, given)
-        return self.run(features[:, self.main], k)
+        return self.run(features[:, self._main], k)
 
     def run(self, x: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
         """The layers alone, with a k-set for each row.
@@ -87,14 +105,26 @@ class ConditionedNet(nn.Module):
             x: Inputs of the layers, ``(batch, len(main))``.
             k: k-sets, ``(batch, n_k)``.
         """
-        start = 0
+        gates = self.gates
+        if self.spread is None:
+            parts = iter(torch.split(k, [len(gate.k) for gate in gates], dim=1))
+        else:
+            values = gates[0].phi(k) @ self.spread
+            parts = iter(torch.split(values, self._widths, dim=1))
         for layer in self.layers:
-            if isinstance(layer, KGate):
-                x = layer.by_rows(x, k[:, start : start + len(layer.k)])
-                start += len(layer.k)
-            else:
+            if not isinstance(layer, KGate):
                 x = layer(x)
+            elif self.spread is None:
+                x = layer.by_rows(x, next(parts))
+            else:
+                x = layer.by_values(x, next(parts))
         return x
+
+
+def _as_slice(index: Sequence[int]) -> slice | list[int]:
+    """Indices as a slice where they are neighbours, which is several times quicker."""
+    run = list(range(index[0], index[0] + len(index)))
+    return slice(index[0], index[0] + len(index)) if list(index) == run else list(index)
 
 
 def conditioned_nets(network: nn.Module) -> Iterator[ConditionedNet]:
