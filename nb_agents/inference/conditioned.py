@@ -55,7 +55,7 @@ class ConditionedNet(nn.Module):
     @property
     def layers(self) -> list[nn.Module]:
         """The layers in order."""
-        return [layer for name, layer in self.named_children() if name != "k_net"]
+        return [layer for name, layer in self._modules.items() if layer is not None and name != "k_net"]
 
     @property
     def gates(self) -> list[KGate]:
@@ -123,8 +123,9 @@ class ConditionedNet(nn.Module):
 
 def _as_slice(index: Sequence[int]) -> slice | list[int]:
     """Indices as a slice where they are neighbours, which is several times quicker."""
-    run = list(range(index[0], index[0] + len(index)))
-    return slice(index[0], index[0] + len(index)) if list(index) == run else list(index)
+    first = index[0] if index else 0
+    run = range(first, first + len(index))
+    return slice(run.start, run.stop) if list(index) == list(run) else list(index)
 
 
 def conditioned_nets(network: nn.Module) -> Iterator[ConditionedNet]:
@@ -132,21 +133,21 @@ def conditioned_nets(network: nn.Module) -> Iterator[ConditionedNet]:
     return (module for module in network.modules() if isinstance(module, ConditionedNet))
 
 
-def condition(network: nn.Module, parts: Mapping[str, slice], k_from: str, k_net: KNet) -> ConditionedNet:
+def condition(network: nn.Module, parts: Mapping[str, slice], k_from: str | tuple[()], k_net: KNet) -> ConditionedNet:
     """A gated network whose k's are computed, with fresh weights in its first layer, which has fewer inputs.
 
     Args:
         network: `nn.Sequential` whose first linear layer is on all features.
         parts: Slices of the features by name.
-        k_from: Part that f sees.
+        k_from: Part that f sees; () for none.
         k_net: See `make_k_net`.
 
     Raises:
         ValueError: If there is no such part, nothing else, no gate, or the network is of another kind.
     """
-    if k_from not in parts or len(parts) < 2:
+    if k_from and (k_from not in parts or len(parts) < 2):
         raise ValueError(f"k_from must be one of several parts of the observation, {list(parts)}; got {k_from!r}")
-    given = range(parts[k_from].start, parts[k_from].stop)
+    given = range(parts[k_from].start, parts[k_from].stop) if k_from else range(0)
     width = max(part.stop for part in parts.values())
     main = [i for i in range(width) if i not in given]
     n_k = sum(len(layer.k) for layer in network.modules() if isinstance(layer, KGate))
