@@ -36,9 +36,22 @@ class FiLMGate(SignedKGate):
         """The scales of many k-sets, see `KGate.rows`."""
         return self._of_rows(self._halves(k)[0])
 
-    def row_shifts(self, k: torch.Tensor) -> torch.Tensor:
-        """Their shifts, of the same shape."""
-        return self._of_rows(self._halves(k)[1])
+    def by_rows(self, x: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+        """See `KGate.by_rows`."""
+        scale, shift = (self._of_rows(half) for half in self._halves(k))
+        return torch.addcmul(shift, self.activation(x), scale)
+
+    def matrix(self) -> torch.Tensor | None:
+        """See `KGate.matrix`."""
+        own = self.membership.T
+        if type(self).gate is not FiLMGate.gate or self.spatial_dims:
+            return None
+        return torch.block_diag(own, own)  # type: ignore[no-untyped-call, no-any-return]
+
+    def by_values(self, x: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """See `KGate.by_values`."""
+        scale, shift = values.chunk(2, dim=1)
+        return torch.addcmul(shift, self.activation(x), scale)
 
     def _halves(self, k: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
         return (self.k if k is None else k).chunk(2, dim=-1)

@@ -181,9 +181,17 @@ class KGate(nn.Module):
         """What a kind adds behind its gate, shaped as that is; None in a kind that multiplies and no more."""
         return None
 
-    def row_shifts(self, k: torch.Tensor) -> torch.Tensor | None:
-        """The shifts of many k-sets, shaped as `rows` are; None likewise."""
-        return None
+    def matrix(self) -> torch.Tensor | None:
+        """What φ(k) is multiplied by for the gate of each unit, and for its shift behind them all where there is one.
+
+        Returns:
+            Shape ``(len(self.k), n_units)`` or ``(len(self.k), 2 * n_units)``; None in a kind with its own `gate`.
+        """
+        return self.membership.T if type(self).gate is KGate.gate and not self.spatial_dims else None
+
+    def by_values(self, x: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """`by_rows` with what the matrix has made of the k-sets, shape ``(batch, matrix().shape[1])``."""
+        return self.activation(x) * values  # type: ignore[no-any-return]
 
     def by_rows(self, x: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
         """`forward` with a k-set for each row.
@@ -192,9 +200,7 @@ class KGate(nn.Module):
             x: Input of shape ``(batch, n_units)`` followed by ``spatial_dims`` dimensions.
             k: k-sets, shape ``(batch, len(self.k))``.
         """
-        scaled: torch.Tensor = self.activation(x) * self.rows(k)
-        shift = self.row_shifts(k)
-        return scaled if shift is None else scaled + shift
+        return self.activation(x) * self.rows(k)  # type: ignore[no-any-return]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``activation(x) ⊙ g``, and the shift where the kind has one.

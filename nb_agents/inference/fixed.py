@@ -50,11 +50,11 @@ def state_at(policy: torch.nn.Module, new: torch.nn.Module, context: ArrayLike) 
             start += len(gate.k)
     for name, wanted in state.items():
         if old[name].shape != wanted.shape:
-            _read_without(old, name, wanted.shape, net.given, values)
+            read_without(old, name, wanted.shape, net.given, values)
     return {name: old[name] for name in state}
 
 
-def _read_without(old: dict[str, Any], name: str, shape: torch.Size, given: torch.Tensor, values: torch.Tensor) -> None:
+def read_without(old: dict[str, Any], name: str, shape: torch.Size, given: torch.Tensor, values: torch.Tensor) -> None:
     """Let a layer do without some of its inputs, whose values are known."""
     weight, bias = old[name], f"{name.removesuffix('weight')}bias"
     if weight.dim() != 2 or weight.shape[1] - shape[1] != len(given) or bias not in old:

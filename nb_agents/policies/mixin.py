@@ -23,7 +23,7 @@ from nb_agents.policies.optim import optimized_parts, two_rates
 from nb_agents.policies.parts import gated_part
 from nb_agents.policies.placing import gate_sequential
 from nb_agents.policies.train_only import TrainOnlyMixin
-from nb_agents.policies.usage import check_algorithm, check_backward, check_observations
+from nb_agents.policies.usage import check_algorithm, check_backward, check_normalization, check_observations
 
 
 class KGatedMixin(TrainOnlyMixin):
@@ -53,7 +53,9 @@ class KGatedMixin(TrainOnlyMixin):
         gate_critic: Whether the critic's hidden layers are gated too.
         k_from: Part of the observation that the k's are computed from, row by row: k = k0 + f(part). The actor's layers
             see the rest, the critic everything. It is a key of a dictionary, or a part of a flat observation, as
-            `nb_gym.wrappers` make them. None for k's that are parameters alone.
+            `nb_gym.wrappers` make them. None for k's that are parameters alone. A `VecNormalize` must leave it alone:
+            with a dictionary and ``norm_obs_keys`` it standardises the rest. () for no part: k = k0 + f(), which has
+            parameters of its own, as `nb_agents.searching` makes it.
         k_net: f: hidden units layer by layer, () for a linear one, or a function that makes a module of its numbers of
             inputs and outputs.
         **kwargs: Further arguments of the SB3 policy.
@@ -79,7 +81,7 @@ class KGatedMixin(TrainOnlyMixin):
         k_target_weight: float = 0.0,
         task_difficulty: float | Difficulty = 0.0,
         gate_critic: bool = False,
-        k_from: str | None = None,
+        k_from: str | tuple[()] | None = None,
         k_net: KNet = (32,),
         **kwargs: Any,
     ) -> None:
@@ -106,9 +108,10 @@ class KGatedMixin(TrainOnlyMixin):
                 gate.regularizers.append(regularizer)
         self._split_learning_rates()
 
-    def _k_target(self, target: float, weight: float, difficulty: Any, k_from: str | None) -> KTarget:
-        if k_from is None:
+    def _k_target(self, target: float, weight: float, difficulty: Any, k_from: Any) -> KTarget:
+        if not k_from:
             return KTarget(target, weight, difficulty)
+        check_normalization(self, k_from)
         if callable(difficulty) and self.gate_critic:
             raise ValueError("task_difficulty must be a number with gate_critic: the critic's k's are no function")
         regularizer = RowKTarget(target, weight, difficulty)
@@ -156,7 +159,7 @@ class KGatedMixin(TrainOnlyMixin):
         Raises:
             ValueError: If the policy's k's are not computed, or the context does not fit it.
         """
-        if self.k_from is None:
+        if not self.k_from:
             raise ValueError("k_from must be a part of the observation, but the policy's k's are parameters alone")
         arguments = self._get_constructor_parameters()
         arguments |= {"observation_space": without_part(arguments["observation_space"], self.k_from), "k_from": None}
@@ -181,7 +184,9 @@ class KGatedMixin(TrainOnlyMixin):
     def _condition(self, owner: Any, name: str, extractor: nn.Module) -> None:
         """Let the gates of ``owner.name`` take their k's from a part of the features, if they are to."""
         if self.k_from is not None:
-            parts = feature_parts(self.observation_space, extractor)  # type: ignore[attr-defined]
+            space: Any = self.observation_space  # type: ignore[attr-defined]
+            width = getattr(extractor, "features_dim", 0)
+            parts = feature_parts(space, extractor) if self.k_from else {"observation": slice(0, width)}
             setattr(owner, name, condition(getattr(owner, name), parts, self.k_from, self.k_net))
 
     def _activations(self) -> tuple[type[nn.Module], ...]:

@@ -95,6 +95,28 @@ def check_backward(policy: Any) -> None:
         )
 
 
+def check_normalization(policy: Any, k_from: str) -> None:
+    """Refuse a `VecNormalize` that would standardise the part that k's are computed from; likewise.
+
+    Its statistics move during training, so that f would be shown other numbers for the same context; and a history's
+    mask and its rows of zeros would no longer be any.
+
+    Raises:
+        ValueError: If the algorithm that is building the policy has such an environment.
+    """
+    env = getattr(_builder(policy), "_vec_normalize_env", None)
+    if env is None or not env.norm_obs:
+        return
+    is_dict = isinstance(env.observation_space, spaces.Dict)
+    if k_from in (env.norm_obs_keys if is_dict else getattr(env.observation_space, "parts", ())):
+        how = (
+            f"leave {k_from!r} out of norm_obs_keys"
+            if is_dict
+            else (f"make the parts a dictionary, by the wrappers' key, and leave {k_from!r} out of norm_obs_keys")
+        )
+        raise ValueError(f"VecNormalize must not standardise {k_from!r}: {how}, or pass norm_obs=False")
+
+
 def check_observations(policy: Any, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> None:
     """Refuse observations of another kind than the policy takes; to be called at the start of its constructor.
 

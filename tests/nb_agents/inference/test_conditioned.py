@@ -15,7 +15,7 @@ from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from torch import nn
 
 import nb_agents
-from nb_agents import FiLMGate, FoldError, KGate, KGatedPolicy, contrib, fold_gates
+from nb_agents import ClampedKGate, FiLMGate, FoldError, KGate, KGatedPolicy, contrib, fold_gates
 from nb_agents.gates.signed import SignedKGate
 from nb_agents.inference.conditioned import ConditionedNet, conditioned_nets
 from nb_gym.wrappers import ContextObservation, HistoryObservation
@@ -137,6 +137,27 @@ def test_a_row_is_what_a_plain_gated_network_with_its_k_gives(kind: Any, block_s
                 gate.k.copy_(k[row, start : start + len(gate.k)])
                 start += len(gate.k)
         torch.testing.assert_close(plain(features[row : row + 1, net.main]), together[row : row + 1])
+
+
+class Waves(KGate):
+    """A kind whose phi reads the gate, so that no product does for all."""
+
+    def phi(self, k: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return 0.5 * torch.cos(k * self.n_units)
+
+
+@pytest.mark.parametrize("block_size", [None, 16])
+@pytest.mark.parametrize("kind", [KGate, SignedKGate, FiLMGate, ClampedKGate, Waves])
+def test_one_product_for_all_gates_is_what_each_makes_of_its_own_k(kind: Any, block_size: int | None) -> None:
+    kwargs = {"gate_class": kind, "block_size": block_size, "net_arch": [32, 20]}
+    model = make_model(PPO, KGatedPolicy, False, ON | {"batch_size": 8}, **kwargs)
+    net = model.policy.mlp_extractor.policy_net
+    assert (net.spread is None) is (kind in (ClampedKGate, Waves))
+    for dtype in (torch.float32, torch.float64):
+        net.to(dtype)
+        x, k = torch.randn(7, 2, dtype=dtype), torch.randn(7, sum(len(gate.k) for gate in net.gates), dtype=dtype)
+        together, net.spread = net.run(x, k), None
+        torch.testing.assert_close(together, net.run(x, k))
 
 
 @pytest.mark.parametrize(
