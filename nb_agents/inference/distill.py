@@ -222,7 +222,7 @@ def make_student(
 
 
 def _columns(known: Any, own: Any, teacher: tuple[list[int], int], student: tuple[list[int], int]) -> Any:
-    """Weights of a layer of the critic, which reads all features: those of the context are left out, as if it were 0."""
+    """Weights of a layer of the critic, which reads all features, without those of the context: as if it were 0."""
     behind = known.shape[1] - teacher[1]  # inputs beside the features, as the action
     taken, places = ([*main, *range(width, width + behind)] for main, width in (teacher, student))
     weights = torch.zeros_like(own)

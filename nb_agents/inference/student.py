@@ -142,8 +142,8 @@ class StudentPolicy(BasePolicy):
     def at(self, observation: Any, state: Any, episode_start: Any = None) -> Any:
         """A plain k-gated policy with the k-set that the student acts by now, for a task that stays.
 
-        It acts on the observation alone, as the student would if it inferred this k-set in every step. It folds, exports,
-        is kept in a `Battery`, and goes on learning with `train_only` in a model of its own.
+        It acts on the observation alone, as the student would if it inferred this k-set in every step. It folds,
+        exports, is kept in a `Battery`, and goes on learning with `train_only` in a model of its own.
 
         Args:
             observation: Observation of one environment.
