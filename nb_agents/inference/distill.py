@@ -39,7 +39,7 @@ def distill(
     total_timesteps: int = 20_000,
     *,
     steps: int = 8,
-    units: int = 64,
+    units: int = 32,
     encoder: str | type[HistoryEncoder] = "mlp",
     rounds: int = 6,
     n_epochs: int = 30,
@@ -185,7 +185,7 @@ def _held_statistics(env: VecEnv) -> Iterator[None]:
 
 
 def make_student(
-    teacher: BaseAlgorithm, steps: int, units: int = 64, encoder: str | type[HistoryEncoder] = "mlp"
+    teacher: BaseAlgorithm, steps: int, units: int = 32, encoder: str | type[HistoryEncoder] = "mlp"
 ) -> StudentPolicy:
     """A student with the teacher's layers, and an encoder that has learned nothing.
 

@@ -63,6 +63,12 @@ def test_the_state_is_that_of_a_student_with_as_many_steps(student: StudentPolic
             student.predict(ONE, wrong)
 
 
+def test_starts_are_those_of_as_many_environments(student: StudentPolicy) -> None:
+    _, state = student.predict(ONE)
+    with pytest.raises(ValueError, match=r"episode_start must have shape \(1,\), .*; got \(2,\)"):
+        student.predict(ONE, state, np.array([True, False]))
+
+
 def test_an_environment_with_another_history_is_refused(student: StudentPolicy) -> None:
     """By SB3, where the student's network goes on learning, and by the student, which keeps its own."""
     env = HistoryObservation(gym.make("NBPendulum-v0"), 4)
