@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import relu
+from torch.nn.functional import relu_
 
 
 class HistoryEncoder(nn.Module):
@@ -111,13 +111,13 @@ class MeanEncoder(HistoryEncoder):
 
     def each(self, transitions: torch.Tensor) -> torch.Tensor:
         """The MLP's output, shape ``(..., units / 2)``."""
-        return relu(self.second(relu(self.first(transitions))))
+        return relu_(self.second(relu_(self.first(transitions))))
 
     def together(self, kept: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
         """See `HistoryEncoder.together`."""
         weight = self.log_weight.exp()
         total = (there @ weight).clamp(min=1e-6)
-        return self.last(relu(self.third((kept * weight).sum(dim=1) / total)))  # type: ignore[no-any-return]
+        return self.last(relu_(self.third((kept * weight).sum(dim=1) / total)))  # type: ignore[no-any-return]
 
 
 class RecurrentEncoder(HistoryEncoder):
