@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -143,7 +142,7 @@ class Battery:
         if name in self._sets and not check_flag("overwrite", overwrite):
             raise ValueError(f"name {name!r} is taken; pass overwrite=True to replace its k-set")
         k = self._checked(name, k)
-        noted = _plain(metadata)
+        noted = k_set_file.plain(metadata)
         self._check_weights()
         sizes = [gate.k.numel() for gate in self.gates.values()]
         self._sets[name] = KSet(k, torch.split(k, sizes), noted)
@@ -296,13 +295,3 @@ class Battery:
     def _check_weights(self) -> None:
         if self._watch is None or not self._watch.unchanged():
             self.verify()
-
-
-def _plain(metadata: Any) -> dict[str, Any]:
-    """``metadata`` as a file gives it back."""
-    if not isinstance(metadata, Mapping | None):
-        raise TypeError(f"metadata must be a mapping or None, got {metadata!r}")
-    try:
-        return json.loads(json.dumps(dict(metadata or {}), allow_nan=False))  # type: ignore[no-any-return]
-    except (TypeError, ValueError, RecursionError) as error:
-        raise TypeError(f"metadata must be what JSON can hold ({error}), got {metadata!r}") from None

@@ -39,7 +39,7 @@ def distill(
     total_timesteps: int = 20_000,
     *,
     steps: int = 8,
-    units: int = 64,
+    units: int = 32,
     encoder: str | type[HistoryEncoder] = "mlp",
     rounds: int = 6,
     n_epochs: int = 30,
@@ -185,7 +185,7 @@ def _held_statistics(env: VecEnv) -> Iterator[None]:
 
 
 def make_student(
-    teacher: BaseAlgorithm, steps: int, units: int = 64, encoder: str | type[HistoryEncoder] = "mlp"
+    teacher: BaseAlgorithm, steps: int, units: int = 32, encoder: str | type[HistoryEncoder] = "mlp"
 ) -> StudentPolicy:
     """A student with the teacher's layers, and an encoder that has learned nothing.
 
@@ -223,7 +223,7 @@ def make_student(
 
 
 def _columns(known: Any, own: Any, teacher: tuple[list[int], int], student: tuple[list[int], int]) -> Any:
-    """Weights of a layer of the critic, which reads all features; the context is left out, as if it were 0."""
+    """Weights of a layer of the critic, which reads all features, without those of the context: as if it were 0."""
     behind = known.shape[1] - teacher[1]  # inputs beside the features, as the action
     taken, places = ([*main, *range(width, width + behind)] for main, width in (teacher, student))
     weights = torch.zeros_like(own)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import relu
+from torch.nn.functional import relu_
 
 
 class HistoryEncoder(nn.Module):
@@ -102,21 +102,22 @@ class MeanEncoder(HistoryEncoder):
 
     def __init__(self, n_inputs: int, n_outputs: int, steps: int, units: int) -> None:
         super().__init__(n_inputs, n_outputs, steps, units)
-        self.first, self.second = nn.Linear(self.n_numbers, units), nn.Linear(units, units)
-        self.third, self.last = nn.Linear(units, units), nn.Linear(units, n_outputs)
+        kept = -(-units // 2)  # the fewer, the less there is to move in every step
+        self.first, self.second = nn.Linear(self.n_numbers, units), nn.Linear(units, kept)
+        self.third, self.last = nn.Linear(kept, units), nn.Linear(units, n_outputs)
         # From the start some units look far back, and others at the latest transitions.
-        age, rate = torch.arange(steps - 1.0, -1.0, -1.0)[:, None], torch.linspace(0.0, 1.0, units)
+        age, rate = torch.arange(steps - 1.0, -1.0, -1.0)[:, None], torch.linspace(0.0, 1.0, kept)
         self.log_weight = nn.Parameter(-rate * age)
 
     def each(self, transitions: torch.Tensor) -> torch.Tensor:
-        """The MLP's output, shape ``(..., units)``."""
-        return relu(self.second(relu(self.first(transitions))))
+        """The MLP's output, shape ``(..., units / 2)``."""
+        return relu_(self.second(relu_(self.first(transitions))))
 
     def together(self, kept: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
         """See `HistoryEncoder.together`."""
         weight = self.log_weight.exp()
         total = (there @ weight).clamp(min=1e-6)
-        return self.last(relu(self.third((kept * weight).sum(dim=1) / total)))  # type: ignore[no-any-return]
+        return self.last(relu_(self.third((kept * weight).sum(dim=1) / total)))  # type: ignore[no-any-return]
 
 
 class RecurrentEncoder(HistoryEncoder):
@@ -172,7 +173,7 @@ class EncoderOf:
     """
 
     steps: int
-    units: int = 64
+    units: int = 32
     encoder: str | type[HistoryEncoder] = "mlp"
     n_numbers: int | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,8 @@ class StudentPolicy(BasePolicy):
         while True:
             action, state = student.predict(observation, state, episode_start=np.array([start]), deterministic=True)
 
-    A step costs one forward pass. `nb_agents.distill` makes one from a teacher whose k's are computed from the context.
+    A step costs one forward pass, in which the encoder sees the latest transition alone: what it made of those before is
+    kept in the state. `nb_agents.distill` makes one from a teacher whose k's are computed from the context.
 
     Args:
         observation_space: Space of the observations, a `Box` of one dimension.
@@ -127,7 +129,7 @@ class StudentPolicy(BasePolicy):
         with torch.inference_mode():
             window = self._look(batch, state, episode_start)
             actions = self.act(window, deterministic)
-            window = window._replace(action=flat_actions(actions, self.action_space).clone())
+            window = window._replace(action=flat_actions(actions, self.action_space))
         acted = actions.cpu().numpy()
         return (acted[0] if np.ndim(observation) == 1 else acted), _arrays(window)
 
@@ -142,8 +144,8 @@ class StudentPolicy(BasePolicy):
     def at(self, observation: Any, state: Any, episode_start: Any = None) -> Any:
         """A plain k-gated policy with the k-set that the student acts by now, for a task that stays.
 
-        It acts on the observation alone, as the student would if it inferred this k-set always. It folds, exports,
-        is kept in a `Battery`, and goes on learning with `train_only` in a model of its own.
+        It acts on the observation alone, as the student would if it inferred this k-set in every step. It folds,
+        exports, is kept in a `Battery`, and goes on learning with `train_only` in a model of its own.
 
         Args:
             observation: Observation of one environment.
@@ -196,7 +198,8 @@ class StudentPolicy(BasePolicy):
         """The tensors of `look`."""
         n, encoder = len(batch), self.encoder
         device = encoder.mean.device
-        observation = torch.as_tensor(batch, device=device)
+        tensor = torch.from_numpy if device.type == "cpu" else partial(torch.as_tensor, device=device)
+        observation = tensor(batch)
         if state is None:
             return self._start(n)._replace(observation=observation)
         rows_shape = (n, self.steps, encoder.n_numbers + 1)
@@ -205,11 +208,12 @@ class StudentPolicy(BasePolicy):
             raise ValueError(f"state must be what predict returned for {n} environments, with rows of the shape "
                              f"{rows_shape}; got {found}")  # fmt: skip
         acted = None
-        starts = episode_start is not None and np.any(episode_start)
-        if starts or np.isnan(state[2]).any():
-            begins = np.broadcast_to(False if episode_start is None else episode_start, n)
-            acted = torch.as_tensor(~(np.isnan(state[2]).any(axis=1) | begins.astype(bool)), device=device)
-        before = Window(*(torch.as_tensor(part, device=device) for part in state))
+        starts = np.asarray(False if episode_start is None else episode_start, dtype=bool)
+        if starts.shape not in ((), (n,)):
+            raise ValueError(f"episode_start must have shape ({n},), one for each environment; got {starts.shape}")
+        if starts.any() or np.isnan(state[2]).any():
+            acted = tensor(~(np.isnan(state[2]).any(axis=1) | starts))
+        before = Window(*map(tensor, state))
         return seen(before, observation, acted, encoder.keep)
 
     def _warn_of_no_memory(self, state: Any, episode_start: Any) -> None:

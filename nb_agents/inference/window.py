@@ -43,11 +43,10 @@ def seen(
         keep: See `HistoryEncoder.keep`.
     """
     before = window.observation
-    numbers = torch.cat([before, window.action, observation - before], dim=1)
-    latest = torch.cat([numbers, window.rows.new_ones(len(numbers), 1)], dim=1)
+    latest = torch.cat([before, window.action, observation - before, before.new_ones(before.shape[0], 1)], dim=1)
     new = [
         torch.cat([old[:, 1:], last[:, None]], dim=1)
-        for old, last in ((window.rows, latest), (window.kept, keep(numbers)))
+        for old, last in ((window.rows, latest), (window.kept, keep(latest[:, :-1])))
     ]
     if acted is not None:
         new = [torch.where(acted[:, None, None], each, torch.zeros_like(each)) for each in new]
@@ -59,6 +58,6 @@ def flat_actions(actions: torch.Tensor, space: spaces.Space[Any]) -> torch.Tenso
     if isinstance(space, spaces.Discrete):
         return one_hot(actions.reshape(-1).long() - int(space.start), int(space.n)).float()
     if isinstance(space, spaces.MultiDiscrete):
-        parts = zip(actions.reshape(len(actions), -1).long().T, space.nvec.flatten(), strict=True)
+        parts = zip(actions.flatten(1).long().T, space.nvec.flatten(), strict=True)
         return torch.cat([one_hot(part, int(n)) for part, n in parts], dim=1).float()
-    return actions.reshape(len(actions), -1).float()
+    return actions.flatten(1).to(torch.float32, copy=True)  # so that no user's change of an action reaches it

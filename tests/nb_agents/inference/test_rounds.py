@@ -196,7 +196,7 @@ def test_a_mean_encoder_weighs_the_transitions_that_there_are_by_their_age() -> 
     for i in range(6):
         each = encoder.each(rows[i, 5 - i :, :-1])
         weight = encoder.log_weight[5 - i :].exp()
-        mean = (each * weight).sum(dim=0) / weight.sum(dim=0) if i else torch.zeros(8)
+        mean = (each * weight).sum(dim=0) / weight.sum(dim=0) if i else torch.zeros(4)
         torch.testing.assert_close(found[i], encoder.last(torch.relu(encoder.third(mean))))
     encoder(histories(6, 5, 5).flatten(1)).sum().backward()
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in encoder.parameters())
