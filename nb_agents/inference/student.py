@@ -34,8 +34,8 @@ class StudentPolicy(BasePolicy):
         while True:
             action, state = student.predict(observation, state, episode_start=np.array([start]), deterministic=True)
 
-    A step costs one forward pass, in which the encoder sees the latest transition alone: what it made of those before is
-    kept in the state. `nb_agents.distill` makes one from a teacher whose k's are computed from the context.
+    A step costs one forward pass, in which the encoder sees the latest transition alone: what it made of those before
+    is kept in the state. `nb_agents.distill` makes one from a teacher whose k's are computed from the context.
 
     Args:
         observation_space: Space of the observations, a `Box` of one dimension.

@@ -13,15 +13,15 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.vec_env import VecNormalize
 
-from nb_agents import KGatedPolicy, StudentPolicy, VectorEnvAdapter, distill
+from nb_agents import KGatedMultiInputPolicy, KGatedPolicy, StudentPolicy, VectorEnvAdapter, distill
 from nb_agents._tensor_file import write_tensors
 from nb_agents.inference.encoder import HistoryEncoder, MeanEncoder
 from nb_gym.wrappers import HistoryObservation, vector
 
 
-def worlds(num_envs: int = 4) -> Any:
+def worlds(num_envs: int = 4, key: str | None = None) -> Any:
     env = gym.make_vec("NBPendulum-v0", num_envs=num_envs, torque_gain=(-1.0, 1.0), frame_skip=20, episode_steps=200)
-    return vector.ContextObservation(env, {"torque_gain": (-1.0, 1.0)})
+    return vector.ContextObservation(env, {"torque_gain": (-1.0, 1.0)}, key=key)
 
 
 @pytest.fixture(scope="module")
@@ -159,13 +159,15 @@ def test_the_bar_is_sb3s(teacher: Any, monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_the_statistics_that_scale_observations_are_held() -> None:
-    env = VecNormalize(VectorEnvAdapter(worlds()))
-    teacher = PPO(KGatedPolicy, env, policy_kwargs={"k_from": "context"}, n_steps=8, batch_size=8, device="cpu")
+    env = VecNormalize(VectorEnvAdapter(worlds(key="context")), norm_obs_keys=["observation"])
+    kwargs = {"k_from": "context"}
+    teacher = PPO(KGatedMultiInputPolicy, env, policy_kwargs=kwargs, n_steps=8, batch_size=8, device="cpu")
     teacher.learn(32)
-    before = env.obs_rms.copy()
+    statistics: Any = env.obs_rms
+    before = statistics["observation"].copy()
     distill(teacher, **SHORT)
-    np.testing.assert_array_equal(env.obs_rms.mean, before.mean)
-    assert env.obs_rms.count == before.count
+    np.testing.assert_array_equal(statistics["observation"].mean, before.mean)
+    assert statistics["observation"].count == before.count
     assert env.training
 
 
