@@ -1,0 +1,199 @@
+"""The families of hidden contexts: what is drawn in training, and what is measured afterwards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium.vector import VectorEnv, VectorWrapper
+from numpy.typing import NDArray
+
+from benchmarks.protocol.environments import fixed_starts, make_vector_env
+from benchmarks.protocol.settings import PPOSettings
+from nb_gym.wrappers.vector import ContextObservation, HistoryObservation
+
+NUM_ENVS, DECISIONS, STEPS = 24, 50, 8
+"""Environments of a training, decisions of an episode, and transitions in a history."""
+
+FLIP = 25
+"""Decision at which the actuator turns around: half of the episode, physics step 500."""
+
+EVAL_STARTS = 16
+"""Number of the fixed starts that each context is measured from."""
+
+SETTINGS = PPOSettings(num_envs=NUM_ENVS, n_steps=25, batch_size=150, n_epochs=20)
+"""PPO's of all methods; what differs from the protocol's was chosen on seeds 0 to 5."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """Pendulums whose context is hidden.
+
+    Attributes:
+        summary: What is hidden, in words.
+        ranges: What a policy that is told the context sees as −1 and 1, by parameter.
+        gains: Gains of the actuator, each in as many environments of a training; empty for 1 everywhere.
+        drawn: Ranges of what is drawn for each episode of a training.
+        in_range: Contexts to measure in that a training has, or could have, drawn.
+        held_out: Those that it could not.
+        observe: Channels that are not observed.
+    """
+
+    summary: str
+    ranges: Mapping[str, tuple[float, float]]
+    gains: tuple[float, ...] = ()
+    drawn: Mapping[str, tuple[float, float]]
+    in_range: tuple[Mapping[str, float], ...]
+    held_out: tuple[Mapping[str, float], ...] = ()
+    without: tuple[str, ...] = ()
+
+    @property
+    def contexts(self) -> tuple[Mapping[str, float], ...]:
+        """All contexts to measure in."""
+        return self.in_range + self.held_out
+
+    @property
+    def settings(self) -> PPOSettings:
+        """`SETTINGS` with the family's channels."""
+        return replace(SETTINGS, observe={k: v for k, v in SETTINGS.observe.items() if k not in self.without})
+
+    def training(self, num_envs: int = NUM_ENVS) -> dict[str, Any]:
+        """Context of the environments of a training; the gains are dealt out, so that each is seen as often."""
+        return dict(self.drawn) | ({"torque_gain": np.resize(self.gains, num_envs)} if self.gains else {})
+
+    def tasks(self, rng: np.random.Generator, n: int) -> list[dict[str, Any]]:
+        """The same as tasks of a meta-learner."""
+        gains = np.resize(self.gains or (1.0,), n).tolist()
+        drawn = {name: rng.uniform(*ends, size=n).tolist() for name, ends in self.drawn.items()}
+        return [{"torque_gain": gain, **{name: drawn[name][i] for name in drawn}} for i, gain in enumerate(gains)]
+
+
+def _grid(**values: tuple[float, ...]) -> tuple[dict[str, float], ...]:
+    return tuple(dict(zip(values, each, strict=True)) for each in product(*values.values()))
+
+
+M_GAINS, DRIVES = (-1.5, -1.0, -0.5, 0.5, 1.0, 1.5), (1.0, 1.25, 1.5)
+PHASES = (0.0, 0.5 * math.pi, math.pi, 1.5 * math.pi)
+
+FAMILIES = {
+    "S": Family(
+        summary="the actuator's sign",
+        ranges={"torque_gain": (-1.0, 1.0)},
+        gains=(-1.0, 1.0),
+        drawn={},
+        in_range=_grid(torque_gain=(-1.0, 1.0)),
+    ),
+    "M": Family(
+        summary="the actuator's sign and strength, and the drive's",
+        ranges={"torque_gain": (-1.5, 1.5), "A": (1.0, 1.5)},
+        gains=M_GAINS,
+        drawn={"A": (1.0, 1.5)},
+        in_range=_grid(torque_gain=M_GAINS, A=DRIVES),
+        held_out=_grid(torque_gain=(-1.5, -1.0, 1.0, 1.5), A=(1.8,)) + _grid(torque_gain=(-2.0, 2.0), A=DRIVES),
+    ),
+    "P": Family(
+        summary="the drive's amplitude, as published",
+        ranges={"A": (1.0, 1.5)},
+        drawn={"A": (1.0, 1.5)},
+        in_range=_grid(A=DRIVES),
+        held_out=_grid(A=(1.8,)),
+    ),
+    "W": Family(
+        summary="the drive's frequency and phase, and no clock",
+        ranges={"omega": (0.5, 1.0), "phase": (0.0, 2.0 * math.pi)},
+        drawn={"omega": (0.5, 1.0), "phase": (0.0, 2.0 * math.pi)},
+        in_range=_grid(omega=(0.5, 0.75, 1.0), phase=PHASES),
+        held_out=_grid(omega=(0.25, 1.5), phase=PHASES),
+        without=("sin_drive", "cos_drive"),
+    ),
+}
+
+
+class TurnedAround(VectorWrapper):
+    """Negates the torques from a decision on, which is what an actuator of the other sign does with them.
+
+    Args:
+        env: Pendulums whose episodes begin together.
+        decision: The first decision that is negated.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], decision: int = FLIP) -> None:
+        super().__init__(env)
+        self._decision, self._made = decision, 0
+
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        """Begin all episodes."""
+        self._made = 0
+        return self.env.reset(**options)
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Make a decision."""
+        self._made += 1
+        return self.env.step(-actions if self._made > self._decision else actions)
+
+
+def worlds(family: Family, view: str, num_envs: int, *, flips: bool = False, **context: Any) -> Any:
+    """Pendulums of a family.
+
+    Args:
+        family: The family.
+        view: Part beside the observation: "context", "history", or "" for none.
+        num_envs: Number of pendulums.
+        flips: Whether the actuator turns around in mid-episode.
+        **context: Context of the pendulums.
+    """
+    env = make_vector_env(family.settings, num_envs, **context)
+    env = TurnedAround(env) if flips else env
+    if view == "context":
+        return ContextObservation(env, family.ranges)
+    return HistoryObservation(env, STEPS) if view == "history" else env
+
+
+class Played(NamedTuple):
+    """Episodes in every context of a family.
+
+    Attributes:
+        rewards: Mean rewards over the starts, `(episodes, decisions, contexts)`.
+    """
+
+    rewards: NDArray[np.float64]
+
+    @property
+    def returns(self) -> NDArray[np.float64]:
+        """Returns, `(episodes, contexts)`."""
+        return np.asarray(self.rewards.sum(axis=1))
+
+
+def play(policy: Any, family: Family, view: str, contexts: Any, *, episodes: int = 1, flips: bool = False) -> Played:
+    """Let a deterministic policy act from fixed starts, and keep what it remembers from episode to episode.
+
+    Args:
+        policy: Policy of SB3; one with a state is told of the first episode's beginning alone.
+        family: The family.
+        view: See `worlds`.
+        contexts: Contexts of the pendulums.
+        episodes: Number of episodes in each.
+        flips: See `worlds`.
+    """
+    n = len(contexts) * EVAL_STARTS
+    each = {name: np.repeat([context[name] for context in contexts], EVAL_STARTS) for name in contexts[0]}
+    env, state, all_rewards = worlds(family, view, n, flips=flips, **each), None, []
+    begins = np.ones(n, dtype=np.bool_)
+    for number in range(episodes):
+        theta, theta_dot = (np.resize(np.roll(s, -number)[:EVAL_STARTS], n) for s in fixed_starts())
+        observation, _ = env.reset(options={"theta": theta, "theta_dot": theta_dot})
+        if hasattr(state, "action"):  # a student's window: no action has led from the last episode to this one
+            state = state._replace(action=np.full_like(state.action, np.nan))
+        rewards = []
+        for _ in range(DECISIONS):
+            action, state = policy.predict(observation, state, episode_start=begins, deterministic=True)
+            observation, reward, *_ = env.step(action)
+            rewards.append(reward.reshape(-1, EVAL_STARTS).mean(axis=1))
+            begins = np.zeros(n, dtype=np.bool_)
+        all_rewards.append(rewards)
+    env.close()
+    return Played(np.array(all_rewards))

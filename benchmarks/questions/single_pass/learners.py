@@ -1,0 +1,222 @@
+"""How each method is trained, within one budget, and the policies that it answers with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import VecNormalize
+from torch import nn
+
+from benchmarks.protocol.meta_environments import environments
+from benchmarks.protocol.recorder import without_log_folder
+from benchmarks.questions.single_pass.families import DECISIONS, NUM_ENVS, STEPS, Family, worlds
+from nb_agents import KGate, KGatedPolicy, SignedKGate, VectorEnvAdapter, distill
+from nb_agents.inference.conditioned import ConditionedNet
+from nb_agents.maml import MAML, TRPOUpdate
+
+LABEL_SHARE = 0.26
+"""Share of the budget of a teacher with a student that goes into the student's labels."""
+
+FINE_TUNING = (5, 25)
+"""Episodes in the target that the policy over all contexts is fine-tuned for."""
+
+META: dict[str, Any] = {"inner_steps": 1, "inner_lr": 0.1, "episodes_per_task": 5, "gamma": 0.8, "gae_lambda": 0.8}
+"""MAML's settings; chosen on seeds 0 to 5, as `SETTINGS` are."""
+
+INNER_STEPS = 5
+
+
+@dataclass
+class Answer:
+    """A policy, or one for each context, and what it has cost.
+
+    Attributes:
+        role: Name of the row in the tables.
+        policies: Policy of each context of the family, or one for all.
+        view: What it sees, see `worlds`.
+        steps: Decisions in all trainings, labels included; those of an adaptation, once per context, are not.
+        numbers: Numbers that differ between contexts.
+        episodes: Episodes in the context before it is measured.
+        gradient_steps: Gradient steps in the context.
+    """
+
+    role: str
+    policies: Any
+    view: str
+    steps: int
+    numbers: int = 0
+    episodes: int = 0
+    gradient_steps: int = 0
+
+
+class NumbersNet(ConditionedNet):
+    """The control of conditioned gates: the same numbers of the same f, as inputs of the first layer."""
+
+    @classmethod
+    def instead_of(cls, net: ConditionedNet) -> NumbersNet:
+        """The network with its gates' k's as inputs; the gates stay as holders of k0, and multiply nothing."""
+        layers = net.layers
+        first: Any = layers[0]
+        layers[0] = nn.Linear(first.in_features + sum(len(gate.k) for gate in net.gates), first.out_features)
+        return cls(layers, net.main.tolist(), net.given.tolist(), net.k_net)
+
+    def run(self, x: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+        """See `ConditionedNet.run`."""
+        x = torch.cat([x, k], dim=1)
+        for layer in self.layers:
+            x = layer.activation(x) if isinstance(layer, KGate) else layer(x)
+        return x
+
+
+class NumbersPolicy(KGatedPolicy):
+    """A policy with a `NumbersNet`."""
+
+    def _condition(self, owner: Any, name: str, extractor: nn.Module) -> None:
+        super()._condition(owner, name, extractor)
+        setattr(owner, name, NumbersNet.instead_of(getattr(owner, name)))
+
+
+class Conditioned(NamedTuple):
+    """A teacher that is told the context, and its student.
+
+    Attributes:
+        numbers: Numbers between context and actor.
+        policy_kwargs: Arguments of the policy.
+        policy_class: Class of the policy.
+    """
+
+    numbers: int
+    policy_kwargs: Mapping[str, Any]
+    policy_class: type[KGatedPolicy] = KGatedPolicy
+
+
+CONDITIONED = {
+    "signed": Conditioned(10, {"gate_class": SignedKGate}),
+    "sigma": Conditioned(10, {}),
+    "signed-layer": Conditioned(2, {"gate_class": SignedKGate, "block_size": None}),
+    "numbers": Conditioned(10, {"k_init": 0.0}, NumbersPolicy),
+}
+VIEWS = {"context": "context", "history": "history", "blind": ""}
+
+
+def answers(method: str, family: Family, seed: int, decisions: int) -> Iterator[Answer]:
+    """Train a method and hand out its policies.
+
+    Args:
+        method: Name of the method.
+        family: Family of contexts.
+        seed: Seed of everything that is drawn.
+        decisions: Decisions in all; what is no whole rollout is left over.
+    """
+    if method in CONDITIONED:
+        yield from _teacher_and_student(method, family, seed, decisions)
+    elif method == "oracle":
+        models = [_train(family, "", seed, decisions, context=context) for context in family.contexts]
+        yield Answer("oracle", [each.policy for each in models], "", models[0].num_timesteps)
+    elif method == "recurrent":
+        model = _train(family, "", seed, decisions, recurrent=True)
+        yield Answer("recurrent", model.policy, "", model.num_timesteps)
+    elif method == "maml":
+        yield from _meta(family, seed, decisions)
+    else:
+        model = _train(family, VIEWS[method], seed, decisions)
+        told = len(family.ranges) if method == "context" else 0
+        yield Answer(method, model.policy, VIEWS[method], model.num_timesteps, numbers=told)
+        if method == "blind":
+            for episodes in FINE_TUNING:
+                yield _fine_tuned(model, family, seed, episodes)
+
+
+def _train(
+    family: Family,
+    view: str,
+    seed: int,
+    decisions: int,
+    *,
+    policy: Any = "MlpPolicy",
+    policy_kwargs: Mapping[str, Any] = {},  # noqa: B006  (never changed)
+    context: Mapping[str, Any] | None = None,
+    recurrent: bool = False,
+) -> Any:
+    settings = family.settings
+    given = family.training() if context is None else context
+    env = _normalised(worlds(family, view, NUM_ENVS, **given), settings.gamma)
+    if recurrent:
+        from sb3_contrib import RecurrentPPO
+
+        own = settings.arguments()
+        kwargs = own.pop("policy_kwargs") | {"lstm_hidden_size": 64}
+        own |= {"n_steps": DECISIONS, "batch_size": 300, "n_epochs": 10}
+        model: Any = RecurrentPPO("MlpLstmPolicy", env, policy_kwargs=kwargs, seed=seed, device="cpu", **own)
+    else:
+        model = settings.build(policy, env, dict(policy_kwargs), seed)
+    whole = model.n_steps * model.n_envs
+    without_log_folder(model).learn(max(1, decisions // whole) * whole)
+    env.close()
+    return model
+
+
+def _normalised(env: Any, gamma: float) -> VecNormalize:
+    return VecNormalize(VectorEnvAdapter(env), norm_obs=False, gamma=gamma)
+
+
+def _teacher_and_student(method: str, family: Family, seed: int, decisions: int) -> Iterator[Answer]:
+    numbers, kwargs, policy_class = CONDITIONED[method]
+    labels = int(LABEL_SHARE * decisions)
+    conditioned = {"k_from": "context", **kwargs}
+    teacher = _train(family, "context", seed, decisions - labels, policy=policy_class, policy_kwargs=conditioned)
+    yield Answer(method, teacher.policy, "context", teacher.num_timesteps, numbers=numbers)
+    rounds = max(1, labels // (NUM_ENVS * DECISIONS))  # an episode each
+    labels = rounds * NUM_ENVS * min(DECISIONS, labels // NUM_ENVS)
+    env = worlds(family, "context", NUM_ENVS, **family.training())
+    student = distill(teacher, env, labels, steps=STEPS, rounds=rounds, seed=seed)
+    yield Answer(f"{method}-student", student, "", teacher.num_timesteps + labels, numbers=numbers)
+
+
+def _fine_tuned(model: PPO, family: Family, seed: int, episodes: int) -> Answer:
+    """Copies of a policy, each trained on in one context; five episodes at a time."""
+    settings, policies = family.settings, []
+    for context in family.contexts:
+        env = _normalised(worlds(family, "", FINE_TUNING[0], **context), settings.gamma)
+        own = settings.arguments() | {"n_steps": DECISIONS, "batch_size": 50}
+        kwargs = own.pop("policy_kwargs")
+        copy = PPO("MlpPolicy", env, policy_kwargs=kwargs, seed=seed, device="cpu", **own)
+        copy.policy.load_state_dict(model.policy.state_dict())
+        without_log_folder(copy).learn(episodes * DECISIONS)
+        policies.append(copy.policy)
+    weights = sum(each.numel() for each in model.policy.parameters())
+    steps = settings.n_epochs * episodes * DECISIONS // 50
+    return Answer(f"fine-tune-{episodes}", policies, "", model.num_timesteps, weights, episodes, steps)
+
+
+def _meta(family: Family, seed: int, decisions: int) -> Iterator[Answer]:
+    made = environments(family.settings, RunningMeanStd(shape=()), {})
+    maml = MAML(
+        "MlpPolicy",
+        made,
+        family.tasks,
+        tasks_per_iteration=max(2, len(family.gains)),
+        outer=TRPOUpdate(max_kl=0.02),
+        normalize_observations=False,
+        policy_kwargs=family.settings.arguments()["policy_kwargs"],
+        seed=seed,
+        device="cpu",
+        **META,
+    )
+    each = maml.rollouts_per_iteration * maml.n_envs * DECISIONS
+    without_log_folder(maml).learn(max(1, decisions // each) * each)
+    weights = sum(each.numel() for name, each in maml.policy.named_parameters() if "value" not in name)
+    for k in range(INNER_STEPS + 1):
+        policies = [maml.adapt(context, steps=k, seed=seed).policy for context in family.contexts]
+        spent = k * maml.episodes_per_task
+        yield Answer(f"maml-{k}", policies, "", maml.num_timesteps, weights if k else 0, spent, k)
+
+
+def per_context(policies: Any, number: int) -> Sequence[Any]:
+    """The policy of each context."""
+    return policies if isinstance(policies, list) else [policies] * number
