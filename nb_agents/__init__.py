@@ -7,11 +7,13 @@ from nb_agents._old_names import keep_old_names
 from nb_agents.battery.battery import Battery, FingerprintError
 from nb_agents.export.onnx import DeterministicPolicy, export_onnx
 from nb_agents.gates.clamped import ClampedKGate
+from nb_agents.gates.film import FiLMGate
 from nb_agents.gates.gate import KGate, named_gates
 from nb_agents.gates.k_target import KTarget
 from nb_agents.gates.presets import PAPER
 from nb_agents.gates.signed import SignedKGate
 from nb_agents.inference.distill import distill
+from nb_agents.inference.row_k_target import ContextDifficulty
 from nb_agents.inference.student import StudentPolicy
 from nb_agents.policies.mixin import KGatedMixin
 from nb_agents.policies.sb3 import (
@@ -48,13 +50,13 @@ with contextlib.suppress(ImportError):  # sb3-contrib is an extra; its algorithm
 keep_old_names()
 
 __all__ = [
-    "PAPER", "ActorAndCriticsGates", "ActorCriticGates", "Battery", "ClampedKGate", "DeterministicPolicy",
-    "FingerprintError", "FoldError", "GateHistory", "KGate", "KGateCallback", "KGatedCnnPolicy", "KGatedDQNCnnPolicy",
-    "KGatedDQNMultiInputPolicy", "KGatedDQNPolicy", "KGatedMixin", "KGatedMultiInputPolicy", "KGatedPolicy",
-    "KGatedSACCnnPolicy", "KGatedSACMultiInputPolicy", "KGatedSACPolicy", "KGatedTD3CnnPolicy",
-    "KGatedTD3MultiInputPolicy", "KGatedTD3Policy", "KTarget", "NeuralBatteryPolicy", "NeuralBatteryTrainer",
-    "QNetworkGates", "SignedKGate", "StudentPolicy", "Transfer", "VectorEnvAdapter", "collect", "distill",
-    "export_onnx", "fold_gates", "insert_gates", "named_gates", "retrofit", "transfer",
+    "PAPER", "ActorAndCriticsGates", "ActorCriticGates", "Battery", "ClampedKGate", "ContextDifficulty",
+    "DeterministicPolicy", "FiLMGate", "FingerprintError", "FoldError", "GateHistory", "KGate", "KGateCallback",
+    "KGatedCnnPolicy", "KGatedDQNCnnPolicy", "KGatedDQNMultiInputPolicy", "KGatedDQNPolicy", "KGatedMixin",
+    "KGatedMultiInputPolicy", "KGatedPolicy", "KGatedSACCnnPolicy", "KGatedSACMultiInputPolicy", "KGatedSACPolicy",
+    "KGatedTD3CnnPolicy", "KGatedTD3MultiInputPolicy", "KGatedTD3Policy", "KTarget", "NeuralBatteryPolicy",
+    "NeuralBatteryTrainer", "QNetworkGates", "SignedKGate", "StudentPolicy", "Transfer", "VectorEnvAdapter",
+    "collect", "distill", "export_onnx", "fold_gates", "insert_gates", "named_gates", "retrofit", "transfer",
 ]  # fmt: skip
 
 __version__: str

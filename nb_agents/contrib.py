@@ -158,7 +158,7 @@ class KGatedMaskableMultiInputPolicy(ActorCriticGates, MaskableMultiInputActorCr
 offer(TQCPolicy, (TQC,), KGatedTQCPolicy, KGatedTQCCnnPolicy, KGatedTQCMultiInputPolicy)
 offer(CrossQPolicy, (CrossQ,), KGatedCrossQPolicy)
 offer(QRDQNPolicy, (QRDQN,), KGatedQRDQNPolicy, KGatedQRDQNCnnPolicy, KGatedQRDQNMultiInputPolicy)
-offer(ActorCriticPolicy, (TRPO,), KGatedTRPOPolicy, KGatedTRPOCnnPolicy, KGatedTRPOMultiInputPolicy)
+offer(ActorCriticPolicy, (TRPO,), KGatedTRPOPolicy, KGatedTRPOCnnPolicy, KGatedTRPOMultiInputPolicy, backward=False)
 offer(ARSPolicy, (ARS,), KGatedARSPolicy)
 offer(
     RecurrentActorCriticPolicy,

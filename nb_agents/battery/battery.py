@@ -31,7 +31,7 @@ class KSet:
 
     Attributes:
         k: The k's of all gates in order, shape ``(n_k,)``.
-        parts: Views of ``k``, one per gate, shape ``(1 + n_blocks,)`` each.
+        parts: Views of ``k``, one per gate, shape ``(len(gate.k),)`` each.
         metadata: Notes beside it, anything that JSON can hold, as ``{"A": 1.8}``.
     """
 

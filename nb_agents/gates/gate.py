@@ -52,7 +52,7 @@ class KGate(nn.Module):
 
     Attributes:
         k_start: Value of every k of a new gate; ``phi(k_start) = 1 / 2`` in a kind that starts neutral.
-        k: Parameter of shape ``(1 + n_blocks,)``.
+        k: Parameter of shape ``(1 + n_blocks,)``, or of another length in a kind with more numbers.
         membership: The matrix M, shape ``(n_units, 1 + n_blocks)``, which moves with the module and is not saved.
         regularizers: Terms added to the gradient of k, as the policy's k-target; none of them is a part of the gate.
 
@@ -100,7 +100,11 @@ class KGate(nn.Module):
         self.activation = nn.Identity() if activation is None else activation
         self.regularizers: list[Regularizer] = []
         self.register_buffer("membership", self._membership(torch.get_default_dtype()), persistent=False)
-        self.k = nn.Parameter(torch.full((self.membership.shape[1],), float(k_init)))
+        self.k = nn.Parameter(self._start(float(k_init)))
+
+    def _start(self, k_init: float) -> torch.Tensor:
+        """The k's of a new gate."""
+        return torch.full((self.membership.shape[1],), k_init)
 
     def _membership(self, dtype: torch.dtype) -> torch.Tensor:
         """M, such that its rows' sums are exactly ``gate_max`` in this dtype."""
@@ -161,12 +165,38 @@ class KGate(nn.Module):
         """
         if type(self).gate is not KGate.gate:
             return torch.func.vmap(self.gate)(k)
+        return self._of_rows(k)
+
+    def _of_rows(self, k: torch.Tensor) -> torch.Tensor:
         g = self.phi(k)
         g = g @ self.membership.T if self.block_size is not None else g * (self.gate_max or 1.0)
         return g[(..., *(None,) * self.spatial_dims)] if self.spatial_dims else g
 
+    def k_names(self) -> list[str]:
+        """What each k belongs to: nothing for the layer's, and ``_block_0`` and so on."""
+        return ["", *(f"_block_{j}" for j in range(self.membership.shape[1] - 1))]
+
+    def shift(self, k: torch.Tensor | None = None) -> torch.Tensor | None:
+        """What a kind adds behind its gate, shaped as that is; None in a kind that multiplies and no more."""
+        return None
+
+    def row_shifts(self, k: torch.Tensor) -> torch.Tensor | None:
+        """The shifts of many k-sets, shaped as `rows` are; None likewise."""
+        return None
+
+    def by_rows(self, x: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+        """`forward` with a k-set for each row.
+
+        Args:
+            x: Input of shape ``(batch, n_units)`` followed by ``spatial_dims`` dimensions.
+            k: k-sets, shape ``(batch, len(self.k))``.
+        """
+        scaled: torch.Tensor = self.activation(x) * self.rows(k)
+        shift = self.row_shifts(k)
+        return scaled if shift is None else scaled + shift
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``activation(x) ⊙ g``.
+        """``activation(x) ⊙ g``, and the shift where the kind has one.
 
         Args:
             x: Input of shape ``(..., n_units)`` followed by ``spatial_dims`` dimensions.
@@ -174,7 +204,9 @@ class KGate(nn.Module):
         Returns:
             The same shape.
         """
-        return self.activation(x) * self.gate()  # type: ignore[no-any-return]
+        scaled: torch.Tensor = self.activation(x) * self.gate()
+        shift = self.shift()
+        return scaled if shift is None else scaled + shift
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """The activation's state under the names that it has without the gate, and k; see `torch.nn.Module`."""

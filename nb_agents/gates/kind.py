@@ -38,13 +38,14 @@ def check_gate_class(gate_class: Any) -> None:
     if gate_class is not KGate and (gate_class.phi, gate_class.gate) == (KGate.phi, KGate.gate):
         raise TypeError(f"{accepted}, got {gate_class!r} without one")
     try:
-        gate = gate_class(3, block_size=2)
-        values = gate.gate()
-        found = tuple(gate.phi(gate.k).shape), tuple(values.shape)
-        slope = torch.autograd.grad(values.sum(), gate.k, allow_unused=True)[0] if values.requires_grad else None
+        with torch.enable_grad():  # whatever the caller's mode
+            gate = gate_class(3, block_size=2)
+            values = gate.gate()
+            found = tuple(gate.phi(gate.k).shape), tuple(values.shape)
+            slope = torch.autograd.grad(values.sum(), gate.k, allow_unused=True)[0] if values.requires_grad else None
     except Exception as error:  # the formula is the user's, and may fail in any way
         raise TypeError(f"{accepted}, got {gate_class!r}, which fails with {type(error).__name__}: {error}") from error
-    if found != ((3,), (3,)):
+    if found != (tuple(gate.k.shape), (3,)):
         raise TypeError(f"{accepted}, got {gate_class!r}, which makes {found} of 3 k's and units")
     start = f"{gate_class!r}, which at its k_start of {gate_class.k_start}"
     if not values.isfinite().all() or values.eq(0).any():

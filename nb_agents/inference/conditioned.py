@@ -11,6 +11,7 @@ from torch import nn
 
 from nb_agents.gates.gate import KGate
 from nb_agents.inference.k_net import KNet, make_k_net
+from nb_agents.inference.row_k_target import RowKTarget
 
 
 class ConditionedNet(nn.Module):
@@ -23,6 +24,9 @@ class ConditionedNet(nn.Module):
         main: Indices of the inputs that the layers see.
         given: Indices of the inputs that f sees.
         k_net: f, from ``(batch, len(given))`` to ``(batch, n_k)``.
+
+    Attributes:
+        k_targets: Regularisers of the k-sets, as the policy's k-target; none of them is a part of the network.
     """
 
     main: torch.Tensor
@@ -38,6 +42,7 @@ class ConditionedNet(nn.Module):
         self.k_net = k_net
         self.register_buffer("main", torch.tensor(list(main)), persistent=False)
         self.register_buffer("given", torch.tensor(list(given)), persistent=False)
+        self.k_targets: list[RowKTarget] = []
         self._start = copy.deepcopy(k_net.state_dict())
 
     def start(self) -> None:
@@ -68,7 +73,12 @@ class ConditionedNet(nn.Module):
         Args:
             features: Inputs of shape ``(batch, len(main) + len(given))``.
         """
-        return self.run(features[:, self.main], self.k(features))
+        given = features[:, self.given]
+        k = self.k_sets(given)
+        if self.training and k.requires_grad:
+            for k_target in self.k_targets:
+                k_target.watch(self.gates, k, given)
+        return self.run(features[:, self.main], k)
 
     def run(self, x: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
         """The layers alone, with a k-set for each row.
@@ -80,7 +90,7 @@ class ConditionedNet(nn.Module):
         start = 0
         for layer in self.layers:
             if isinstance(layer, KGate):
-                x = layer.activation(x) * layer.rows(k[:, start : start + len(layer.k)])
+                x = layer.by_rows(x, k[:, start : start + len(layer.k)])
                 start += len(layer.k)
             else:
                 x = layer(x)

@@ -140,7 +140,7 @@ def make_student(teacher: BaseAlgorithm, steps: int, units: int = 64) -> Student
         raise ValueError(f"teacher must observe a Box of one dimension beside {policy.k_from!r}, got {bare}")
     arguments = policy._get_constructor_parameters()
     kwargs = {name: value for name, value in arguments.items() if name not in ("observation_space", "action_space")}
-    kwargs |= {"k_from": "history", "k_net": EncoderOf(steps, units)}
+    kwargs |= {"k_from": "history", "k_net": EncoderOf(steps, units), "task_difficulty": policy.task_difficulty}
     if "lr_schedule" in kwargs:
         kwargs["lr_schedule"] = ConstantSchedule(0.0)  # SB3's own would keep the teacher alive
     student = StudentPolicy(bare, policy.action_space, type(policy), kwargs).to(teacher.device)

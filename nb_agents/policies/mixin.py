@@ -18,11 +18,12 @@ from nb_agents.inference.conditioned import condition, conditioned_nets
 from nb_agents.inference.fixed import state_at, without_part
 from nb_agents.inference.k_net import KNet, check_k_net
 from nb_agents.inference.parts import feature_parts
+from nb_agents.inference.row_k_target import Difficulty, RowKTarget
 from nb_agents.policies.optim import optimized_parts, two_rates
 from nb_agents.policies.parts import gated_part
 from nb_agents.policies.placing import gate_sequential
 from nb_agents.policies.train_only import TrainOnlyMixin
-from nb_agents.policies.usage import check_algorithm, check_observations
+from nb_agents.policies.usage import check_algorithm, check_backward, check_observations
 
 
 class KGatedMixin(TrainOnlyMixin):
@@ -43,11 +44,12 @@ class KGatedMixin(TrainOnlyMixin):
         k_init: Start value of every k; None for the kind's own. At 0, that of the default kind, and with
             ``gate_max=2.0`` the new policy computes what SB3's own does.
         gate_class: Kind of the gates, a subclass of `KGate` with a formula of its own.
-        k_lr_ratio: Learning rate of the k's over that of the weights, at every update, >= 0.
+        k_lr_ratio: Learning rate of the k's, and of f, over that of the weights, at every update, >= 0.
         k_target: Target of the k-target regulariser, >= 0; the effective target is ``k_target · (0.5 + 0.3 τ)``.
         k_target_weight: Weight of its loss, >= 0; 0 for no k-target. In a loop of your own with a gradient scaler, or
             without ``backward()``, add the loss yourself, see `nb_agents.KTarget`.
-        task_difficulty: Difficulty τ in [0, 1]; also a property that can be set, saved with the parameters.
+        task_difficulty: Difficulty τ in [0, 1]; also a property that can be set, saved with the parameters. With
+            ``k_from`` it may be a function that gives τ of each row of the part, as a `ContextDifficulty` does.
         gate_critic: Whether the critic's hidden layers are gated too.
         k_from: Part of the observation that the k's are computed from, row by row: k = k0 + f(part). The actor's layers
             see the rest, the critic everything. It is a key of a dictionary, or a part of a flat observation, as
@@ -75,7 +77,7 @@ class KGatedMixin(TrainOnlyMixin):
         k_lr_ratio: float = 5.0,
         k_target: float = 0.3,
         k_target_weight: float = 0.0,
-        task_difficulty: float = 0.0,
+        task_difficulty: float | Difficulty = 0.0,
         gate_critic: bool = False,
         k_from: str | None = None,
         k_net: KNet = (32,),
@@ -84,20 +86,35 @@ class KGatedMixin(TrainOnlyMixin):
         check_algorithm(self)
         check_observations(self, args, kwargs)
         self._gate_kwargs = gate_arguments(gate_class, block_size, block_weight, gate_max, k_init)
-        regularizer = KTarget(k_target, k_target_weight, task_difficulty)
         self.k_lr_ratio = check_number("k_lr_ratio", k_lr_ratio, low=0.0)
         self.gate_critic = check_flag("gate_critic", gate_critic)
+        regularizer = self._k_target(k_target, k_target_weight, task_difficulty, k_from)
         self.k_from, self.k_net = k_from, check_k_net(k_net)
         super().__init__(*args, **kwargs)
         self._finish_networks()
+        computed: set[KGate] = set()
         for network in conditioned_nets(self):  # type: ignore[arg-type]
             network.start()  # SB3's orthogonal initialisation has reached f, too
+            if isinstance(regularizer, RowKTarget):
+                network.k_targets.append(regularizer)
+            computed |= set(network.gates)
         self.regularizer = regularizer
         if not self.gates:
             warnings.warn("net_arch has no hidden layer that could be gated: the policy is a plain one", stacklevel=2)
         for gate in self.gates.values():
-            gate.regularizers.append(regularizer)
+            if gate not in computed:
+                gate.regularizers.append(regularizer)
         self._split_learning_rates()
+
+    def _k_target(self, target: float, weight: float, difficulty: Any, k_from: str | None) -> KTarget:
+        if k_from is None:
+            return KTarget(target, weight, difficulty)
+        if callable(difficulty) and self.gate_critic:
+            raise ValueError("task_difficulty must be a number with gate_critic: the critic's k's are no function")
+        regularizer = RowKTarget(target, weight, difficulty)
+        if regularizer.weight:
+            check_backward(self)
+        return regularizer
 
     @property
     def gates(self) -> dict[str, KGate]:
@@ -143,9 +160,12 @@ class KGatedMixin(TrainOnlyMixin):
             raise ValueError("k_from must be a part of the observation, but the policy's k's are parameters alone")
         arguments = self._get_constructor_parameters()
         arguments |= {"observation_space": without_part(arguments["observation_space"], self.k_from), "k_from": None}
+        arguments["task_difficulty"] = self.task_difficulty
         with torch.random.fork_rng(devices=[]):
             policy = type(self)(**arguments)
         policy.load_state_dict(state_at(self, policy, context))  # type: ignore[attr-defined,arg-type]
+        if isinstance(self.regularizer, RowKTarget):
+            policy.task_difficulty = self.regularizer.at(context)
         return policy.to(self.device)  # type: ignore[attr-defined]
 
     def _gate(self, network: nn.Module, *, gate_last: bool) -> None:
@@ -178,6 +198,7 @@ class KGatedMixin(TrainOnlyMixin):
 
     def _split_learning_rates(self) -> None:
         ks = [gate.k for gate in self.gates.values()]
+        ks += [p for net in conditioned_nets(self) for p in net.k_net.parameters()]  # type: ignore[arg-type]
         scaled: dict[torch.optim.Optimizer, torch.optim.Optimizer] = {}
         for part in optimized_parts(self).values():
             if part.optimizer not in scaled:  # two parts may share one
@@ -195,7 +216,7 @@ class KGatedMixin(TrainOnlyMixin):
             "k_lr_ratio": self.k_lr_ratio,
             "k_target": self.regularizer.target,
             "k_target_weight": self.regularizer.weight,
-            "task_difficulty": self.task_difficulty,
+            "task_difficulty": getattr(self.regularizer, "difficulty", None) or self.task_difficulty,
             "gate_critic": self.gate_critic,
             "k_from": self.k_from,
             "k_net": self.k_net,

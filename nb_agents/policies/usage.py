@@ -21,16 +21,24 @@ GENERIC_NAMES = ("KGatedPolicy", "KGatedCnnPolicy", "KGatedMultiInputPolicy")
 _families: set[type[BasePolicy]] = set()
 _algorithms: list[type[BaseAlgorithm]] = []
 _policies: list[type[BasePolicy]] = []
+_without_backward: list[type[BaseAlgorithm]] = []
 
 
-def offer(family: type[BasePolicy], algorithms: tuple[type[BaseAlgorithm], ...], *policies: type[BasePolicy]) -> None:
+def offer(
+    family: type[BasePolicy],
+    algorithms: tuple[type[BaseAlgorithm], ...],
+    *policies: type[BasePolicy],
+    backward: bool = True,
+) -> None:
     """Let algorithms know their k-gated policies by name, so that ``SAC("KGatedPolicy", env)`` is one of SAC's.
 
     Args:
         family: The SB3 class that all policies of these algorithms extend.
         algorithms: Algorithms that train them, which know them by SB3's table of names, ``policy_aliases``.
         *policies: Classes for vectors, images and dictionaries of observations, in this order.
+        backward: Whether they call ``backward()`` for the actor.
     """
+    _without_backward.extend(() if backward else algorithms)
     _families.add(family)
     _algorithms.extend(algorithms)
     _policies.extend(policies)
@@ -71,6 +79,19 @@ def check_algorithm(policy: Any) -> None:
         raise TypeError(
             f'{name} cannot train a {type(policy).__name__}: write {name}("KGatedPolicy", ...)'
             + (f", or one of {', '.join(ours)}" if ours else "")
+        )
+
+
+def check_backward(policy: Any) -> None:
+    """Refuse an algorithm that takes an actor's gradient in another way than by ``backward()``; likewise.
+
+    Raises:
+        ValueError: If such a one is building the policy.
+    """
+    algorithm = _builder(policy)
+    if isinstance(algorithm, tuple(_without_backward)):
+        raise ValueError(
+            f"k_target_weight must be 0 with k_from in {type(algorithm).__name__}, whose gradients no k-target can join"
         )
 
 

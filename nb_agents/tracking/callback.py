@@ -23,6 +23,7 @@ class KGateCallback(BaseCallback):
     | ------------------------------------- | ----------------------------------------------------------------------- |
     | ``gates/layer_0``                     | φ(k_layer) of the first gated layer, σ(k_layer) unless the kind differs |
     | ``gates/layer_0_block_1``             | φ(k) of its second block, without the block's weight                    |
+    | ``gates/layer_0_shift``               | φ(k) of the layer's shift, in a kind that has one                       |
     | ``train/k_target_loss``               | the k-target loss, unweighted                                           |
     | ``train/k_learning_rate``             | what the schedule gives the k's                                         |
     | ``train/learning_rate_actor_gates``   | rate of the k's in the actor's optimizer, as of the last update         |
@@ -57,7 +58,7 @@ class KGateCallback(BaseCallback):
             raise TypeError(f"KGateCallback needs a k-gated policy, got {type(policy).__name__}")
         names: list[str] = []
         for i, gate in enumerate(policy.gates.values()):
-            names += [f"layer_{i}", *(f"layer_{i}_block_{j}" for j in range(len(gate.k) - 1))]
+            names += [f"layer_{i}{name}" for name in gate.k_names()]
         if self.history is None or self.history.names != tuple(names):
             phi = next((gate.phi for gate in policy.gates.values()), KGate.phi)
             self.history = GateHistory(tuple(names), self.max_rows, phi)

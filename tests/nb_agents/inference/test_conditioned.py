@@ -15,7 +15,7 @@ from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from torch import nn
 
 import nb_agents
-from nb_agents import FoldError, KGate, KGatedPolicy, contrib, fold_gates
+from nb_agents import FiLMGate, FoldError, KGate, KGatedPolicy, contrib, fold_gates
 from nb_agents.gates.signed import SignedKGate
 from nb_agents.inference.conditioned import ConditionedNet, conditioned_nets
 from nb_gym.wrappers import ContextObservation, HistoryObservation
@@ -117,13 +117,17 @@ def test_an_actor_is_saved_and_loaded_by_itself(algorithm: Any, policy: Any, tmp
 
 
 @pytest.mark.parametrize("block_size", [None, 16])
-@pytest.mark.parametrize("kind", [KGate, SignedKGate])
+@pytest.mark.parametrize("kind", [KGate, SignedKGate, FiLMGate])
 def test_a_row_is_what_a_plain_gated_network_with_its_k_gives(kind: Any, block_size: int | None) -> None:
     model = make_model(PPO, KGatedPolicy, False, ON | {"batch_size": 8}, gate_class=kind, block_size=block_size)
     net = model.policy.mlp_extractor.policy_net
     features = torch.as_tensor(batch(model), dtype=torch.float32)
-    together, k = net(features), net.k(features)
-    assert k.shape == (6, 2 if block_size is None else 6)
+    k = net.k(features)
+    torch.testing.assert_close(net(features), net.run(features[:, net.main], k), rtol=0.0, atol=0.0)
+    sets = 2 if kind is FiLMGate else 1
+    assert k.shape == (6, sets * (2 if block_size is None else 6))
+    k = k + torch.randn_like(k)
+    together = net.run(features[:, net.main], k)
     plain = nn.Sequential(*copy.deepcopy(net.layers))
     gates = [layer for layer in plain if isinstance(layer, KGate)]
     for row in range(6):
@@ -161,6 +165,18 @@ def test_a_policy_at_a_context_acts_and_values_as_the_conditioned_one_does_there
         model.policy.at([1.0])
     with pytest.raises(ValueError, match="k_from must be a part of the observation, but the policy's k's are"):
         plain.at(context)
+
+
+def test_shifts_at_a_context_fold_into_the_plain_network() -> None:
+    model = make_model(PPO, KGatedPolicy, False, ON | {"batch_size": 8}, gate_class=FiLMGate)
+    model.learn(24)
+    context = np.float32([0.5, -1.0])
+    there = with_context(batch(model), context)
+    plain = model.policy.at(context)
+    assert all(gate.k.chunk(2)[1].ne(0.0).all() for gate in plain.gates.values())
+    folded = fold_gates(plain)
+    acted = model.predict(there, deterministic=True)[0]
+    np.testing.assert_allclose(folded.predict(there[:, :-2], deterministic=True)[0], acted, atol=1e-5)
 
 
 def test_layers_do_not_see_the_context_and_the_critic_does() -> None:
