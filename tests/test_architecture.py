@@ -28,7 +28,7 @@ FLOORS = {
         "pendulum navigation wrappers",
     ],
     "nb_agents": [
-        "_checks _objects _old_names returns",
+        "_checks _objects _old_names _tensor_file returns",
         "gates vec_env",
         "inference",
         "policies",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from inspect import getattr_static
 from typing import Any
 
 import torch
@@ -43,6 +45,7 @@ class ConditionedNet(nn.Module):
         self.register_buffer("main", torch.tensor(list(main)), persistent=False)
         self.register_buffer("given", torch.tensor(list(given)), persistent=False)
         self.k_targets: list[RowKTarget] = []
+        self._joint: tuple[Any, torch.Tensor] | None = None  # the gates' M's, side by side
         self._start = copy.deepcopy(k_net.state_dict())
 
     def start(self) -> None:
@@ -52,12 +55,17 @@ class ConditionedNet(nn.Module):
     @property
     def layers(self) -> list[nn.Module]:
         """The layers in order."""
-        return [self.get_submodule(str(i)) for i in range(self.n_layers)]
+        return list(self._modules.values())[: self.n_layers]  # type: ignore[arg-type]
 
     @property
     def gates(self) -> list[KGate]:
         """The gates in order."""
         return [layer for layer in self.layers if isinstance(layer, KGate)]
+
+    @property
+    def k0(self) -> torch.Tensor:
+        """The gates' own k's, one after another, shape ``(n_k,)``."""
+        return torch.cat([gate.k for gate in self.gates])
 
     def k(self, features: torch.Tensor) -> torch.Tensor:
         """The k-sets of rows, ``(batch, n_k)``, the gates' one after another."""
@@ -65,7 +73,7 @@ class ConditionedNet(nn.Module):
 
     def k_sets(self, given: torch.Tensor) -> torch.Tensor:
         """The same of what f sees alone, ``(batch, len(given))``."""
-        return torch.cat([gate.k for gate in self.gates]) + self.k_net(given)  # type: ignore[no-any-return]
+        return self.k0 + self.k_net(given)  # type: ignore[no-any-return]
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Output of the layers.
@@ -87,14 +95,34 @@ class ConditionedNet(nn.Module):
             x: Inputs of the layers, ``(batch, len(main))``.
             k: k-sets, ``(batch, n_k)``.
         """
-        start = 0
+        gates = self.gates
+        parts = k.split([len(gate.k) for gate in gates], dim=1)
+        joint = self._joint_gates(k)
+        number = 0
         for layer in self.layers:
-            if isinstance(layer, KGate):
-                x = layer.by_rows(x, k[:, start : start + len(layer.k)])
-                start += len(layer.k)
-            else:
+            if not isinstance(layer, KGate):
                 x = layer(x)
+                continue
+            x = layer.by_rows(x, parts[number]) if joint is None else layer.activation(x) * joint[number]
+            number += 1
         return x
+
+    def _joint_gates(self, k: torch.Tensor) -> Sequence[torch.Tensor] | None:
+        """The gates of the k-sets, layer by layer, in one product; None where they are more than φ and M of one kind."""
+        gates = self.gates
+        kinds = {type(gate) for gate in gates}
+        if len(kinds) > 1 or not _is_only_phi(*kinds):
+            return None
+        kind = (k.dtype, k.device)
+        if self._joint is None or self._joint[0] != kind:
+            self._joint = kind, torch.block_diag(*(gate.membership for gate in gates)).T
+        return (gates[0].phi(k) @ self._joint[1]).split([gate.n_units for gate in gates], dim=1)
+
+
+@cache
+def _is_only_phi(kind: type[KGate]) -> bool:
+    """Whether gates of a kind are M φ(k), with a φ that is the same for all of them."""
+    return kind.gate is KGate.gate and kind.rows is KGate.rows and isinstance(getattr_static(kind, "phi"), staticmethod)
 
 
 def conditioned_nets(network: nn.Module) -> Iterator[ConditionedNet]:

@@ -1,15 +1,21 @@
-"""An encoder of the last transitions: what the dynamics must be, from what they have done."""
+"""Encoders of the last transitions: what the dynamics must be, from what they have done."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.functional import relu
 
 
 class HistoryEncoder(nn.Module):
-    """f of a history: an MLP on each transition, their mean over those that there are, and an MLP on that.
+    """f of a history: numbers for each transition, and a network on those of the last ``steps`` ones.
+
+    The first part sees one transition alone, so that whoever acts computes it once for each, keeps it, and hands it to
+    the second part while the transition is within the window. `MeanEncoder` and `RecurrentEncoder` are the kinds; one
+    of your own is a subclass with `together`, and `each` where it has one.
 
     Args:
         n_inputs: Numbers of a history, ``steps`` rows with a mask as the last number of each, flattened.
@@ -29,28 +35,119 @@ class HistoryEncoder(nn.Module):
 
     def __init__(self, n_inputs: int, n_outputs: int, steps: int, units: int) -> None:
         super().__init__()
-        self.steps = steps
-        n = n_inputs // steps
-        self.transition = nn.Sequential(nn.Linear(n, units), nn.Tanh(), nn.Linear(units, units), nn.Tanh())
-        self.head = nn.Sequential(nn.Linear(units, units), nn.Tanh(), nn.Linear(units, n_outputs))
+        self.steps, self.units = steps, units
+        self.n_numbers = n_inputs // steps - 1
         self.register_buffer("mean", torch.zeros(n_outputs))
         self.register_buffer("scale", torch.ones(n_outputs))
-        self.register_buffer("width", torch.ones(n - 1))
-        # How old a transition is, 1 for the latest: after a change of the dynamics the latest ones count.
-        self.register_buffer("age", torch.linspace(0.0, 1.0, steps + 1)[1:, None], persistent=False)
+        self.register_buffer("width", torch.ones(self.n_numbers))
+
+    def each(self, transitions: torch.Tensor) -> torch.Tensor:
+        """What is kept of transitions, one by one.
+
+        Args:
+            transitions: Numbers divided by `width`, shape ``(..., n_numbers)``.
+
+        Returns:
+            Shape ``(..., n_kept)``; here the numbers themselves.
+        """
+        return transitions
+
+    def together(self, kept: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        """The output before scale and mean.
+
+        Args:
+            kept: What `each` gave, the latest last and zeros where there is none, shape ``(batch, steps, n_kept)``.
+            there: 1 where there is a transition and 0 where there is none, shape ``(batch, steps)``. Those that are
+                there follow each other up to the last one.
+
+        Returns:
+            Shape ``(batch, n_outputs)``.
+        """
+        raise NotImplementedError
+
+    def keep(self, transitions: torch.Tensor) -> torch.Tensor:
+        """What is kept of transitions as they were seen, ``(..., n_numbers)``."""
+        return self.each(transitions / self.width)
 
     def standardised(self, histories: torch.Tensor) -> torch.Tensor:
-        """The output before scale and mean, ``(batch, n_outputs)``."""
-        rows = histories.reshape(len(histories), self.steps, -1)
-        there = rows[:, :, -1:]
-        age: torch.Tensor = self.age  # type: ignore[assignment]
-        seen = torch.cat([rows[:, :, :-1] / self.width, age.expand(len(rows), -1, -1)], dim=2)
-        encoded = (self.transition(seen) * there).sum(dim=1) / there.sum(dim=1).clamp(min=1.0)
-        return self.head(encoded)  # type: ignore[no-any-return]
+        """The output before scale and mean, ``(batch, n_outputs)``, of histories ``(batch, n_inputs)``."""
+        rows = histories.reshape(-1, self.steps, self.n_numbers + 1)
+        return self.together(self.keep(rows[:, :, :-1]) * rows[:, :, -1:], rows[:, :, -1])
+
+    def of(self, kept: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        """f, ``(batch, n_outputs)``, of what `keep` gave."""
+        return torch.addcmul(self.mean, self.scale, self.together(kept, there))
 
     def forward(self, histories: torch.Tensor) -> torch.Tensor:
         """f, ``(batch, n_outputs)``, of histories ``(batch, n_inputs)``."""
-        return self.mean + self.scale * self.standardised(histories)
+        return torch.addcmul(self.mean, self.scale, self.standardised(histories))
+
+
+class MeanEncoder(HistoryEncoder):
+    """An MLP on each transition, their weighted mean over those that there are, and an MLP on that.
+
+    The weights depend on how old a transition is and train, one for each age and unit: after a change of the dynamics
+    the latest transitions count.
+    """
+
+    def __init__(self, n_inputs: int, n_outputs: int, steps: int, units: int) -> None:
+        super().__init__(n_inputs, n_outputs, steps, units)
+        self.first, self.second = nn.Linear(self.n_numbers, units), nn.Linear(units, units)
+        self.third, self.last = nn.Linear(units, units), nn.Linear(units, n_outputs)
+        # From the start some units look far back, and others at the latest transitions.
+        age, rate = torch.arange(steps - 1.0, -1.0, -1.0)[:, None], torch.linspace(0.0, 1.0, units)
+        self.log_weight = nn.Parameter(-rate * age)
+
+    def each(self, transitions: torch.Tensor) -> torch.Tensor:
+        """The MLP's output, shape ``(..., units)``."""
+        return relu(self.second(relu(self.first(transitions))))
+
+    def together(self, kept: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        """See `HistoryEncoder.together`."""
+        weight = self.log_weight.exp()
+        total = (there @ weight).clamp(min=1e-6)
+        return self.last(relu(self.third((kept * weight).sum(dim=1) / total)))  # type: ignore[no-any-return]
+
+
+class RecurrentEncoder(HistoryEncoder):
+    """A GRU over the transitions of the window, from the oldest one that there is to the latest."""
+
+    def __init__(self, n_inputs: int, n_outputs: int, steps: int, units: int) -> None:
+        super().__init__(n_inputs, n_outputs, steps, units)
+        self.gru = nn.GRU(self.n_numbers, units, batch_first=True)
+        self.head = nn.Linear(units, n_outputs)
+
+    def together(self, kept: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        """See `HistoryEncoder.together`."""
+        count = there.sum(dim=1, keepdim=True).long()
+        # The transitions are moved to the front, so that each row's first one meets a fresh state.
+        place = (torch.arange(self.steps, device=kept.device) + self.steps - count).clamp(max=self.steps - 1)
+        states, _ = self.gru(kept.gather(1, place[:, :, None].expand(-1, -1, kept.shape[2])))
+        last = (count - 1).clamp(min=0)[:, :, None].expand(-1, -1, self.units)
+        return self.head(states.gather(1, last)[:, 0] * (count > 0))  # type: ignore[no-any-return]
+
+
+KINDS: dict[str, type[HistoryEncoder]] = {"mlp": MeanEncoder, "gru": RecurrentEncoder}
+"""Encoders by name."""
+
+
+def encoder_class(encoder: Any) -> type[HistoryEncoder]:
+    """The class of a name, or the class itself.
+
+    Raises:
+        TypeError: If ``encoder`` is neither.
+        ValueError: If there is no encoder of the name.
+    """
+    accepted = f"encoder must be one of {list(KINDS)} or a subclass of HistoryEncoder with `together`, got {encoder!r}"
+    if isinstance(encoder, str):
+        if encoder not in KINDS:
+            raise ValueError(accepted)
+        return KINDS[encoder]
+    if not (isinstance(encoder, type) and issubclass(encoder, HistoryEncoder)):
+        raise TypeError(accepted)
+    if encoder.together is HistoryEncoder.together:
+        raise TypeError(accepted)
+    return encoder
 
 
 @dataclass(frozen=True)
@@ -60,15 +157,23 @@ class EncoderOf:
     Attributes:
         steps: Number of transitions.
         units: Hidden units.
+        encoder: Name or class, see `encoder_class`.
+        n_numbers: Numbers of a transition, without the mask; None for whatever the history has.
     """
 
     steps: int
     units: int = 64
+    encoder: str | type[HistoryEncoder] = "mlp"
+    n_numbers: int | None = None
 
     def __call__(self, n_inputs: int, n_outputs: int) -> HistoryEncoder:
-        """A network with fresh weights."""
-        if n_inputs % self.steps:
-            raise ValueError(
-                f"steps must be the number of transitions of the history, {n_inputs} numbers; got {self.steps}"
-            )
-        return HistoryEncoder(n_inputs, n_outputs, self.steps, self.units)
+        """A network with fresh weights.
+
+        Raises:
+            ValueError: If the history has another number of transitions.
+        """
+        width = n_inputs // self.steps if self.n_numbers is None else self.n_numbers + 1
+        if n_inputs != self.steps * width:
+            found = f"{n_inputs} numbers" if n_inputs % width else f"{n_inputs // width} of them"
+            raise ValueError(f"steps must be the number of transitions of the history, {found}; got {self.steps}")
+        return encoder_class(self.encoder)(n_inputs, n_outputs, self.steps, self.units)

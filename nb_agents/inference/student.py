@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,16 @@ from numpy.typing import NDArray
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import CombinedExtractor
 
+from nb_agents.inference.acting import act, acts_on_k, into_space
 from nb_agents.inference.conditioned import ConditionedNet, conditioned_nets
 from nb_agents.inference.encoder import EncoderOf, HistoryEncoder
-from nb_agents.inference.window import Window, empty, flat_actions, seen
+from nb_agents.inference.window import Window, flat_actions, seen
 
 OBSERVATION, HISTORY = "observation", "history"
+
+
+def _arrays(window: Window) -> Window:
+    return Window(*(part.cpu().numpy() for part in window))
 
 
 class StudentPolicy(BasePolicy):
@@ -36,6 +42,9 @@ class StudentPolicy(BasePolicy):
         policy_kwargs: Its arguments beside the spaces; its ``k_net`` is an `EncoderOf`.
     """
 
+    low: torch.Tensor | None
+    high: torch.Tensor | None
+
     def __init__(
         self,
         observation_space: spaces.Box,
@@ -44,6 +53,9 @@ class StudentPolicy(BasePolicy):
         policy_kwargs: dict[str, Any],
     ) -> None:
         super().__init__(observation_space, action_space)
+        for bound in ("low", "high"):
+            ends = getattr(action_space, bound) if isinstance(action_space, spaces.Box) else None
+            self.register_buffer(bound, None if ends is None else torch.as_tensor(ends), persistent=False)
         self.policy_class, self.policy_kwargs = policy_class, policy_kwargs
         encoder: EncoderOf = policy_kwargs["k_net"]
         self.steps = encoder.steps
@@ -51,6 +63,8 @@ class StudentPolicy(BasePolicy):
         n_history = self.steps * (2 * n_observed + spaces.flatdim(action_space) + 1)
         self.flat = policy_kwargs.get("features_extractor_class") is not CombinedExtractor
         self.network = policy_class(self._both(observation_space, n_history), action_space, **policy_kwargs)
+        self._nets = tuple(conditioned_nets(self.network))  # a tuple: they are registered below the network
+        self._alone = 0
 
     def _both(self, space: spaces.Box, n_history: int) -> spaces.Space[Any]:
         """The space of what the network sees."""
@@ -68,7 +82,7 @@ class StudentPolicy(BasePolicy):
     @property
     def net(self) -> ConditionedNet:
         """The gated layers."""
-        return next(conditioned_nets(self.network))
+        return self._nets[0]
 
     @property
     def encoder(self) -> HistoryEncoder:
@@ -78,51 +92,115 @@ class StudentPolicy(BasePolicy):
 
     def start(self, n: int) -> Window:
         """A state in which nothing has happened yet, for ``n`` environments."""
-        return empty(n, self.steps, self.observation_space.shape[0], self.action_space)  # type: ignore[index]
+        return _arrays(self._start(n))
 
-    def look(self, observation: NDArray[Any], state: Any, episode_start: Any = None) -> Window:
-        """The state with what the observation shows of the last action.
+    def look(self, observation: Any, state: Any, episode_start: Any = None) -> Window:
+        """The state with what the observation shows of the last action; all are arrays.
 
         Args:
-            observation: Observations, shape ``(n, n_observed)``.
+            observation: Observations, shape ``(n, n_observed)``, or one of shape ``(n_observed,)``.
             state: State that `predict` returned; None as an episode begins.
             episode_start: Whether an episode begins with the observation, shape ``(n,)``; None if nowhere.
 
         Raises:
-            ValueError: If the state is of another student or of another number of environments.
+            ValueError: If an observation has another shape or is not finite, or the state is of another student or of
+                another number of environments.
         """
-        n = len(observation)
-        window = self.start(n) if state is None else Window(*state)
-        expected = self.start(n).rows.shape
-        if np.shape(window.rows) != expected:
-            raise ValueError(f"state must be what predict returned for {n} environments, with rows of the shape "
-                             f"{expected}; got {np.shape(window.rows)}")  # fmt: skip
-        starts = np.zeros(n, dtype=bool)
-        starts[:] = False if episode_start is None else episode_start
-        return seen(window, np.asarray(observation, dtype=np.float32), starts)
+        with torch.no_grad():
+            return _arrays(self._look(self._batch(observation), state, episode_start))
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[NDArray[Any], Any]:
-        """See `BasePolicy.predict`; the state is to be handed back, or None where all episodes begin anew."""
-        single = np.shape(observation) == self.observation_space.shape
-        batch = np.asarray(observation)[None] if single else np.asarray(observation)
-        if batch.shape[1:] != self.observation_space.shape:
-            raise ValueError(f"observation must have shape {self.observation_space.shape}, or such in a batch; got "
-                             f"{np.shape(observation)}")  # fmt: skip
-        window = self.look(batch, state, episode_start)
-        parts = {OBSERVATION: window.observation, HISTORY: window.rows.reshape(len(batch), -1)}
-        both: Any = np.concatenate([*parts.values()], axis=1) if self.flat else parts
-        actions, _ = self.network.predict(both, deterministic=deterministic)
-        window = window._replace(action=flat_actions(actions, self.action_space))
-        return (actions[0] if single else actions), window
+        """See `BasePolicy.predict`; the state is to be handed back, or None where all episodes begin anew.
+
+        Raises:
+            ValueError: As `look`.
+
+        Warns:
+            UserWarning: If it is called again and again without a state: it would forget all that it has seen.
+        """
+        batch = self._batch(observation)
+        self._warn_of_no_memory(state, episode_start)
+        if self.network.training:
+            self.network.set_training_mode(False)
+        with torch.inference_mode():
+            window = self._look(batch, state, episode_start)
+            actions = self.act(window, deterministic)
+            window = window._replace(action=flat_actions(actions, self.action_space).clone())
+        acted = actions.cpu().numpy()
+        return (acted[0] if np.ndim(observation) == 1 else acted), _arrays(window)
 
     def k(self, observation: Any, state: Any, episode_start: Any = None) -> torch.Tensor:
-        """The k-sets that the student acts by, shape ``(n, n_k)``: after an observation, with the state before it."""
-        window = self.look(np.atleast_2d(observation), state, episode_start)
-        histories = torch.as_tensor(window.rows.reshape(len(window.rows), -1), device=self.device)
+        """The k-sets that the student acts by, shape ``(n, n_k)``: after an observation, with the state before it.
+
+        Args and errors are those of `look`.
+        """
         with torch.no_grad():
-            return self.net.k_sets(histories)
+            return self._k(self._look(self._batch(observation), state, episode_start))
+
+    def act(self, window: Window, deterministic: bool = True) -> torch.Tensor:
+        """Actions, shape ``(n, *action_shape)``, of a window of tensors whose observation was the last."""
+        if acts_on_k(self.network):
+            actions = act(self.network, self.net, window.observation, self._k(window), deterministic)
+        else:
+            parts = {OBSERVATION: window.observation, HISTORY: window.rows.flatten(1)}
+            both: Any = torch.cat([*parts.values()], dim=1) if self.flat else parts
+            actions = self.network._predict(both, deterministic=deterministic)
+        return into_space(actions, self.action_space, self.low, self.high, self.network.squash_output)
+
+    def _k(self, window: Window) -> torch.Tensor:
+        return self.net.k0 + self.encoder.of(window.kept, window.rows[:, :, -1])
+
+    def _batch(self, observation: Any) -> NDArray[np.float32]:
+        """Observations, checked, in an array that no environment writes to."""
+        batch = np.array(observation, dtype=np.float32, ndmin=2)
+        shape = self.observation_space.shape
+        if batch.shape[1:] != shape:
+            raise ValueError(f"observation must have shape {shape}, or such in a batch; got {np.shape(observation)}: "
+                             "the student keeps the history by itself, and is told no context")  # fmt: skip
+        if not np.isfinite(batch).all():
+            raise ValueError(f"observation must be finite numbers, got {batch[~np.isfinite(batch).all(axis=1)][0]}")
+        return batch
+
+    def _start(self, n: int) -> Window:
+        """The tensors of `start`."""
+        device, width = self.encoder.mean.device, self.encoder.n_numbers + 1
+        rows = torch.zeros(n, self.steps, width, device=device)
+        n_acted = spaces.flatdim(self.action_space)
+        observation = torch.zeros(n, width - n_acted - 1 >> 1, device=device)
+        action = torch.full((n, n_acted), torch.nan, device=device)
+        return Window(rows, observation, action, torch.zeros_like(self.encoder.keep(rows[:, :, :-1])))
+
+    def _look(self, batch: NDArray[np.float32], state: Any, episode_start: Any) -> Window:
+        """The tensors of `look`."""
+        n, device = len(batch), self.encoder.mean.device
+        observation = torch.as_tensor(batch, device=device)
+        if state is None:
+            return self._start(n)._replace(observation=observation)
+        rows_shape = (n, self.steps, self.encoder.n_numbers + 1)
+        if len(state) != 4 or np.shape(state[0]) != rows_shape:
+            found = [np.shape(part) for part in state]
+            raise ValueError(f"state must be what predict returned for {n} environments, with rows of the shape "
+                             f"{rows_shape}; got {found}")  # fmt: skip
+        acted = None
+        starts = episode_start is not None and np.any(episode_start)
+        if starts or np.isnan(state[2]).any():
+            begins = np.broadcast_to(False if episode_start is None else episode_start, n)
+            acted = torch.as_tensor(~(np.isnan(state[2]).any(axis=1) | begins.astype(bool)), device=device)
+        before = Window(*(torch.as_tensor(part, device=device) for part in state))
+        return seen(before, observation, acted, self.encoder.keep)
+
+    def _warn_of_no_memory(self, state: Any, episode_start: Any) -> None:
+        alone = state is None and episode_start is None
+        if alone and self._alone == 1:
+            warnings.warn(
+                "predict was called twice without a state: a student that is not handed back the state that predict "
+                "returned forgets what it has seen; pass episode_start where episodes begin with each call",
+                stacklevel=3,
+            )
+        if self._alone < 2:  # said once
+            self._alone = self._alone + 1 if alone else 0
 
     def _predict(self, observation: Any, deterministic: bool = False) -> torch.Tensor:
         raise NotImplementedError("a student needs its state: call predict")

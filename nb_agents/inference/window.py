@@ -2,58 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
+import torch
 from gymnasium import spaces
-from numpy.typing import NDArray
-
-Floats = NDArray[np.float32]
+from torch.nn.functional import one_hot
 
 
 class Window(NamedTuple):
-    """What a student remembers of each of ``n`` environments.
+    """What a student remembers of each of ``n`` environments: arrays for its user, tensors where it computes.
 
     Attributes:
         rows: The last complete transitions, the latest last, shape ``(n, steps, 2 * n_observed + n_acted + 1)``:
             observation, action, change of the observation, and 1; zeros where there is none.
         observation: The last observation, shape ``(n, n_observed)``.
         action: What was done then, shape ``(n, n_acted)``; NaN where nothing was.
+        kept: What its encoder keeps of each row, shape ``(n, steps, n_kept)``; zeros where there is none.
     """
 
-    rows: Floats
-    observation: Floats
-    action: Floats
+    rows: Any
+    observation: Any
+    action: Any
+    kept: Any
 
 
-def empty(n: int, steps: int, n_observed: int, actions: spaces.Space[Any]) -> Window:
-    """A window in which nothing has happened yet."""
-    n_acted = spaces.flatdim(actions)
-    rows = np.zeros((n, steps, 2 * n_observed + n_acted + 1), dtype=np.float32)
-    return Window(rows, np.zeros((n, n_observed), dtype=np.float32), np.full((n, n_acted), np.nan, dtype=np.float32))
-
-
-def seen(window: Window, observation: Floats, starts: NDArray[np.bool_]) -> Window:
+def seen(
+    window: Window,
+    observation: torch.Tensor,
+    acted: torch.Tensor | None,
+    keep: Callable[[torch.Tensor], torch.Tensor],
+) -> Window:
     """The window with what the last actions have led to.
 
     Args:
-        window: Window before.
+        window: Window before, of tensors.
         observation: Observations now, shape ``(n, n_observed)``.
-        starts: Whether an episode begins with the observation, shape ``(n,)``.
+        acted: Whether the last action led to the observation, shape ``(n,)``: where it did not, an episode begins. None
+            if it did everywhere.
+        keep: See `HistoryEncoder.keep`.
     """
-    rows, action = window.rows.copy(), window.action.copy()
-    rows[starts], action[starts] = 0.0, np.nan
-    acted = ~np.isnan(action).any(axis=1)
-    change, ones = observation - window.observation, np.ones((len(rows), 1))
-    latest = np.concatenate([window.observation, action, change, ones], axis=1, dtype=np.float32)
-    rows[acted, :-1] = rows[acted, 1:]
-    rows[acted, -1] = latest[acted]
-    return Window(rows, observation, action)
+    before = window.observation
+    numbers = torch.cat([before, window.action, observation - before], dim=1)
+    latest = torch.cat([numbers, window.rows.new_ones(len(numbers), 1)], dim=1)
+    new = [
+        torch.cat([old[:, 1:], last[:, None]], dim=1)
+        for old, last in ((window.rows, latest), (window.kept, keep(numbers)))
+    ]
+    if acted is not None:
+        new = [torch.where(acted[:, None, None], each, torch.zeros_like(each)) for each in new]
+    return Window(new[0], observation, window.action, new[1])
 
 
-def flat_actions(actions: NDArray[Any], space: spaces.Space[Any]) -> Floats:
-    """Actions as the environment takes them, shape ``(n, n_acted)``: clipped to a `Box`, one-hot where discrete."""
-    if isinstance(space, spaces.Box):
-        clipped: Floats = np.clip(actions, space.low, space.high).reshape(len(actions), -1).astype(np.float32)
-        return clipped
-    return np.array([spaces.flatten(space, action) for action in actions], dtype=np.float32)
+def flat_actions(actions: torch.Tensor, space: spaces.Space[Any]) -> torch.Tensor:
+    """Actions as numbers, shape ``(n, n_acted)``: one-hot where they are discrete, as `gymnasium.spaces.flatten`."""
+    if isinstance(space, spaces.Discrete):
+        return one_hot(actions.reshape(-1).long() - int(space.start), int(space.n)).float()
+    if isinstance(space, spaces.MultiDiscrete):
+        parts = zip(actions.reshape(len(actions), -1).long().T, space.nvec.flatten(), strict=True)
+        return torch.cat([one_hot(part, int(n)) for part, n in parts], dim=1).float()
+    return actions.reshape(len(actions), -1).float()
