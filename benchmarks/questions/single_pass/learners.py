@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,15 +15,22 @@ from torch import nn
 from benchmarks.protocol.meta_environments import environments
 from benchmarks.protocol.recorder import without_log_folder
 from benchmarks.questions.single_pass.families import DECISIONS, NUM_ENVS, STEPS, Family, worlds
-from nb_agents import KGate, KGatedPolicy, SignedKGate, VectorEnvAdapter, distill
+from nb_agents import FiLMGate, KGate, KGatedPolicy, SignedKGate, VectorEnvAdapter, distill
 from nb_agents.inference.conditioned import ConditionedNet
 from nb_agents.maml import MAML, TRPOUpdate
+from nb_agents.maml.actor import StackedActor
 
 LABEL_SHARE = 0.26
 """Share of the budget of a teacher with a student that goes into the student's labels."""
 
 FINE_TUNING = (5, 25)
 """Episodes in the target that the policy over all contexts is fine-tuned for."""
+
+CLIP_REWARD = 0.5
+"""Bound of the rewards that PPO sees, in their running deviation: a fall in one context should not decide all."""
+
+LABEL_EPOCHS = 15
+"""Passes of a student over its labels after each round."""
 
 META: dict[str, Any] = {"inner_steps": 1, "inner_lr": 0.1, "episodes_per_task": 5, "gamma": 0.8, "gae_lambda": 0.8}
 """MAML's settings; chosen on seeds 0 to 5, as `SETTINGS` are."""
@@ -98,9 +105,13 @@ class Conditioned(NamedTuple):
 CONDITIONED = {
     "signed": Conditioned(10, {"gate_class": SignedKGate}),
     "sigma": Conditioned(10, {}),
+    "film": Conditioned(20, {"gate_class": FiLMGate}),
     "signed-layer": Conditioned(2, {"gate_class": SignedKGate, "block_size": None}),
     "numbers": Conditioned(10, {"k_init": 0.0}, NumbersPolicy),
 }
+F_OF_CONTEXT: dict[str, Any] = {"k_from": "context", "k_net": (64,), "k_lr_ratio": 1.0}
+"""What all conditioned policies share."""
+
 VIEWS = {"context": "context", "history": "history", "blind": ""}
 
 
@@ -128,8 +139,7 @@ def answers(method: str, family: Family, seed: int, decisions: int) -> Iterator[
         told = len(family.ranges) if method == "context" else 0
         yield Answer(method, model.policy, VIEWS[method], model.num_timesteps, numbers=told)
         if method == "blind":
-            for episodes in FINE_TUNING:
-                yield _fine_tuned(model, family, seed, episodes)
+            yield from _fine_tuned(model, family, seed)
 
 
 def _train(
@@ -162,36 +172,39 @@ def _train(
 
 
 def _normalised(env: Any, gamma: float) -> VecNormalize:
-    return VecNormalize(VectorEnvAdapter(env), norm_obs=False, gamma=gamma)
+    return VecNormalize(VectorEnvAdapter(env), norm_obs=False, clip_reward=CLIP_REWARD, gamma=gamma)
 
 
 def _teacher_and_student(method: str, family: Family, seed: int, decisions: int) -> Iterator[Answer]:
     numbers, kwargs, policy_class = CONDITIONED[method]
     labels = int(LABEL_SHARE * decisions)
-    conditioned = {"k_from": "context", **kwargs}
+    conditioned = F_OF_CONTEXT | dict(kwargs)
     teacher = _train(family, "context", seed, decisions - labels, policy=policy_class, policy_kwargs=conditioned)
     yield Answer(method, teacher.policy, "context", teacher.num_timesteps, numbers=numbers)
     rounds = max(1, labels // (NUM_ENVS * DECISIONS))  # an episode each
     labels = rounds * NUM_ENVS * min(DECISIONS, labels // NUM_ENVS)
     env = worlds(family, "context", NUM_ENVS, **family.training())
-    student = distill(teacher, env, labels, steps=STEPS, rounds=rounds, seed=seed)
+    student = distill(teacher, env, labels, steps=STEPS, rounds=rounds, n_epochs=LABEL_EPOCHS, seed=seed)
     yield Answer(f"{method}-student", student, "", teacher.num_timesteps + labels, numbers=numbers)
 
 
-def _fine_tuned(model: PPO, family: Family, seed: int, episodes: int) -> Answer:
-    """Copies of a policy, each trained on in one context; five episodes at a time."""
-    settings, policies = family.settings, []
+def _fine_tuned(model: PPO, family: Family, seed: int) -> Iterator[Answer]:
+    """Copies of a policy, each trained on in one context, five episodes at a time."""
+    settings = family.settings
+    own = settings.arguments() | {"n_steps": DECISIONS}
+    kwargs = own.pop("policy_kwargs")
+    found: dict[int, list[Any]] = {episodes: [] for episodes in FINE_TUNING}
     for context in family.contexts:
         env = _normalised(worlds(family, "", FINE_TUNING[0], **context), settings.gamma)
-        own = settings.arguments() | {"n_steps": DECISIONS, "batch_size": 50}
-        kwargs = own.pop("policy_kwargs")
-        copy = PPO("MlpPolicy", env, policy_kwargs=kwargs, seed=seed, device="cpu", **own)
-        copy.policy.load_state_dict(model.policy.state_dict())
-        without_log_folder(copy).learn(episodes * DECISIONS)
-        policies.append(copy.policy)
+        tuned = without_log_folder(PPO("MlpPolicy", env, policy_kwargs=kwargs, seed=seed, device="cpu", **own))
+        tuned.policy.load_state_dict(model.policy.state_dict())
+        for episodes, policies in found.items():
+            tuned.learn(episodes * DECISIONS - tuned.num_timesteps, reset_num_timesteps=False)
+            policies.append(_copied(tuned.policy))
     weights = sum(each.numel() for each in model.policy.parameters())
-    steps = settings.n_epochs * episodes * DECISIONS // 50
-    return Answer(f"fine-tune-{episodes}", policies, "", model.num_timesteps, weights, episodes, steps)
+    for episodes, policies in found.items():
+        updates = episodes // FINE_TUNING[0] * settings.n_epochs * -(-FINE_TUNING[0] * DECISIONS // settings.batch_size)
+        yield Answer(f"fine-tune-{episodes}", policies, "", model.num_timesteps, weights, episodes, updates)
 
 
 def _meta(family: Family, seed: int, decisions: int) -> Iterator[Answer]:
@@ -210,13 +223,19 @@ def _meta(family: Family, seed: int, decisions: int) -> Iterator[Answer]:
     )
     each = maml.rollouts_per_iteration * maml.n_envs * DECISIONS
     without_log_folder(maml).learn(max(1, decisions // each) * each)
-    weights = sum(each.numel() for name, each in maml.policy.named_parameters() if "value" not in name)
-    for k in range(INNER_STEPS + 1):
-        policies = [maml.adapt(context, steps=k, seed=seed).policy for context in family.contexts]
-        spent = k * maml.episodes_per_task
-        yield Answer(f"maml-{k}", policies, "", maml.num_timesteps, weights if k else 0, spent, k)
+    # What `adapt` does, for all contexts at once and without a critic, which nobody needs here.
+    adapted, _ = maml._run(family.contexts, INNER_STEPS, None, seed, evaluate=False)
+    for k, parameters in enumerate(adapted):
+        policies = []
+        for vector in parameters:
+            policies.append(_copied(maml.policy))
+            StackedActor(policies[-1]).set_vector(vector)
+        weights = parameters.shape[1] if k else 0
+        yield Answer(f"maml-{k}", policies, "", maml.num_timesteps, weights, k * maml.episodes_per_task, k)
 
 
-def per_context(policies: Any, number: int) -> Sequence[Any]:
-    """The policy of each context."""
-    return policies if isinstance(policies, list) else [policies] * number
+def _copied(policy: Any) -> Any:
+    """A policy that computes the same; one that has acted cannot be copied as it is."""
+    copied = type(policy)(**policy._get_constructor_parameters())
+    copied.load_state_dict(policy.state_dict())
+    return copied
