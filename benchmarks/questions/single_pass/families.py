@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector import VectorWrapper
 from numpy.typing import NDArray
 
 from benchmarks.protocol.environments import fixed_starts, make_vector_env
@@ -114,16 +114,9 @@ FAMILIES = {
 
 
 class TurnedAround(VectorWrapper):
-    """Negates the torques from a decision on, which is what an actuator of the other sign does with them.
+    """Negates the torques from decision `FLIP` on, which is what an actuator of the other sign does with them."""
 
-    Args:
-        env: Pendulums whose episodes begin together.
-        decision: The first decision that is negated.
-    """
-
-    def __init__(self, env: VectorEnv[Any, Any, Any], decision: int = FLIP) -> None:
-        super().__init__(env)
-        self._decision, self._made = decision, 0
+    _made = 0
 
     def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
         """Begin all episodes."""
@@ -133,19 +126,11 @@ class TurnedAround(VectorWrapper):
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Make a decision."""
         self._made += 1
-        return self.env.step(-actions if self._made > self._decision else actions)
+        return self.env.step(-actions if self._made > FLIP else actions)
 
 
 def worlds(family: Family, view: str, num_envs: int, *, flips: bool = False, **context: Any) -> Any:
-    """Pendulums of a family.
-
-    Args:
-        family: The family.
-        view: Part beside the observation: "context", "history", or "" for none.
-        num_envs: Number of pendulums.
-        flips: Whether the actuator turns around in mid-episode.
-        **context: Context of the pendulums.
-    """
+    """Pendulums of a family; `view` is what is shown beside the observation: "context", "history", or nothing ("")."""
     env = make_vector_env(family.settings, num_envs, **context)
     env = TurnedAround(env) if flips else env
     if view == "context":
@@ -153,33 +138,28 @@ def worlds(family: Family, view: str, num_envs: int, *, flips: bool = False, **c
     return HistoryObservation(env, STEPS) if view == "history" else env
 
 
-def play(
-    policy: Any,
-    family: Family,
-    view: str,
-    *,
-    contexts: Sequence[Mapping[str, float]] = (),
-    episodes: int = 1,
-    flips: bool = False,
-) -> NDArray[np.float64]:
+def play(policy: Any, family: Family, view: str, *, episodes: int = 1, flips: bool = False) -> NDArray[np.float64]:
     """Let a deterministic policy act from fixed starts, and keep what it remembers from episode to episode.
 
     Args:
-        policy: Policy of SB3; one with a state is told of the first episode's beginning alone.
-        family: The family.
+        policy: Policy of SB3, or a list of one for each context; those with a state are told of the first start alone.
+        family: The family, whose contexts are all played.
         view: See `worlds`.
-        contexts: Contexts of the pendulums; all of the family where none is given.
         episodes: Number of episodes in each.
-        flips: See `worlds`.
+        flips: Whether the actuator turns around in mid-episode.
 
     Returns:
         Mean rewards over the starts, `(episodes, decisions, contexts)`.
     """
-    contexts = contexts or family.contexts
-    n = len(contexts) * EVAL_STARTS
-    each = {name: np.repeat([context[name] for context in contexts], EVAL_STARTS) for name in contexts[0]}
-    env, state = worlds(family, view, n, flips=flips, **each), None
-    begins, played = np.ones(n, dtype=np.bool_), []
+    if isinstance(policy, list):
+        alone = [replace(family, in_range=(context,), held_out=()) for context in family.contexts]
+        played = [play(one, each, view, episodes=episodes) for one, each in zip(policy, alone, strict=True)]
+        return np.concatenate(played, axis=2)
+    n = len(family.contexts) * EVAL_STARTS
+    names = family.contexts[0]
+    context = {name: np.repeat([each[name] for each in family.contexts], EVAL_STARTS) for name in names}
+    env, state = worlds(family, view, n, flips=flips, **context), None
+    begins, rewards = np.ones(n, dtype=np.bool_), []
     for number in range(episodes):
         theta, theta_dot = (np.resize(np.roll(s, -EVAL_STARTS * number)[:EVAL_STARTS], n) for s in fixed_starts())
         observation, _ = env.reset(options={"theta": theta, "theta_dot": theta_dot})
@@ -188,16 +168,7 @@ def play(
         for _ in range(DECISIONS):
             action, state = policy.predict(observation, state, episode_start=begins, deterministic=True)
             observation, reward, *_ = env.step(action)
-            played.append(reward.reshape(-1, EVAL_STARTS).mean(axis=1))
+            rewards.append(reward.reshape(-1, EVAL_STARTS).mean(axis=1))
             begins = np.zeros(n, dtype=np.bool_)
     env.close()
-    return np.reshape(played, (episodes, DECISIONS, len(contexts)))
-
-
-def play_each(policies: Sequence[Any], family: Family, view: str, *, episodes: int = 1) -> NDArray[np.float64]:
-    """The same with a policy of its own for each context."""
-    played = [
-        play(policy, family, view, contexts=[context], episodes=episodes)
-        for policy, context in zip(policies, family.contexts, strict=True)
-    ]
-    return np.concatenate(played, axis=2)
+    return np.reshape(rewards, (episodes, DECISIONS, -1))

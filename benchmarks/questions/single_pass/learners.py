@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from stable_baselines3 import PPO
@@ -16,7 +16,7 @@ from benchmarks.protocol.meta_environments import environments
 from benchmarks.protocol.recorder import without_log_folder
 from benchmarks.questions.single_pass.families import DECISIONS, NUM_ENVS, STEPS, Family, worlds
 from nb_agents import FiLMGate, KGate, KGatedPolicy, SignedKGate, VectorEnvAdapter, distill
-from nb_agents.inference.conditioned import ConditionedNet
+from nb_agents.inference.conditioned import ConditionedNet, conditioned_nets
 from nb_agents.maml import MAML, TRPOUpdate
 from nb_agents.maml.actor import StackedActor
 
@@ -88,27 +88,15 @@ class NumbersPolicy(KGatedPolicy):
         setattr(owner, name, NumbersNet.instead_of(getattr(owner, name)))
 
 
-class Conditioned(NamedTuple):
-    """A teacher that is told the context, and its student.
-
-    Attributes:
-        numbers: Numbers between context and actor.
-        policy_kwargs: Arguments of the policy.
-        policy_class: Class of the policy.
-    """
-
-    numbers: int
-    policy_kwargs: Mapping[str, Any]
-    policy_class: type[KGatedPolicy] = KGatedPolicy
-
-
-CONDITIONED = {
-    "signed": Conditioned(10, {"gate_class": SignedKGate}),
-    "sigma": Conditioned(10, {}),
-    "film": Conditioned(20, {"gate_class": FiLMGate}),
-    "signed-layer": Conditioned(2, {"gate_class": SignedKGate, "block_size": None}),
-    "numbers": Conditioned(10, {"k_init": 0.0}, NumbersPolicy),
+CONDITIONED: dict[str, dict[str, Any]] = {
+    "signed": {"gate_class": SignedKGate},
+    "sigma": {},
+    "film": {"gate_class": FiLMGate},
+    "signed-layer": {"gate_class": SignedKGate, "block_size": None},
+    "numbers": {"k_init": 0.0},
 }
+"""The methods with a teacher that is told the context, and the arguments of its policy."""
+
 F_OF_CONTEXT: dict[str, Any] = {"k_from": "context", "k_net": (64,), "k_lr_ratio": 1.0}
 """What all conditioned policies share."""
 
@@ -116,58 +104,37 @@ VIEWS = {"context": "context", "history": "history", "blind": ""}
 
 
 def answers(method: str, family: Family, seed: int, decisions: int) -> Iterator[Answer]:
-    """Train a method and hand out its policies.
-
-    Args:
-        method: Name of the method.
-        family: Family of contexts.
-        seed: Seed of everything that is drawn.
-        decisions: Decisions in all; what is no whole rollout is left over.
-    """
+    """Train a method within a number of decisions, and hand out its policies; what is no whole rollout is left over."""
     if method in CONDITIONED:
         yield from _teacher_and_student(method, family, seed, decisions)
-    elif method == "oracle":
-        models = [_train(family, "", seed, decisions, context=context) for context in family.contexts]
-        yield Answer("oracle", [each.policy for each in models], "", models[0].num_timesteps)
-    elif method == "recurrent":
-        model = _train(family, "", seed, decisions, recurrent=True)
-        yield Answer("recurrent", model.policy, "", model.num_timesteps)
     elif method == "maml":
         yield from _meta(family, seed, decisions)
     elif method == "fine-tune":
         yield from _fine_tuned(_train(family, "", seed, decisions), family, seed)
+    elif method == "oracle":
+        models = [_train(family, "", seed, decisions, context=context) for context in family.contexts]
+        yield Answer("oracle", [each.policy for each in models], "", models[0].num_timesteps)
     else:
-        model = _train(family, VIEWS[method], seed, decisions)
-        told = len(family.ranges) if method == "context" else 0
-        yield Answer(method, model.policy, VIEWS[method], model.num_timesteps, numbers=told)
+        view = method if method in ("context", "history") else ""
+        model = _train(family, view, seed, decisions, recurrent=method == "recurrent")
+        told = len(family.ranges) if view == "context" else 0
+        yield Answer(method, model.policy, view, model.num_timesteps, numbers=told)
 
 
-def _train(
-    family: Family,
-    view: str,
-    seed: int,
-    decisions: int,
-    *,
-    policy: Any = "MlpPolicy",
-    policy_kwargs: Mapping[str, Any] = {},  # noqa: B006  (never changed)
-    context: Mapping[str, Any] | None = None,
-    recurrent: bool = False,
-) -> Any:
+def _train(family: Family, view: str, seed: int, decisions: int, *, policy: Any = "MlpPolicy",
+           context: Any = None, recurrent: bool = False, **policy_kwargs: Any) -> Any:  # fmt: skip
     settings = family.settings
-    given = family.training() if context is None else context
-    env = _normalised(worlds(family, view, NUM_ENVS, **given), settings.gamma)
+    env = _normalised(worlds(family, view, NUM_ENVS, **(context or family.training())), settings.gamma)
     if recurrent:
         from sb3_contrib import RecurrentPPO
 
-        own = settings.arguments()
-        kwargs = own.pop("policy_kwargs") | {"lstm_hidden_size": 64}
-        own |= {"n_steps": DECISIONS, "batch_size": 300, "n_epochs": 10}
-        model: Any = RecurrentPPO("MlpLstmPolicy", env, policy_kwargs=kwargs, seed=seed, device="cpu", **own)
+        own = settings.arguments() | {"n_steps": DECISIONS, "batch_size": 300}
+        own["policy_kwargs"] |= {"lstm_hidden_size": 64}
+        model: Any = RecurrentPPO("MlpLstmPolicy", env, seed=seed, device="cpu", **own)
     else:
-        model = settings.build(policy, env, dict(policy_kwargs), seed)
+        model = settings.build(policy, env, policy_kwargs, seed)
     whole = model.n_steps * model.n_envs
     without_log_folder(model).learn(max(1, decisions // whole) * whole)
-    env.close()
     return model
 
 
@@ -176,16 +143,17 @@ def _normalised(env: Any, gamma: float) -> VecNormalize:
 
 
 def _teacher_and_student(method: str, family: Family, seed: int, decisions: int) -> Iterator[Answer]:
-    numbers, kwargs, policy_class = CONDITIONED[method]
     labels = int(LABEL_SHARE * decisions)
-    conditioned = F_OF_CONTEXT | dict(kwargs)
-    teacher = _train(family, "context", seed, decisions - labels, policy=policy_class, policy_kwargs=conditioned)
-    yield Answer(method, teacher.policy, "context", teacher.num_timesteps, numbers=numbers)
+    policy = NumbersPolicy if method == "numbers" else KGatedPolicy
+    kwargs = F_OF_CONTEXT | CONDITIONED[method]
+    teacher = _train(family, "context", seed, decisions - labels, policy=policy, **kwargs)
+    numbers = len(next(conditioned_nets(teacher.policy)).k0)
+    yield Answer(method, teacher.policy, "context", teacher.num_timesteps, numbers)
     rounds = max(1, labels // (NUM_ENVS * DECISIONS))  # an episode each
     labels = rounds * NUM_ENVS * min(DECISIONS, labels // NUM_ENVS)
     env = worlds(family, "context", NUM_ENVS, **family.training())
     student = distill(teacher, env, labels, steps=STEPS, rounds=rounds, n_epochs=LABEL_EPOCHS, seed=seed)
-    yield Answer(f"{method}-student", student, "", teacher.num_timesteps + labels, numbers=numbers)
+    yield Answer(f"{method}-student", student, "", teacher.num_timesteps + labels, numbers)
 
 
 def _fine_tuned(model: PPO, family: Family, seed: int) -> Iterator[Answer]:

@@ -10,11 +10,12 @@ fine-tuning, MAML with up to five inner steps, and policies trained on the targe
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from benchmarks.questions.single_pass.families import DECISIONS, FAMILIES, FLIP, play, play_each
+import numpy as np
+
+from benchmarks.questions.single_pass.families import DECISIONS, FAMILIES, NUM_ENVS, play
 from benchmarks.questions.single_pass.figures import single_pass_pictures
 from benchmarks.questions.single_pass.scores import METHODS, PLAN
 from benchmarks.questions.single_pass.tables import single_pass_answer, single_pass_tables
@@ -52,8 +53,8 @@ class SinglePassSpec(Specification):
         super().__post_init__()
         if self.family not in FAMILIES:
             raise ValueError(f"family must be one of {', '.join(FAMILIES)}; got {self.family!r}")
-        if self.decisions < 24 * DECISIONS:
-            raise ValueError(f"decisions must be at least {24 * DECISIONS}, got {self.decisions}")
+        if self.decisions < NUM_ENVS * DECISIONS:
+            raise ValueError(f"decisions must be at least {NUM_ENVS * DECISIONS}, got {self.decisions}")
 
 
 @dataclass
@@ -126,7 +127,7 @@ class SinglePass(Question[SinglePassSpec, SinglePassRun]):
         what = f"families of contexts (default: {' '.join(FAMILIES)})"
         parser.add_argument(
             "--families", nargs="+", choices=FAMILIES, default=tuple(FAMILIES), metavar="FAMILY", help=what
-        )
+        )  # fmt: skip
 
     def specifications(self, options: argparse.Namespace) -> list[SinglePassSpec]:
         """See `Question.specifications`; a method is run on the families that `PLAN` has it for."""
@@ -146,15 +147,15 @@ class SinglePass(Question[SinglePassSpec, SinglePassRun]):
         here = len(family.in_range)
 
         def scores(answer: Answer) -> Scores:
-            each = isinstance(answer.policies, list)
-            follow = play_each if each else play
-            rewards = follow(answer.policies, family, answer.view, episodes=1 if each else EPISODES)
-            turns = family.gains and not each and answer.view != "context"
-            flipped = play(answer.policies, family, answer.view, flips=True)[0, :, :here] if turns else None
+            policy, view = answer.policies, answer.view
+            alone = isinstance(policy, list)
+            rewards = play(policy, family, view, episodes=1 if alone else EPISODES)
+            turns = family.gains and not alone and view != "context"
+            flipped = play(policy, family, view, flips=True)[0, :, :here].mean(axis=1) if turns else np.empty(0)
             return Scores(
                 returns=rewards.sum(axis=1).round(3).tolist(),
                 curve=rewards[0, :, :here].mean(axis=1).round(4).tolist(),
-                flipped=[] if flipped is None else flipped.mean(axis=1).round(4).tolist(),
+                flipped=flipped.round(4).tolist(),
                 steps=family.settings.frame_skip * answer.steps,
                 numbers=answer.numbers,
                 episodes=answer.episodes,
