@@ -159,7 +159,7 @@ def _teacher_and_student(method: str, family: Family, seed: int, decisions: int)
 def _fine_tuned(model: PPO, family: Family, seed: int) -> Iterator[Answer]:
     """Copies of a policy, each trained on in one context, five episodes at a time."""
     settings = family.settings
-    own = settings.arguments() | {"n_steps": DECISIONS}
+    own = settings.arguments() | {"n_steps": DECISIONS, "batch_size": DECISIONS}
     kwargs = own.pop("policy_kwargs")
     found: dict[int, list[Any]] = {episodes: [] for episodes in FINE_TUNING}
     for context in family.contexts:
@@ -171,7 +171,7 @@ def _fine_tuned(model: PPO, family: Family, seed: int) -> Iterator[Answer]:
             policies.append(_copied(tuned.policy))
     weights = sum(each.numel() for each in model.policy.parameters())
     for episodes, policies in found.items():
-        updates = episodes // FINE_TUNING[0] * settings.n_epochs * -(-FINE_TUNING[0] * DECISIONS // settings.batch_size)
+        updates = episodes * settings.n_epochs
         yield Answer(f"fine-tune-{episodes}", policies, "", model.num_timesteps, weights, episodes, updates)
 
 

@@ -34,9 +34,9 @@ CONTROLS = ("blind", "context", "history", "recurrent", "numbers-student", "maml
 NOTE = (
     "Returns of the deterministic policy in the first episode after the training, over the same 12 starts for everyone;"
     " point [95 % CI]; worst seed. Mean: over the contexts of a seed, then the interquartile mean over the seeds."
-    " Middle: interquartile mean over seeds and contexts together, which the contexts whose drive no torque cancels (gain ±0.5"
-    " at A > 1) do not decide. `maml-k` and `fine-tune-n` have trained in the context before. Knowing controller: in"
-    " each context the better of two that are told it and act at each physics step; a mark, not a bound."
+    " Middle: interquartile mean over seeds and contexts together, which contexts whose drive no torque cancels (gain"
+    " ±0.5 at A > 1) do not decide. `maml-k` and `fine-tune-n` have trained in the context before. Knowing controller:"
+    " in each context the better of two that are told it and act at each physics step; a mark, not a bound."
 )
 
 
