@@ -29,6 +29,10 @@ SETTINGS = PPOSettings(num_envs=NUM_ENVS, n_steps=25, batch_size=60, n_epochs=10
 """PPO's of all methods; what differs from the protocol's was chosen on seeds 0 to 5."""
 
 
+Context = dict[str, Any]
+"""Parameters by name."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Family:
     """Pendulums whose context is hidden.
@@ -47,12 +51,12 @@ class Family:
     ranges: Mapping[str, tuple[float, float]]
     gains: tuple[float, ...] = ()
     drawn: Mapping[str, tuple[float, float]]
-    in_range: tuple[Mapping[str, float], ...]
-    held_out: tuple[Mapping[str, float], ...] = ()
+    in_range: tuple[Context, ...]
+    held_out: tuple[Context, ...] = ()
     without: tuple[str, ...] = ()
 
     @property
-    def contexts(self) -> tuple[Mapping[str, float], ...]:
+    def contexts(self) -> tuple[Context, ...]:
         """All contexts to measure in."""
         return self.in_range + self.held_out
 
@@ -72,7 +76,7 @@ class Family:
         return [{"torque_gain": gain, **{name: drawn[name][i] for name in drawn}} for i, gain in enumerate(gains)]
 
 
-def _grid(**values: tuple[float, ...]) -> tuple[dict[str, float], ...]:
+def _grid(**values: tuple[float, ...]) -> tuple[Context, ...]:
     return tuple(dict(zip(values, each, strict=True)) for each in product(*values.values()))
 
 
@@ -158,7 +162,8 @@ def play(policy: Any, family: Family, view: str, *, episodes: int = 1, flips: bo
     n = len(family.contexts) * EVAL_STARTS
     names = family.contexts[0]
     context = {name: np.repeat([each[name] for each in family.contexts], EVAL_STARTS) for name in names}
-    env, state = worlds(family, view, n, flips=flips, **context), None
+    env: Any = worlds(family, view, n, flips=flips, **context)
+    state: Any = None
     begins, rewards = np.ones(n, dtype=np.bool_), []
     for number in range(episodes):
         theta, theta_dot = (np.resize(np.roll(s, -EVAL_STARTS * number)[:EVAL_STARTS], n) for s in fixed_starts())
