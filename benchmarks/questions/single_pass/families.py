@@ -28,7 +28,6 @@ EVAL_STARTS = 12
 SETTINGS = PPOSettings(num_envs=NUM_ENVS, n_steps=25, batch_size=60, n_epochs=10)
 """PPO's of all methods; what differs from the protocol's was chosen on seeds 0 to 5."""
 
-
 Context = dict[str, Any]
 """Parameters by name."""
 
@@ -83,38 +82,29 @@ def _grid(**values: tuple[float, ...]) -> tuple[Context, ...]:
 M_GAINS, DRIVES = (-1.5, -1.0, -0.5, 0.5, 1.0, 1.5), (1.0, 1.25, 1.5)
 PHASES = (0.0, 0.5 * math.pi, math.pi, 1.5 * math.pi)
 
+DRIVE: dict[str, tuple[float, float]] = {"A": (1.0, 1.5)}
+WAVE = {"omega": (0.5, 1.0), "phase": (0.0, 2.0 * math.pi)}
+
 FAMILIES = {
     "S": Family(
-        summary="the actuator's sign",
-        ranges={"torque_gain": (-1.0, 1.0)},
-        gains=(-1.0, 1.0),
-        drawn={},
+        summary="the actuator's sign", ranges={"torque_gain": (-1.0, 1.0)}, gains=(-1.0, 1.0), drawn={},
         in_range=_grid(torque_gain=(-1.0, 1.0)),
     ),
     "M": Family(
-        summary="the actuator's sign and strength, and the drive's",
-        ranges={"torque_gain": (-1.5, 1.5), "A": (1.0, 1.5)},
-        gains=M_GAINS,
-        drawn={"A": (1.0, 1.5)},
-        in_range=_grid(torque_gain=M_GAINS, A=DRIVES),
+        summary="the actuator's sign and strength, and the drive's", ranges={"torque_gain": (-1.5, 1.5), **DRIVE},
+        gains=M_GAINS, drawn=DRIVE, in_range=_grid(torque_gain=M_GAINS, A=DRIVES),
         held_out=_grid(torque_gain=(-1.5, -1.0, 1.0, 1.5), A=(1.8,)) + _grid(torque_gain=(-2.0, 2.0), A=DRIVES),
     ),
     "P": Family(
-        summary="the drive's amplitude, as published",
-        ranges={"A": (1.0, 1.5)},
-        drawn={"A": (1.0, 1.5)},
-        in_range=_grid(A=DRIVES),
-        held_out=_grid(A=(1.8,)),
+        summary="the drive's amplitude, as published", ranges=DRIVE, drawn=DRIVE,
+        in_range=_grid(A=DRIVES), held_out=_grid(A=(1.8,)),
     ),
     "W": Family(
-        summary="the drive's frequency and phase, and no clock",
-        ranges={"omega": (0.5, 1.0), "phase": (0.0, 2.0 * math.pi)},
-        drawn={"omega": (0.5, 1.0), "phase": (0.0, 2.0 * math.pi)},
-        in_range=_grid(omega=(0.5, 0.75, 1.0), phase=PHASES),
-        held_out=_grid(omega=(0.25, 1.5), phase=PHASES),
+        summary="the drive's frequency and phase, and no clock", ranges=WAVE, drawn=WAVE,
+        in_range=_grid(omega=(0.5, 0.75, 1.0), phase=PHASES), held_out=_grid(omega=(0.25, 1.5), phase=PHASES),
         without=("sin_drive", "cos_drive"),
     ),
-}
+}  # fmt: skip
 
 
 class TurnedAround(VectorWrapper):

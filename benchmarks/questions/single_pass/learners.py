@@ -32,7 +32,10 @@ CLIP_REWARD = 0.5
 LABEL_EPOCHS = 15
 """Passes of a student over its labels after each round."""
 
-META: dict[str, Any] = {"inner_steps": 2, "inner_lr": 0.1, "episodes_per_task": 3, "gamma": 0.8, "gae_lambda": 0.8}
+META: dict[str, Any] = {
+    "inner_steps": 2, "inner_lr": 0.1, "episodes_per_task": 3, "gamma": 0.8, "gae_lambda": 0.8,
+    "outer": TRPOUpdate(max_kl=0.02), "normalize_observations": False,
+}  # fmt: skip
 """MAML's settings; chosen on seeds 0 to 5, as `SETTINGS` are."""
 
 INNER_STEPS = 5
@@ -40,16 +43,9 @@ INNER_STEPS = 5
 
 @dataclass
 class Answer:
-    """A policy, or one for each context, and what it has cost.
+    """A policy, or a list of one for each context, the name of its row, what it sees, and what it has cost.
 
-    Attributes:
-        role: Name of the row in the tables.
-        policies: Policy of each context of the family, or one for all.
-        view: What it sees, see `worlds`.
-        steps: Decisions in all trainings, labels included; those of an adaptation, once per context, are not.
-        numbers: Numbers that differ between contexts.
-        episodes: Episodes in the context before it is measured.
-        gradient_steps: Gradient steps in the context.
+    Steps are decisions in all trainings, labels included; for the other costs see `Scores`.
     """
 
     role: str
@@ -99,8 +95,6 @@ CONDITIONED: dict[str, dict[str, Any]] = {
 
 F_OF_CONTEXT: dict[str, Any] = {"k_from": "context", "k_net": (64,), "k_lr_ratio": 1.0}
 """What all conditioned policies share."""
-
-VIEWS = {"context": "context", "history": "history", "blind": ""}
 
 
 def answers(method: str, family: Family, seed: int, decisions: int) -> Iterator[Answer]:
@@ -177,18 +171,8 @@ def _fine_tuned(model: PPO, family: Family, seed: int) -> Iterator[Answer]:
 
 def _meta(family: Family, seed: int, decisions: int) -> Iterator[Answer]:
     made = environments(family.settings, RunningMeanStd(shape=()), {})
-    maml = MAML(
-        "MlpPolicy",
-        made,
-        family.tasks,
-        tasks_per_iteration=max(2, len(family.gains)),
-        outer=TRPOUpdate(max_kl=0.02),
-        normalize_observations=False,
-        policy_kwargs=family.settings.arguments()["policy_kwargs"],
-        seed=seed,
-        device="cpu",
-        **META,
-    )
+    own = META | {"policy_kwargs": family.settings.arguments()["policy_kwargs"], "seed": seed, "device": "cpu"}
+    maml = MAML("MlpPolicy", made, family.tasks, tasks_per_iteration=max(2, len(family.gains)), **own)
     each = maml.rollouts_per_iteration * maml.n_envs * DECISIONS
     without_log_folder(maml).learn(max(1, decisions // each) * each)
     yield from _adapted(maml, family, seed, maml.episodes_per_task, [f"maml-{k}" for k in range(INNER_STEPS + 1)])
