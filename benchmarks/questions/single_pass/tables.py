@@ -140,7 +140,7 @@ def _metric(rows: Rows, family: str, head: str) -> Table:
             counts = [f"{positive} of {len(seeds)}" for positive in (whole.positive, int((each > 0).sum()))]
             made.append([rival, mean, counts[0], _mean(each), counts[1]])
     note = (
-        f"(ours − theirs) / |theirs| · 100, the paper's metric: ours is the first episode of `{SUBJECT}` in each context"
+        f"(ours − theirs) / |theirs| · 100, the paper's metric: ours is `{SUBJECT}`'s first episode in each context"
         " in range, theirs the best of all those named. Improvement: of the mean over the contexts, then the mean over"
         " the seeds. Context by context: mean over the contexts of each one's, then the interquartile mean over the"
         " seeds; worst seed. Improved: seeds above 0. All policies act deterministically, without exploring."
