@@ -1,0 +1,178 @@
+"""First episodes in worlds that nobody describes: what is drawn, what turns around, what is counted and compared."""
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.protocol.environments import make_vector_env, mean_returns
+from benchmarks.questions.single_pass.families import DECISIONS, EVAL_STARTS, FAMILIES, FLIP, NUM_ENVS, play, worlds
+from benchmarks.questions.single_pass.learners import NumbersPolicy, answers
+from benchmarks.questions.single_pass.question import QUESTION, Scores, SinglePassResult, SinglePassRun, SinglePassSpec
+from benchmarks.questions.single_pass.scores import best_of, by_row, pairs, returns
+from nb_agents import KGatedPolicy
+from nb_agents.inference.conditioned import conditioned_nets
+from nb_evaluation.runs.provenance import versions
+from tests.benchmarks.tools import parse
+
+
+class Swing:
+    """A policy that only needs to know how often it was asked, and remembers that."""
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        count = np.where(episode_start, 0, 0 if state is None else state)
+        return np.sin(0.3 * count).astype(np.float32)[:, None], count + 1
+
+
+def test_a_training_deals_out_the_gains_and_draws_the_drive():
+    env = worlds(FAMILIES["M"], "context", NUM_ENVS, **FAMILIES["M"].training())
+    drawn = []
+    for seed in (0, None):
+        observation, info = env.reset(seed=seed)
+        gains, counts = np.unique(info["context"]["torque_gain"], return_counts=True)
+        np.testing.assert_array_equal(gains, [-1.5, -1.0, -0.5, 0.5, 1.0, 1.5])
+        assert set(counts) == {NUM_ENVS // 6}
+        drawn.append(info["context"]["A"])
+        assert (drawn[-1] >= 1.0).all()
+        assert (drawn[-1] <= 1.5).all()
+        np.testing.assert_allclose(observation[:, -2], info["context"]["torque_gain"] / 1.5, rtol=1e-6)
+        np.testing.assert_allclose(observation[:, -1], (drawn[-1] - 1.25) / 0.25, atol=1e-5)
+    assert not np.any(drawn[0] == drawn[1]), "each episode has a drive of its own"
+    tasks = FAMILIES["M"].tasks(np.random.default_rng(0), 12)
+    assert sorted(task["torque_gain"] for task in tasks) == sorted(2 * FAMILIES["M"].gains)
+    assert all(1.0 <= task["A"] <= 1.5 for task in tasks)
+
+
+def test_no_context_held_out_can_be_drawn_in_training():
+    for family in FAMILIES.values():
+        for contexts, inside in ((family.in_range, True), (family.held_out, False)):
+            for context in contexts:
+                drawn = all(low <= context[name] <= high for name, (low, high) in family.drawn.items())
+                assert inside == (drawn and context.get("torque_gain", 1.0) in (family.gains or (1.0,)))
+
+
+def test_turning_around_is_an_actuator_of_the_other_sign_from_that_decision_on():
+    """Beside the same pendulum, and one of the other sign that begins where the first one was at half time."""
+    family, theta = FAMILIES["S"], np.linspace(-0.2, 0.2, 3)
+    torque = np.random.default_rng(0).uniform(-2.0, 2.0, (DECISIONS, 3, 1)).astype(np.float32)
+    turned, plain = (worlds(family, "", 3, flips=flips, torque_gain=1.0) for flips in (True, False))
+    for env in (turned, plain):
+        env.reset(options={"theta": theta, "theta_dot": np.zeros(3)})
+    for step in range(FLIP):
+        np.testing.assert_array_equal(turned.step(torque[step])[1], plain.step(torque[step])[1])
+    theta, theta_dot = plain.unwrapped.state
+    other = worlds(family, "", 3, torque_gain=-1.0, phase=0.75 * FLIP * 0.2)
+    other.reset(options={"theta": theta, "theta_dot": theta_dot})
+    for step in range(FLIP, DECISIONS):
+        after, rewards, *_ = turned.step(torque[step])
+        expected, theirs, *_ = other.step(torque[step])
+        np.testing.assert_allclose(rewards, theirs, rtol=1e-9)
+        np.testing.assert_allclose(after, expected, atol=1e-5)
+
+
+def test_play_gives_the_returns_of_the_protocols_loop_and_carries_the_state_on():
+    family = FAMILIES["S"]
+    rewards = play(Swing(), family, "", episodes=2)
+    assert rewards.shape == (2, DECISIONS, 2)
+    gains = np.repeat([-1.0, 1.0], EVAL_STARTS)
+    env, clock = make_vector_env(family.settings, 2 * EVAL_STARTS, torque_gain=gains), iter(range(DECISIONS))
+
+    class Clocked:
+        def predict(self, observation, deterministic):
+            return np.full((len(observation), 1), np.sin(0.3 * next(clock)), dtype=np.float32), None
+
+    expected, _ = mean_returns(env, Clocked(), EVAL_STARTS)
+    np.testing.assert_allclose(rewards[0].sum(axis=0), expected, rtol=1e-6)
+    each = play([Swing(), Swing()], family, "", episodes=2)
+    np.testing.assert_allclose(each, rewards, rtol=1e-9)
+    assert not np.allclose(rewards[1], rewards[0]), "other starts, and a policy that goes on where it was"
+
+
+def test_numbers_in_the_observation_are_those_that_gates_would_get():
+    env = worlds(FAMILIES["M"], "context", 2, **FAMILIES["M"].training(2))
+    spaces = env.single_observation_space, env.single_action_space, lambda _: 1e-3
+    kwargs = {"k_from": "context", "net_arch": [64, 64], "k_init": 0.0}
+    numbers, gated = (cls(*spaces, **kwargs) for cls in (NumbersPolicy, KGatedPolicy))
+    ours, theirs = (next(conditioned_nets(policy)) for policy in (numbers, gated))
+    assert len(ours.k0) == len(theirs.k0) == 10
+    assert [each.shape for each in ours.k_net.parameters()] == [each.shape for each in theirs.k_net.parameters()]
+    features = torch.randn(5, 6)
+    with torch.no_grad():
+        x = torch.cat([features[:, :4], ours.k0 + ours.k_net(features[:, 4:])], dim=1)
+        for layer in ours.layers:
+            x = torch.tanh(x) if not isinstance(layer, torch.nn.Linear) else layer(x)
+        torch.testing.assert_close(ours(features), x)
+
+
+@pytest.mark.parametrize("method", ["signed", "numbers", "blind", "recurrent", "maml", "fine-tune"])
+def test_all_methods_get_the_same_steps_labels_included(method):
+    budget, steps = 4_800, {}
+    for answer in answers(method, FAMILIES["S"], 3, budget):
+        steps[answer.role] = answer.steps
+        rewards = play(answer.policies, FAMILIES["S"], answer.view)
+        assert rewards.shape == (1, DECISIONS, 2)
+        assert np.isfinite(rewards).all()
+    assert budget - 1_200 <= max(steps.values()) <= budget
+    if method in ("signed", "numbers"):
+        assert steps == {method: 3_000, f"{method}-student": 4_200}
+
+
+def made_up(method, seed, scores):
+    """A run on S of given returns: by row, episodes of both signs."""
+    flipped = [-0.1] * FLIP + [-2.0] * 10 + [-0.2] * (DECISIONS - FLIP - 10)
+    made = {name: Scores(each, [-0.1] * DECISIONS, flipped, 640_000, 10, 0, 0) for name, each in scores.items()}
+    spec = SinglePassSpec(method=method, seed=seed, family="S")
+    return SinglePassRun(spec, SinglePassResult(made), versions(), "0123456789ab", 1.0, 1.0)
+
+
+@pytest.fixture
+def runs():
+    found = []
+    for i in range(5):
+        student = [[-10.0 - i, -20.0 - i], [-5.0, -15.0]]
+        found.append(made_up("signed", 100 + i, {"signed": [[-8.0, -8.0]] * 2, "signed-student": student}))
+        found.append(made_up("recurrent", 100 + i, {"recurrent": [[-20.0 - i, -60.0 - i], [-100.0, -30.0]]}))
+    return found
+
+
+def test_what_is_read_from_runs(runs):
+    rows = by_row(runs, "S")
+    assert list(rows) == ["signed", "signed-student", "recurrent"]
+    assert by_row(runs, "M") == {}
+    np.testing.assert_array_equal(returns(rows["signed-student"], "S", "in range")[3], [-13.0, -23.0])
+    np.testing.assert_array_equal(best_of(rows, ["recurrent"], [100, 104], "S"), [[-20.0, -30.0], [-24.0, -30.0]])
+    ours, theirs = pairs(rows, "recurrent")
+    assert list(ours) == list(theirs) == [100, 101, 102, 103, 104]
+
+
+def test_tables_hold_means_worst_seeds_differences_and_the_papers_metric(runs):
+    tables = {table.title.partition(": ")[2]: table for table in QUESTION.tables(runs)}
+    first = {row[0]: row[1:] for row in tables["first episode"].rows}
+    assert first["`signed-student`"][0].startswith("−17.0 [")
+    assert first["`signed-student`"][0].endswith("; −19.0")
+    assert first["`signed-student`"][2] == "−10.0 [−10.0, −10.0]; −10.0", "the second episode"
+    assert first["knowing controller"][0] == "−2.0"
+    against = {row[0]: row[1] for row in tables["`signed-student` less the others"].rows}
+    assert against["`recurrent`"] == "+25.0 [+25.0, +25.0]"
+    (metric,) = tables["the paper's metric"].rows
+    improvement = np.mean([((-15.0 - i) - (-25.0 - i / 2)) / (25.0 + i / 2) * 100 for i in range(5)])
+    assert metric[1].startswith(f"+{improvement:.1f} [")
+    assert metric[2] == "5 of 5"
+    turned = {row[0]: row[1:] for row in tables["the actuator turns around in mid-episode"].rows}
+    assert [cell.split(" ")[0] for cell in turned["`recurrent`"]] == ["−2.5", "−23.0", "−20.0", "−3.0", "−1.5"]
+
+
+def test_runs_are_written_read_and_checked(runs, tmp_path):
+    assert SinglePassRun.read(runs[0].write(tmp_path)) == runs[0]
+    broken = made_up("signed", 100, {"signed": [[-8.0]]})
+    with pytest.raises(ValueError, match=r"signed.returns\[0\] must have 2 entries, got 1"):
+        SinglePassRun.read(broken.write(tmp_path))
+
+
+def test_a_method_is_run_on_the_families_that_it_is_planned_for():
+    options = parse(QUESTION, "--methods", "signed", "oracle", "--families", "M", "S", "--seeds", "2")
+    specs = [(spec.seed, spec.family, spec.method) for spec in QUESTION.specifications(options)]
+    assert specs == [(s, *rest) for s in (100, 101) for rest in (("M", "signed"), ("S", "signed"), ("S", "oracle"))]
+    with pytest.raises(ValueError, match="family must be one of S, M, P, W; got 'X'"):
+        SinglePassSpec(method="signed", seed=0, family="X")
+    with pytest.raises(ValueError, match="decisions must be at least 1200, got 10"):
+        SinglePassSpec(method="signed", seed=0, family="S", decisions=10)
