@@ -191,15 +191,19 @@ def test_parameters_without_a_range_are_refused(native: bool, parameters: Any, m
 
 
 class Reports(gym.Wrapper):
-    """Reports another context than there is."""
+    """Reports another context than there is; a list of them is that of one episode after the other."""
 
     def __init__(self, context: Any) -> None:
-        super().__init__(gym.make("NBPendulum-v0"))
-        self.context = context
+        super().__init__(gym.make("NBPendulum-v0", **LENGTH))
+        self.contexts = context if isinstance(context, list) else [context]
 
     def reset(self, **options: Any) -> Any:
         observation, _ = self.env.reset(**options)
-        return observation, {} if self.context is None else {"context": self.context}
+        context = self.contexts.pop(0) if len(self.contexts) > 1 else self.contexts[0]
+        return observation, {} if context is None else {"context": context}
+
+    def step(self, action: Any) -> Any:
+        return *self.env.step(action)[:4], {}
 
 
 @pytest.mark.parametrize(
@@ -213,6 +217,34 @@ class Reports(gym.Wrapper):
 def test_contexts_that_cannot_be_shown_are_named(context: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ContextObservation(Reports(context), {"A": (1.0, 2.0)}).reset()
+
+
+@pytest.mark.parametrize("context", [None, {"b": 2.0}])
+def test_a_vector_environment_invents_no_context(context: Any) -> None:
+    """Where one environment reports nothing, Gymnasium fills in zeros, and after an episode the old context is there."""
+    made = [lambda: Reports({"A": 2.0}), lambda: Reports(context)]
+    env = many.ContextObservation(SyncVectorEnv(made), {"A": (1.0, 2.0)})
+    with pytest.raises(ValueError, match=r"must hold 'A', .* as an episode begins; environments \[1\] report none"):
+        env.reset(seed=0)
+    for mode, steps in ((AutoresetMode.NEXT_STEP, 4), (AutoresetMode.SAME_STEP, 3)):
+        made = [lambda: Reports([{"A": 1.0}, {"A": 2.0}]), lambda: Reports([{"A": 2.0}, context])]
+        env = many.ContextObservation(SyncVectorEnv(made, autoreset_mode=mode), {"A": (1.0, 2.0)})
+        actions = np.zeros((2, 1), dtype=np.float32)
+        shown = [env.reset(seed=0)[0], *(env.step(actions)[0] for _ in range(steps - 1))]
+        np.testing.assert_array_equal([each[:, 2] for each in shown], np.tile(np.float32([-1.0, 1.0]), (steps, 1)))
+        with pytest.raises(ValueError, match=r"environments \[1\] report none"):
+            env.step(actions)
+
+
+def test_a_reset_of_some_leaves_the_contexts_of_the_others() -> None:
+    mode = AutoresetMode.DISABLED
+    made = [lambda: Reports([{"A": 1.0}, None]), lambda: Reports([{"A": 1.0}, {"A": 2.0}])]
+    env = many.ContextObservation(SyncVectorEnv(made, autoreset_mode=mode), {"A": (1.0, 2.0)})
+    np.testing.assert_array_equal(env.reset(seed=0)[0][:, 2], [-1.0, -1.0])
+    observations, _ = env.reset(options={"reset_mask": np.array([False, True])})
+    np.testing.assert_array_equal(observations[:, 2], [-1.0, 1.0])
+    with pytest.raises(ValueError, match="must report its context"):
+        env.reset(options={"reset_mask": np.array([True, False])})
 
 
 def test_a_context_far_outside_is_said_once() -> None:
