@@ -24,8 +24,9 @@ class ContextObservation(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs)
             and under "context" into a dictionary.
 
     Raises:
+        TypeError: If an argument is of another kind.
         ValueError: If a parameter has no range, the observation cannot be flat, or, in `reset` and `step`, the
-            environment reports no context or one that is not finite.
+            environment reports no context, or one that is no finite number.
     """
 
     def __init__(self, env: gym.Env[Any, Any], parameters: Parameters = None, *, key: str | None = None) -> None:
@@ -64,7 +65,8 @@ class HistoryObservation(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs)
             "history" into a dictionary.
 
     Raises:
-        ValueError: If `steps` is not accepted, or the observation is of another kind.
+        TypeError: If `key` is no text.
+        ValueError: If `steps` or `key` is not accepted, or observation or actions are of another kind.
     """
 
     def __init__(self, env: gym.Env[Any, Any], steps: int = 8, *, key: str | None = None) -> None:

@@ -57,6 +57,12 @@ class _Parts(VectorWrapper):
         return infos | {"final_obs": finals}
 
 
+def _checked(env: Any) -> VectorEnv[Any, Any, Any]:
+    if not isinstance(env, VectorEnv):
+        raise TypeError(f"env must be a gymnasium.vector.VectorEnv, got {env!r}: nb_gym.wrappers has those of an Env")
+    return env
+
+
 class ContextObservation(_Parts):
     """`nb_gym.wrappers.ContextObservation` for vector environments.
 
@@ -66,11 +72,12 @@ class ContextObservation(_Parts):
         key: Key in a dictionary, or None, as there.
 
     Raises:
+        TypeError: If `env` is no `VectorEnv`, and as there.
         ValueError: As there.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], parameters: Parameters = None, *, key: str | None = None) -> None:
-        self._scale = ContextScale(env, parameters)
+        self._scale = ContextScale(_checked(env), parameters)
         super().__init__(env, "context", self._scale.space, key)
         self._values = np.zeros((self.num_envs, len(self._scale.ranges)), dtype=np.float32)
 
@@ -108,7 +115,8 @@ class ContextObservation(_Parts):
                 accepted = f"info['context'] must hold {name!r}, which is to be observed, as an episode begins"
                 raise ValueError(f"{accepted}; environments {without.tolist()} report none")
         if new.any():
-            values[new] = self._scale({name: np.asarray(context[name])[new] for name in self._scale.ranges})
+            shown = {name: np.asarray(context[name])[new] for name in self._scale.ranges}
+            values[new] = self._scale(shown, (int(new.sum()),))
         return values
 
 
@@ -121,11 +129,12 @@ class HistoryObservation(_Parts):
         key: Key in a dictionary, or None, as there.
 
     Raises:
+        TypeError: If `env` is no `VectorEnv`, and as there.
         ValueError: As there.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], steps: int = 8, *, key: str | None = None) -> None:
-        self._history = History(env.num_envs, steps, env.single_observation_space, env.single_action_space)
+        self._history = History(_checked(env).num_envs, steps, env.single_observation_space, env.single_action_space)
         super().__init__(env, "history", self._history.space, key)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
