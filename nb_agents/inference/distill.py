@@ -28,6 +28,7 @@ from nb_agents.inference.conditioned import conditioned_nets
 from nb_agents.inference.distillation import Distillation, Settings
 from nb_agents.inference.encoder import EncoderOf, HistoryEncoder, encoder_class
 from nb_agents.inference.fixed import without_part
+from nb_agents.inference.normalization import normalization, normalized_as, same_normalization
 from nb_agents.inference.student import StudentPolicy
 from nb_agents.vec_env.adapter import VectorEnvAdapter
 from nb_evaluation.files import check_writable
@@ -60,8 +61,9 @@ def distill(
 
     Args:
         teacher: SB3 model whose policy has ``k_from``, a part of the observation that is not there for the student.
-        env: Environments as the teacher sees them; None for the teacher's own. The statistics of a `VecNormalize` are
-            held.
+        env: Environments that show what the teacher observes; None for the teacher's own. Those without a
+            `VecNormalize` are seen through the teacher's, if it has one that standardises observations; its statistics
+            are held, and become a part of the student, which takes raw observations.
         total_timesteps: Steps of the environments that are labelled, all of them together.
         steps: Number of transitions that the student looks back.
         units: Hidden units of its encoder.
@@ -89,8 +91,9 @@ def distill(
         ImportError: If the progress bar's packages are missing.
         OSError: If the checkpoint cannot be read or written.
         TypeError: If an argument is not of its kind.
-        ValueError: If the teacher's k's are not computed, the environments show something else than it observes, an
-            argument is out of its range, or the checkpoint is damaged or of another distillation.
+        ValueError: If the teacher's k's are not computed, the environments show something else than it observes or
+            standardise it otherwise, an argument is out of its range, or the checkpoint is damaged or of another
+            distillation.
     """
     kind = encoder_class(encoder)
     worlds = _environments(teacher, env)
@@ -116,7 +119,7 @@ def distill(
     show = check_flag("progress_bar", progress_bar)
     with torch.random.fork_rng(devices=[]), _held_statistics(worlds):
         torch.manual_seed(seed)
-        run = Distillation(teacher, make_student(teacher, steps, units, encoder), worlds, settings)
+        run = Distillation(teacher, make_student(teacher, steps, units, encoder, worlds), worlds, settings)
         if checkpoint is not None:
             check_writable(Path(checkpoint).absolute().parent)
             if Path(checkpoint).exists():
@@ -173,19 +176,25 @@ def _progress(run: Distillation, show: bool) -> Iterator[Callable[[], Any]]:
 @contextmanager
 def _held_statistics(env: VecEnv) -> Iterator[None]:
     """Observations are scaled all the time as they were for the teacher."""
-    wrapper = unwrap_vec_normalize(env)
-    before = wrapper is not None and wrapper.training
-    if wrapper is not None:
-        wrapper.training = False
+    moving, layer = [], unwrap_vec_normalize(env)
+    while layer is not None:
+        moving += [layer] if layer.training else []
+        layer = unwrap_vec_normalize(layer.venv)
+    for layer in moving:
+        layer.training = False
     try:
         yield
     finally:
-        if wrapper is not None:
-            wrapper.training = before
+        for layer in moving:
+            layer.training = True
 
 
 def make_student(
-    teacher: BaseAlgorithm, steps: int, units: int = 32, encoder: str | type[HistoryEncoder] = "mlp"
+    teacher: BaseAlgorithm,
+    steps: int,
+    units: int = 32,
+    encoder: str | type[HistoryEncoder] = "mlp",
+    env: VecEnv | None = None,
 ) -> StudentPolicy:
     """A student with the teacher's layers, and an encoder that has learned nothing.
 
@@ -194,16 +203,17 @@ def make_student(
         steps: Number of transitions that it looks back.
         units: Hidden units of the encoder.
         encoder: Kind of the encoder, see `distill`.
+        env: Environments through whose `VecNormalize` the teacher observes; None for its own.
 
     Raises:
         ValueError: If the teacher's k's are not computed, or it observes more than a flat observation beside.
     """
     policy = _check_teacher(teacher)
-    bare = without_part(policy.observation_space, policy.k_from)
-    if isinstance(bare, spaces.Dict) and len(bare.spaces) == 1:
-        (bare,) = bare.spaces.values()
-    if not isinstance(bare, spaces.Box) or len(bare.shape) != 1:
-        raise ValueError(f"teacher must observe a Box of one dimension beside {policy.k_from!r}, got {bare}")
+    bare = _bare_space(policy)
+    normalize = normalization(teacher.get_env() if env is None else env, policy.k_from)
+    if normalize is not None and normalize.mean.shape != bare.shape:
+        raise ValueError(f"the VecNormalize of env must standardise {bare}, what stands around it included; "
+                         f"its statistics have the shape {tuple(normalize.mean.shape)}")  # fmt: skip
     arguments = policy._get_constructor_parameters()
     kwargs = {name: value for name, value in arguments.items() if name not in ("observation_space", "action_space")}
     n_numbers = 2 * bare.shape[0] + spaces.flatdim(policy.action_space)
@@ -211,7 +221,7 @@ def make_student(
     kwargs |= {"task_difficulty": policy.task_difficulty}
     if "lr_schedule" in kwargs:
         kwargs["lr_schedule"] = ConstantSchedule(0.0)  # SB3's own would keep the teacher alive
-    student = StudentPolicy(bare, policy.action_space, type(policy), kwargs).to(teacher.device)
+    student = StudentPolicy(bare, policy.action_space, type(policy), kwargs, normalize).to(teacher.device)
     known, own = policy.state_dict(), student.network.state_dict()
     inputs = [
         (net.main.tolist(), len(net.main) + len(net.given)) for net in (next(conditioned_nets(policy)), student.net)
@@ -237,8 +247,19 @@ def _check_teacher(teacher: BaseAlgorithm) -> Any:
     return teacher.policy
 
 
+def _bare_space(policy: Any) -> spaces.Box:
+    """What the student sees."""
+    bare = without_part(policy.observation_space, policy.k_from)
+    if isinstance(bare, spaces.Dict) and len(bare.spaces) == 1:
+        (bare,) = bare.spaces.values()
+    if not isinstance(bare, spaces.Box) or len(bare.shape) != 1:
+        raise ValueError(f"teacher must observe a Box of one dimension beside {policy.k_from!r}, got {bare}")
+    return bare
+
+
 def _environments(teacher: BaseAlgorithm, env: Any) -> VecEnv:
-    _check_teacher(teacher)
+    policy = _check_teacher(teacher)
+    _bare_space(policy)
     worlds = teacher.get_env() if env is None else env
     worlds = VectorEnvAdapter(worlds) if isinstance(worlds, VectorEnv) else worlds
     if worlds is None:
@@ -247,4 +268,10 @@ def _environments(teacher: BaseAlgorithm, env: Any) -> VecEnv:
         raise ValueError(
             f"env must show what the teacher observes, {teacher.observation_space}; got {worlds.observation_space}"
         )
+    own = teacher.get_env()
+    worlds = normalized_as(worlds, own)
+    ours, theirs = (normalization(each, policy.k_from) for each in (worlds, own))
+    if own is not None and not same_normalization(ours, theirs):
+        raise ValueError("env must standardise observations as the teacher's does, by the same statistics: pass it "
+                         "without a VecNormalize, so that it is seen through the teacher's")  # fmt: skip
     return worlds

@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from nb_agents._tensor_file import read_tensors, write_tensors
 from nb_agents.inference.conditioned import conditioned_nets
+from nb_agents.inference.normalization import normalizing
 from nb_agents.inference.student import StudentPolicy
 from nb_agents.inference.window import flat_actions
 
@@ -54,6 +55,7 @@ class Distillation:
         self.teacher, self.student, self.env, self.settings = teacher, student, env, settings
         self.policy: Any = teacher.policy
         self.net = next(conditioned_nets(self.policy))
+        self._layers = normalizing(env)
         self.histories: list[NDArray[np.float32]] = []
         self.labels: list[torch.Tensor] = []
         self.optimizer = torch.optim.Adam(student.encoder.parameters(), settings.learning_rate)
@@ -114,7 +116,9 @@ class Distillation:
         """What the student sees, and what is hidden from it."""
         name = self.policy.k_from
         if isinstance(observation, dict):
-            (bare,) = (value for key, value in observation.items() if key != name)
+            # The student standardises by itself what it is shown.
+            raw: Any = self._layers[0].get_original_obs() if self._layers else observation
+            (bare,) = (value for key, value in raw.items() if key != name)
             return bare, observation[name]
         part = self.policy.observation_space.parts[name]
         return np.delete(observation, part, axis=1), observation[:, part]
@@ -201,7 +205,15 @@ class Distillation:
         self.done = content["done"]
 
     def _about(self) -> dict[str, Any]:
-        digest = hashlib.sha256()
-        for tensor in self.net.state_dict().values():
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return {**asdict(self.settings), "num_envs": self.env.num_envs, "teacher": digest.hexdigest()}
+        about = {**asdict(self.settings), "num_envs": self.env.num_envs, "teacher": _digest(self.net)}
+        about["observation_space"] = repr(self.env.observation_space)
+        normalize = self.student.normalize
+        about["normalize"] = None if normalize is None else f"{_digest(normalize)}, clipped at {normalize.clip}"
+        return about
+
+
+def _digest(module: torch.nn.Module) -> str:
+    digest = hashlib.sha256()
+    for tensor in module.state_dict().values():
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

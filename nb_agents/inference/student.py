@@ -16,6 +16,7 @@ from stable_baselines3.common.torch_layers import CombinedExtractor
 from nb_agents.inference.acting import act, acts_on_k, into_space
 from nb_agents.inference.conditioned import ConditionedNet, conditioned_nets
 from nb_agents.inference.encoder import EncoderOf, HistoryEncoder
+from nb_agents.inference.normalization import Normalize
 from nb_agents.inference.window import Window, flat_actions, seen
 
 OBSERVATION, HISTORY = "observation", "history"
@@ -35,13 +36,16 @@ class StudentPolicy(BasePolicy):
             action, state = student.predict(observation, state, episode_start=np.array([start]), deterministic=True)
 
     A step costs one forward pass, in which the encoder sees the latest transition alone: what it made of those before
-    is kept in the state. `nb_agents.distill` makes one from a teacher whose k's are computed from the context.
+    is kept in the state. `nb_agents.distill` makes one from a teacher whose k's are computed from the context. It takes
+    observations as the environment shows them: where the teacher saw them through a `VecNormalize`, its statistics are
+    a part of the student, whose state and network hold what they make of observations.
 
     Args:
         observation_space: Space of the observations, a `Box` of one dimension.
         action_space: Space of the actions.
         policy_class: k-gated policy, which sees observation and history.
         policy_kwargs: Its arguments beside the spaces; its ``k_net`` is an `EncoderOf`.
+        normalize: What observations go through first; None if they stay as they are.
     """
 
     low: torch.Tensor | None
@@ -53,12 +57,14 @@ class StudentPolicy(BasePolicy):
         action_space: spaces.Space[Any],
         policy_class: type[BasePolicy],
         policy_kwargs: dict[str, Any],
+        normalize: Normalize | None = None,
     ) -> None:
         super().__init__(observation_space, action_space)
         for bound in ("low", "high"):
             ends = getattr(action_space, bound) if isinstance(action_space, spaces.Box) else None
             self.register_buffer(bound, None if ends is None else torch.as_tensor(ends), persistent=False)
         self.policy_class, self.policy_kwargs = policy_class, policy_kwargs
+        self.normalize = normalize
         encoder: EncoderOf = policy_kwargs["k_net"]
         self.steps = encoder.steps
         n_observed = observation_space.shape[0]
@@ -145,7 +151,8 @@ class StudentPolicy(BasePolicy):
         """A plain k-gated policy with the k-set that the student acts by now, for a task that stays.
 
         It acts on the observation alone, as the student would if it inferred this k-set in every step. It folds,
-        exports, is kept in a `Battery`, and goes on learning with `train_only` in a model of its own.
+        exports, is kept in a `Battery`, and goes on learning with `train_only` in a model of its own. It is a policy of
+        SB3's, and wants observations as the teacher does: standardised, where they were by a `VecNormalize`.
 
         Args:
             observation: Observation of one environment.
@@ -160,6 +167,10 @@ class StudentPolicy(BasePolicy):
             raise ValueError(f"observation must be of one environment, whose task the policy is for; got {len(rows)}")
         network: Any = self.network
         return network.at(rows.ravel())
+
+    def shown(self, observation: torch.Tensor) -> torch.Tensor:
+        """Observations as the network sees them, shape ``(n, n_observed)``, of those that the environment shows."""
+        return observation if self.normalize is None else self.normalize(observation)
 
     def act(self, window: Window, deterministic: bool = True) -> torch.Tensor:
         """Actions, shape ``(n, *action_shape)``, of a window of tensors whose observation was the last."""
@@ -199,7 +210,7 @@ class StudentPolicy(BasePolicy):
         n, encoder = len(batch), self.encoder
         device = encoder.mean.device
         tensor = torch.from_numpy if device.type == "cpu" else partial(torch.as_tensor, device=device)
-        observation = tensor(batch)
+        observation = self.shown(tensor(batch))
         if state is None:
             return self._start(n)._replace(observation=observation)
         rows_shape = (n, self.steps, encoder.n_numbers + 1)
@@ -233,4 +244,5 @@ class StudentPolicy(BasePolicy):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         spaces_of = super()._get_constructor_parameters()
         kept = {name: spaces_of[name] for name in ("observation_space", "action_space")}
-        return kept | {"policy_class": self.policy_class, "policy_kwargs": self.policy_kwargs}
+        own = {"policy_class": self.policy_class, "policy_kwargs": self.policy_kwargs, "normalize": self.normalize}
+        return kept | own

@@ -247,7 +247,7 @@ def test_contexts_that_cannot_be_shown_are_named(context: Any, message: str) -> 
 
 @pytest.mark.parametrize("context", [None, {"b": 2.0}])
 def test_a_vector_environment_invents_no_context(context: Any) -> None:
-    """Where one environment reports nothing, Gymnasium fills in zeros, and after an episode the old context is there."""
+    """Where one of several reports nothing, Gymnasium fills in zeros, and after an episode the old context is there."""
     made = [lambda: Reports({"A": 2.0}), lambda: Reports(context)]
     env = many.ContextObservation(SyncVectorEnv(made), {"A": (1.0, 2.0)})
     with pytest.raises(ValueError, match=r"must hold 'A', .* as an episode begins; environments \[1\] report none"):
@@ -304,7 +304,7 @@ def test_arguments_of_another_kind_are_named(wrapper: str, more: Any) -> None:
 def test_actions_that_a_history_cannot_hold_are_refused() -> None:
     env = gym.make("NBPendulum-v0")
     env.action_space = spaces.Tuple((spaces.Discrete(2), spaces.Discrete(3)))
-    with pytest.raises(ValueError, match="the actions must be of one of Box, Discrete, .*, got Tuple"):
+    with pytest.raises(ValueError, match=r"the actions must be of one of Box, Discrete, .*, got Tuple"):
         HistoryObservation(env)
 
 
