@@ -25,6 +25,9 @@ KIND = "nb_agents.distill"
 MARGIN = 0.25
 """How far the student's k's may leave the range of its teacher's, in parts of that range."""
 
+FAR = 5.0
+"""How far beyond all in training the numbers of a transition are like none of them, in parts of their spread."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -83,6 +86,11 @@ class Distillation:
         self.done += 1
         return loss
 
+    def all_alike(self) -> bool:
+        """Whether all labels are the same k-set."""
+        least, most = torch.cat(self.labels).aminmax(dim=0)
+        return torch.allclose(least, most)
+
     def _collect(self, rng: np.random.Generator, seed: int, on_step: Callable[[], Any]) -> None:
         self.env.seed(seed)
         self.env.action_space.seed(seed)
@@ -130,12 +138,14 @@ class Distillation:
         rows = histories.reshape(len(histories), encoder.steps, -1)
         there = rows[:, :, -1] > 0.0
         encoder.mean.copy_(labels.mean(dim=0) - k0)
-        encoder.scale.copy_(labels.std(dim=0).clamp(min=1e-6))
+        encoder.scale.copy_(labels.std(dim=0, correction=min(1, len(labels) - 1)).clamp(min=1e-6))
         least, most = (labels - k0).aminmax(dim=0)
         encoder.low.copy_(least - MARGIN * (most - least))
         encoder.high.copy_(most + MARGIN * (most - least))
         if there.any():
-            encoder.width.copy_(rows[there][:, :-1].std(dim=0, correction=0).clamp(min=1e-3))
+            lived = rows[there][:, :-1]
+            encoder.width.copy_(lived.std(dim=0, correction=0).clamp(min=1e-3))
+            encoder.reach.copy_(lived.abs().amax(dim=0) + FAR * encoder.width)
         wanted = (labels - k0 - encoder.mean) / encoder.scale
         loss = 0.0
         encoder.train()

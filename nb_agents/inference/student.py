@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -72,7 +73,8 @@ class StudentPolicy(BasePolicy):
         self.flat = policy_kwargs.get("features_extractor_class") is not CombinedExtractor
         self.network = policy_class(self._both(observation_space, n_history), action_space, **policy_kwargs)
         self._nets = tuple(conditioned_nets(self.network))  # a tuple: they are registered below the network
-        self._alone = 0
+        self._alone, self._said_leap = 0, False
+        self._widths: list[torch.Size] = []
 
     def _both(self, space: spaces.Box, n_history: int) -> spaces.Space[Any]:
         """The space of what the network sees."""
@@ -111,6 +113,7 @@ class StudentPolicy(BasePolicy):
             episode_start: Whether an episode begins with the observation, shape ``(n,)``; None if nowhere.
 
         Raises:
+            TypeError: If an observation is a dictionary.
             ValueError: If an observation has another shape or is not finite, or the state is of another student or of
                 another number of environments.
         """
@@ -123,10 +126,13 @@ class StudentPolicy(BasePolicy):
         """See `BasePolicy.predict`; the state is to be handed back, or None where all episodes begin anew.
 
         Raises:
+            TypeError: As `look`.
             ValueError: As `look`.
 
         Warns:
-            UserWarning: If it is called again and again without a state: it would forget all that it has seen.
+            UserWarning: If it is called again and again without a state, while no episode begins: it would forget all
+                that it has seen. If the observation leaps without ``episode_start``, as from the end of an episode to
+                the start of the next one. Both are said once.
         """
         batch = self._batch(observation)
         self._warn_of_no_memory(state, episode_start)
@@ -134,6 +140,7 @@ class StudentPolicy(BasePolicy):
             self.network.set_training_mode(False)
         with torch.inference_mode():
             window = self._look(batch, state, episode_start)
+            self._warn_of_a_leap(window, episode_start)
             actions = self.act(window, deterministic)
             window = window._replace(action=flat_actions(actions, self.action_space))
         acted = actions.cpu().numpy()
@@ -187,6 +194,9 @@ class StudentPolicy(BasePolicy):
 
     def _batch(self, observation: Any) -> NDArray[np.float32]:
         """Observations, checked, in an array that no environment writes to."""
+        if isinstance(observation, Mapping):
+            raise TypeError(f"observation must be an array, got a dictionary of {list(observation)}: the student sees "
+                            f"what is {OBSERVATION!r} there")  # fmt: skip
         batch = np.array(observation, dtype=np.float32, ndmin=2)
         shape = self.observation_space.shape
         if batch.shape[1:] != shape:
@@ -213,11 +223,7 @@ class StudentPolicy(BasePolicy):
         observation = self.shown(tensor(batch))
         if state is None:
             return self._start(n)._replace(observation=observation)
-        rows_shape = (n, self.steps, encoder.n_numbers + 1)
-        if len(state) != 4 or np.shape(state[0]) != rows_shape:
-            found = [np.shape(part) for part in state]
-            raise ValueError(f"state must be what predict returned for {n} environments, with rows of the shape "
-                             f"{rows_shape}; got {found}")  # fmt: skip
+        self._check_state(state, n)
         acted = None
         starts = np.asarray(False if episode_start is None else episode_start, dtype=bool)
         if starts.shape not in ((), (n,)):
@@ -227,12 +233,36 @@ class StudentPolicy(BasePolicy):
         before = Window(*map(tensor, state))
         return seen(before, observation, acted, encoder.keep)
 
+    def _check_state(self, state: Any, n: int) -> None:
+        if not self._widths:
+            self._widths = [part.shape[1:] for part in self._start(1)]
+        wanted, found = [(n, *width) for width in self._widths], state
+        if isinstance(state, (tuple, list)):
+            found = [part.shape if isinstance(part, np.ndarray) else type(part).__name__ for part in state]
+        if found != wanted:
+            raise ValueError(
+                f"state must be what predict returned for {n} environments, arrays of the shapes {wanted}; got {found}"
+            )
+
+    def _warn_of_a_leap(self, window: Window, episode_start: Any) -> None:
+        """Say once that an episode may have begun, where it is not told when one does."""
+        if self._said_leap or episode_start is not None:
+            return
+        n = window.observation.shape[1]
+        if (window.rows[:, -1, -n - 1 : -1].abs() > self.encoder.reach[-n:]).any():
+            self._said_leap = True
+            warnings.warn(
+                "the observation has changed by far more than in training, and episode_start was not passed: where an "
+                "episode begins, pass episode_start or no state, or the student takes the change for its action's",
+                stacklevel=3,
+            )
+
     def _warn_of_no_memory(self, state: Any, episode_start: Any) -> None:
-        alone = state is None and episode_start is None
+        alone = state is None and not np.any(False if episode_start is None else episode_start)
         if alone and self._alone == 1:
             warnings.warn(
                 "predict was called twice without a state: a student that is not handed back the state that predict "
-                "returned forgets what it has seen; pass episode_start where episodes begin with each call",
+                "returned forgets what it has seen; pass episode_start=True where episodes begin with each call",
                 stacklevel=3,
             )
         if self._alone < 2:  # said once

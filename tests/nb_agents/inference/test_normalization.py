@@ -133,7 +133,7 @@ def test_environments_without_statistics_are_seen_through_the_teachers(
     alone.policy.load_state_dict(teacher.policy.state_dict())
     with pytest.raises(ValueError, match="env must standardise observations as the teacher's does"):
         distill(alone, env, **SHORT)
-    with pytest.raises(ValueError, match="must be of this distillation, .* of one with normalize='"):
+    with pytest.raises(ValueError, match=r"must be of this distillation, .* of one with normalize='"):
         distill(alone, worlds(), checkpoint=checkpoint, **SHORT)
 
 
