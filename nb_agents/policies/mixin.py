@@ -15,6 +15,7 @@ from nb_agents.gates.gate import ACTIVATIONS, KGate, named_gates
 from nb_agents.gates.k_target import KTarget
 from nb_agents.gates.kind import gate_arguments
 from nb_agents.inference.conditioned import condition, conditioned_nets
+from nb_agents.inference.context import context_numbers
 from nb_agents.inference.fixed import state_at, without_part
 from nb_agents.inference.k_net import KNet, check_k_net
 from nb_agents.inference.parts import feature_parts
@@ -147,20 +148,24 @@ class KGatedMixin(TrainOnlyMixin):
                 'SB3\'s load as custom_objects={"policy_kwargs": {**PAPER, ...}}'
             )
 
-    def at(self, context: ArrayLike) -> Any:
+    def at(self, context: ArrayLike | Mapping[str, float]) -> Any:
         """The policy in one context: a plain k-gated one, which sees the observations without it.
 
         It acts, and its critic values, as this one does where the context is the same; it folds, exports, and goes on
         learning with `train_only` in a model of its own.
 
         Args:
-            context: Numbers of the part ``k_from``, as the policy observes them.
+            context: Numbers of the part ``k_from``, as the policy observes them; or values by the parameters' names, as
+                in ``info["context"]``, where the observation is that of `nb_gym.wrappers.ContextObservation`. One that
+                is far outside the ranges which scale it is said through Gymnasium's logger.
 
         Raises:
+            TypeError: If the context holds something else than numbers.
             ValueError: If the policy's k's are not computed, or the context does not fit it.
         """
         if not self.k_from:
             raise ValueError("k_from must be a part of the observation, but the policy's k's are parameters alone")
+        context = context_numbers(self, context)
         arguments = self._get_constructor_parameters()
         arguments |= {"observation_space": without_part(arguments["observation_space"], self.k_from), "k_from": None}
         arguments["task_difficulty"] = self.task_difficulty
