@@ -24,7 +24,13 @@ from nb_agents.policies.optim import optimized_parts, two_rates
 from nb_agents.policies.parts import gated_part
 from nb_agents.policies.placing import gate_sequential
 from nb_agents.policies.train_only import TrainOnlyMixin
-from nb_agents.policies.usage import check_algorithm, check_backward, check_normalization, check_observations
+from nb_agents.policies.usage import (
+    check_algorithm,
+    check_backward,
+    check_normalization,
+    check_normalization_again,
+    check_observations,
+)
 
 
 class KGatedMixin(TrainOnlyMixin):
@@ -110,9 +116,9 @@ class KGatedMixin(TrainOnlyMixin):
         self._split_learning_rates()
 
     def _k_target(self, target: float, weight: float, difficulty: Any, k_from: Any) -> KTarget:
+        check_normalization(self, k_from)
         if not k_from:
             return KTarget(target, weight, difficulty)
-        check_normalization(self, k_from)
         if callable(difficulty) and self.gate_critic:
             raise ValueError("task_difficulty must be a number with gate_critic: the critic's k's are no function")
         regularizer = RowKTarget(target, weight, difficulty)
@@ -175,6 +181,11 @@ class KGatedMixin(TrainOnlyMixin):
         if isinstance(self.regularizer, RowKTarget):
             policy.task_difficulty = self.regularizer.at(context)
         return policy.to(self.device)  # type: ignore[attr-defined]
+
+    def set_training_mode(self, mode: bool) -> None:
+        """See SB3's, which calls it before every rollout and update: the environment may be another one by then."""
+        check_normalization_again(self, self.k_from)
+        super().set_training_mode(mode)  # type: ignore[misc]
 
     def _gate(self, network: nn.Module, *, gate_last: bool) -> None:
         gate_sequential(network, gate_last=gate_last, activations=self._activations(), **self._gate_kwargs)

@@ -17,6 +17,7 @@ from nb_agents import (
     KGatedMultiInputPolicy,
     KGatedPolicy,
     KGatedSACMultiInputPolicy,
+    KGatedSACPolicy,
     StudentPolicy,
     VectorEnvAdapter,
     distill,
@@ -57,16 +58,35 @@ def test_the_environments_own_observation_is_standardised_and_the_rest_is_as_it_
 
 @pytest.mark.parametrize("k_from", ["context", "history"])
 def test_a_part_that_k_comes_from_is_not_to_be_standardised(k_from: str) -> None:
-    flat = f"VecNormalize must not standardise '{k_from}': make the parts a dictionary, by the wrappers' key, and leave"
+    both = " and ".join(dict.fromkeys((f"'{k_from}'", "'history'")))
+    flat = f"VecNormalize must not standardise {both}: make the parts a dictionary, by the wrappers' key, and leave"
     with pytest.raises(ValueError, match=flat):
         PPO(KGatedPolicy, normalized(key=False), policy_kwargs={"k_from": k_from})
-    for keys in (None, ["observation", k_from]):
-        with pytest.raises(
-            ValueError, match=f"'{k_from}': leave '{k_from}' out of norm_obs_keys, or pass norm_obs=False"
-        ):
+    for keys, names in (
+        (None, both),
+        (["observation", k_from], f"'{k_from}'"),
+        (["observation", "history"], "'history'"),
+    ):
+        with pytest.raises(ValueError, match=f"{names}: leave {names} out of norm_obs_keys, or pass norm_obs=False"):
             PPO(KGatedMultiInputPolicy, normalized(key=True, norm_obs_keys=keys), policy_kwargs={"k_from": k_from})
+    with pytest.raises(ValueError, match=flat):
+        PPO(KGatedPolicy, VecNormalize(normalized(key=False), norm_obs=False), policy_kwargs={"k_from": k_from})
     PPO(KGatedPolicy, normalized(key=False, norm_obs=False), policy_kwargs={"k_from": k_from})
-    PPO(KGatedPolicy, normalized(key=False), device="cpu")
+    with pytest.warns(UserWarning, match="must not standardise 'history': .*: the mask of the history and its zeros"):
+        PPO(KGatedPolicy, normalized(key=False), device="cpu")
+
+
+@pytest.mark.parametrize(("algorithm", "policy", "settings"), [(PPO, KGatedPolicy, ON), (SAC, KGatedSACPolicy, OFF)])
+def test_an_environment_that_is_set_later_is_looked_at_too(algorithm: Any, policy: Any, settings: Any) -> None:
+    kwargs = {"k_from": "context"}
+    model = algorithm(policy, normalized(key=False, norm_obs=False), policy_kwargs=kwargs, device="cpu", **settings)
+    model.set_env(normalized(key=False))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="VecNormalize must not standardise 'context'"):
+            model.learn(32)
+    copy.deepcopy(model.policy).set_training_mode(True)  # a copy is nobody's
+    model.set_env(normalized(key=False, norm_obs=False))
+    model.learn(32)
 
 
 SHORT: dict[str, Any] = {"total_timesteps": 96, "rounds": 2, "n_epochs": 2, "steps": 4, "seed": 3}
