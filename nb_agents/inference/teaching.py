@@ -80,12 +80,12 @@ def environments(teacher: BaseAlgorithm, env: Any) -> VecEnv:
             f"env must show what the teacher observes, {teacher.observation_space}; got {worlds.observation_space}"
         )
     own = teacher.get_env()
-    worlds = normalized_as(worlds, own)
-    ours, theirs = (normalization(each, policy.k_from) for each in (worlds, own))
+    seen = normalized_as(worlds, own)
+    ours, theirs = (normalization(each, policy.k_from) for each in (seen, own))
     if own is not None and not same_normalization(ours, theirs):
         raise ValueError("env must standardise observations as the teacher's does, by the same statistics: pass it "
                          "without a VecNormalize, so that it is seen through the teacher's")  # fmt: skip
-    return worlds
+    return seen
 
 
 @contextmanager

@@ -56,7 +56,8 @@ class HistoryObservation(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs)
     """Shows the last complete transitions of the episode: observation, action, change of the observation, and a mask.
 
     It is `steps` rows of `2 * n_observed + n_acted + 1` numbers, flattened. The latest transition is the last row; rows
-    without one are 0, mask included, and so are all as an episode begins.
+    without one are 0, mask included, and so are all as an episode begins. A wrapper around it that standardises
+    observations must leave the history alone, or zeros and mask are no longer any: give it a `key`, and leave that out.
 
     Args:
         env: Environment whose observation, or its part "observation", is a `Box` of one dimension.
