@@ -150,8 +150,8 @@ class KGatedMixin(TrainOnlyMixin):
     def at(self, context: ArrayLike) -> Any:
         """The policy in one context: a plain k-gated one, which sees the observations without it.
 
-        It acts, and its critic values, as this one does where the context is the same; it folds, exports, and goes on
-        learning with `train_only` in a model of its own.
+        It acts, and its critic values, as this one does where the context is the same; it folds, exports, and is kept
+        in a battery. `nb_agents.at` makes a model of it, to go on learning with `train_only`.
 
         Args:
             context: Numbers of the part ``k_from``, as the policy observes them.

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
-from gymnasium.vector import VectorEnv
 from stable_baselines3.common.policies import BasePolicy
 from torch import nn
 
@@ -17,7 +16,7 @@ from nb_agents.policies.usage import GENERIC_NAMES
 from nb_agents.surgery.rebuild import keep_frozen, rebuild
 from nb_agents.surgery.sameness import policy_difference
 from nb_agents.surgery.weights import FoldError
-from nb_agents.vec_env.adapter import VectorEnvAdapter
+from nb_agents.surgery.worlds import wrapped
 
 
 def with_computed_k(model: Any, original: Any, k_from: str, env: Any, arguments: dict[str, Any]) -> Any:
@@ -37,7 +36,7 @@ def with_computed_k(model: Any, original: Any, k_from: str, env: Any, arguments:
     """
     if env is None:
         raise TypeError(f"env must be an environment that shows {k_from!r} beside what the model observes, got None")
-    worlds = model._wrap_env(VectorEnvAdapter(env) if isinstance(env, VectorEnv) else env, verbose=0)
+    worlds = wrapped(model, env)
     seen = _Seen(worlds.observation_space, k_from)
     if seen.space != model.observation_space or worlds.action_space != model.action_space:
         raise ValueError(

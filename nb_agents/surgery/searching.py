@@ -14,10 +14,10 @@ from stable_baselines3.common.type_aliases import GymEnv
 from torch import nn
 
 from nb_agents.inference.conditioned import conditioned_nets
-from nb_agents.inference.fixed import read_without, without_part
+from nb_agents.inference.fixed import read_without
 from nb_agents.inference.k_net import KNet, make_k_net
 from nb_agents.surgery.rebuild import keep_frozen, rebuild
-from nb_agents.vec_env.adapter import VectorEnvAdapter
+from nb_agents.surgery.worlds import without_context
 
 Model = TypeVar("Model", bound=BaseAlgorithm)
 
@@ -77,11 +77,7 @@ def searching(model: Model, env: GymEnv | VectorEnv[Any, Any, Any], start: Array
     policy: Any = model.policy
     if not getattr(policy, "k_from", None):
         raise ValueError("model must have a policy with k_from, a part of the observation that is to be guessed")
-    worlds = model._wrap_env(VectorEnvAdapter(env) if isinstance(env, VectorEnv) else env, verbose=0)
-    rest = without_part(policy.observation_space, policy.k_from)
-    if worlds.observation_space != rest or worlds.action_space != model.action_space:
-        raise ValueError(f"env must show {rest}, without {policy.k_from!r}, and take {model.action_space}; got "
-                         f"{worlds.observation_space} and {worlds.action_space}")  # fmt: skip
+    worlds = without_context(model, env)
     given = next(conditioned_nets(policy)).given
     first = torch.zeros(len(given)) if start is None else torch.as_tensor(np.asarray(start), dtype=torch.float32)
     if first.shape != given.shape or not first.isfinite().all():
