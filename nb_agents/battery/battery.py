@@ -19,6 +19,7 @@ from nb_agents.battery import file as k_set_file
 from nb_agents.battery.fingerprint import Fingerprint, FingerprintError, WeightsWatch, fingerprint
 from nb_agents.battery.per_row import distinct, gates_per_row
 from nb_agents.gates.gate import KGate
+from nb_agents.inference.conditioned import conditioned_nets
 from nb_agents.inference.student import StudentPolicy
 from nb_agents.policies.train_only import acting_modules
 
@@ -53,7 +54,7 @@ class Battery:
 
     Raises:
         TypeError: If ``network`` is none of these.
-        ValueError: If it has no gates.
+        ValueError: If it has no gates, or their k's are computed.
     """
 
     def __init__(self, network: nn.Module | BaseAlgorithm) -> None:
@@ -64,6 +65,8 @@ class Battery:
         self.gates = {path: m for path, m in acting_modules(module) if isinstance(m, KGate)}
         if not self.gates:
             raise ValueError(f"network has no k-gates: {type(module).__name__}")
+        if any(conditioned_nets(module)):
+            raise ValueError("network's k's are computed for each row of a batch: take the policy `at` a context")
         self._sets: dict[str, KSet] = {}
         self._fingerprint: Fingerprint | None = None
         self._watch: WeightsWatch | None = None
