@@ -13,13 +13,23 @@ from nb_agents.inference.conditioned import conditioned_nets
 
 
 def without_part(space: spaces.Space[Any], name: str) -> spaces.Space[Any]:
-    """The space of observations without one of their parts."""
+    """The space of observations without one of their parts; of a dictionary with two that of the other one."""
     if isinstance(space, spaces.Dict):
-        return spaces.Dict({key: part for key, part in space.spaces.items() if key != name})
+        rest = {key: part for key, part in space.spaces.items() if key != name}
+        return next(iter(rest.values())) if len(rest) == 1 else spaces.Dict(rest)
     assert isinstance(space, spaces.Box)
     part: slice = space.parts[name]  # type: ignore[attr-defined]
     kept = np.delete(np.arange(space.shape[0]), part)
     return spaces.Box(space.low[kept], space.high[kept], dtype=space.low.dtype.type)
+
+
+def state_of(policy: Any, new: Any) -> dict[str, Any]:
+    """The state of a policy, named as in ``new``, which may see the one entry left of a dictionary by itself."""
+    state: dict[str, Any] = policy.state_dict()
+    if not isinstance(policy.observation_space, spaces.Dict) or isinstance(new.observation_space, spaces.Dict):
+        return state
+    (key,) = policy.observation_space.spaces.keys() - {policy.k_from}
+    return {name.replace(f".extractors.{key}.", "."): value for name, value in state.items()}
 
 
 @torch.no_grad()
@@ -41,7 +51,7 @@ def state_at(policy: torch.nn.Module, new: torch.nn.Module, context: ArrayLike) 
     values = torch.as_tensor(np.asarray(context), dtype=torch.float32, device=net.main.device)
     if values.shape != net.given.shape or not torch.isfinite(values).all():
         raise ValueError(f"context must be {len(net.given)} finite numbers, as they are observed, got {context!r}")
-    old, state = policy.state_dict(), new.state_dict()
+    old, state = state_of(policy, new), new.state_dict()
     for each in nets:
         k, start = each.k_sets(values[None])[0], 0
         for gate in each.gates:

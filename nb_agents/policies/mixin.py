@@ -19,6 +19,7 @@ from nb_agents.inference.fixed import state_at, without_part
 from nb_agents.inference.k_net import KNet, check_k_net
 from nb_agents.inference.parts import feature_parts
 from nb_agents.inference.row_k_target import Difficulty, RowKTarget
+from nb_agents.policies.bare import bare_class
 from nb_agents.policies.optim import optimized_parts, two_rates
 from nb_agents.policies.parts import gated_part
 from nb_agents.policies.placing import gate_sequential
@@ -150,6 +151,8 @@ class KGatedMixin(TrainOnlyMixin):
     def at(self, context: ArrayLike) -> Any:
         """The policy in one context: a plain k-gated one, which sees the observations without it.
 
+        Where one entry of a dictionary is left, the policy sees it by itself and is one for vectors or images.
+
         It acts, and its critic values, as this one does where the context is the same; it folds, exports, and is kept
         in a battery. `nb_agents.at` makes a model of it, to go on learning with `train_only`.
 
@@ -161,12 +164,13 @@ class KGatedMixin(TrainOnlyMixin):
         """
         if not self.k_from:
             raise ValueError("k_from must be a part of the observation, but the policy's k's are parameters alone")
-        arguments = self._get_constructor_parameters()
-        arguments |= {"observation_space": without_part(arguments["observation_space"], self.k_from), "k_from": None}
+        made, reads = bare_class(self)
+        arguments = {**self._get_constructor_parameters(), **reads, "k_from": None}
+        arguments["observation_space"] = without_part(arguments["observation_space"], self.k_from)
         arguments["task_difficulty"] = self.task_difficulty
         with torch.random.fork_rng(devices=[]):
-            policy = type(self)(**arguments)
-        policy.load_state_dict(state_at(self, policy, context))  # type: ignore[attr-defined,arg-type]
+            policy: Any = made(**arguments)
+        policy.load_state_dict(state_at(self, policy, context))  # type: ignore[arg-type]
         if isinstance(self.regularizer, RowKTarget):
             policy.task_difficulty = self.regularizer.at(context)
         return policy.to(self.device)  # type: ignore[attr-defined]

@@ -70,16 +70,14 @@ class _Seen:
         if k_from not in parts or len(parts) < 2:
             raise ValueError(f"env must show {k_from!r} beside other parts of its observation, got {space}")
         self.k_from, self.part = k_from, parts[k_from]
-        bare = without_part(space, k_from)
-        self.alone = isinstance(bare, spaces.Dict) and len(bare.spaces) == 1
-        self.space = next(iter(bare.spaces.values())) if isinstance(bare, spaces.Dict) and self.alone else bare
+        self.space = without_part(space, k_from)
 
     def __call__(self, observations: Any) -> Any:
         """The rest of a batch of observations."""
         if not isinstance(observations, dict):
             return np.delete(observations, self.part, axis=1)
         rest = {name: value for name, value in observations.items() if name != self.k_from}
-        return next(iter(rest.values())) if self.alone else rest
+        return next(iter(rest.values())) if len(rest) == 1 else rest
 
 
 def _widened(old: BasePolicy, new: BasePolicy) -> dict[str, Any]:

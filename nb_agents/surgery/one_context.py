@@ -10,7 +10,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 
-from nb_agents.policies.mixin import KGatedMixin
+from nb_agents.policies.bare import bare_class
 from nb_agents.surgery.rebuild import keep_frozen, rebuild
 from nb_agents.surgery.worlds import without_context
 
@@ -47,7 +47,7 @@ def at(model: Model, context: ArrayLike | BasePolicy, env: GymEnv | VectorEnv[An
     if not getattr(policy, "k_from", None):
         raise ValueError("model must have a policy with k_from, a part of the observation")
     plain: Any = context if isinstance(context, BasePolicy) else policy.at(context)
-    if not isinstance(plain, KGatedMixin) or plain.k_from is not None:
+    if getattr(plain, "k_from", ()) is not None:
         raise TypeError(f"context must be numbers or a k-gated policy without k_from, got a {type(plain).__name__}")
     worlds = without_context(model, env)
 
@@ -60,5 +60,5 @@ def at(model: Model, context: ArrayLike | BasePolicy, env: GymEnv | VectorEnv[An
         keep_frozen(new, policy)
 
     kwargs = {name: value for name, value in model.policy_kwargs.items() if name not in ("k_from", "k_net")}
-    kwargs |= {"task_difficulty": plain.task_difficulty}
+    kwargs |= bare_class(policy)[1] | {"task_difficulty": plain.task_difficulty}
     return rebuild(model, type(plain), kwargs, fill, worlds)  # type: ignore[no-any-return]

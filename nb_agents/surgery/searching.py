@@ -14,8 +14,9 @@ from stable_baselines3.common.type_aliases import GymEnv
 from torch import nn
 
 from nb_agents.inference.conditioned import conditioned_nets
-from nb_agents.inference.fixed import read_without
+from nb_agents.inference.fixed import read_without, state_of
 from nb_agents.inference.k_net import KNet, make_k_net
+from nb_agents.policies.bare import bare_class
 from nb_agents.surgery.rebuild import keep_frozen, rebuild
 from nb_agents.surgery.worlds import without_context
 
@@ -93,7 +94,8 @@ def searching(model: Model, env: GymEnv | VectorEnv[Any, Any, Any], start: Array
         new.train_only("gates")
 
     kwargs = {"k_from": (), "k_net": GuessOf(len(given), policy.k_net), "k_target_weight": 0.0, "task_difficulty": 0.0}
-    return rebuild(model, type(policy), {**model.policy_kwargs, **kwargs}, fill, worlds)  # type: ignore[no-any-return]
+    made, reads = bare_class(policy)
+    return rebuild(model, made, {**model.policy_kwargs, **reads, **kwargs}, fill, worlds)  # type: ignore[no-any-return]
 
 
 def guess(model: BaseAlgorithm) -> torch.Tensor:
@@ -111,7 +113,7 @@ def guess(model: BaseAlgorithm) -> torch.Tensor:
 @torch.no_grad()
 def _state(policy: nn.Module, new: nn.Module, given: torch.Tensor, first: torch.Tensor) -> dict[str, Any]:
     """The conditioned policy's state for one that guesses."""
-    old = {name.replace(".k_net.", ".k_net.f."): value for name, value in policy.state_dict().items()}
+    old = {name.replace(".k_net.", ".k_net.f."): value for name, value in state_of(policy, new).items()}
     state = new.state_dict()
     for name, wanted in state.items():
         if name.endswith(".k_net.context"):

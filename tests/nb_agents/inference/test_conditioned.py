@@ -170,8 +170,10 @@ def test_a_policy_at_a_context_acts_and_values_as_the_conditioned_one_does_there
     model.learn(24)
     context = np.float32([0.5, -1.0])
     there = with_context(batch(model), context)
-    bare = {"observation": there["observation"]} if key else there[:, :-2]
+    bare = there["observation"] if key else there[:, :-2]
     plain = model.policy.at(context)
+    aliases = algorithm.policy_aliases
+    assert type(plain) is (policy if not key else aliases["KGatedPolicy"]), "what is left of a dictionary has no key"
     assert not any(conditioned_nets(plain))
     acted, alone = (each.predict(o, deterministic=True)[0] for each, o in ((model, there), (plain, bare)))
     np.testing.assert_allclose(alone, acted, atol=1e-5)

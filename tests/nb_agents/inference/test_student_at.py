@@ -101,7 +101,7 @@ def test_its_critic_is_the_teachers_in_the_middle_of_the_contexts(algorithm: Any
     plain = student.at(*lived(student))
     middle = np.zeros((8, 1), dtype=np.float32)
     told = {"observation": several(), "context": middle} if key else np.concatenate([several(), middle], axis=1)
-    bare = {"observation": several()} if key else several()
+    bare = several()
     (seen, _), (alone, _) = teacher.policy.obs_to_tensor(told), plain.obs_to_tensor(bare)
     with torch.no_grad():
         if algorithm is PPO:

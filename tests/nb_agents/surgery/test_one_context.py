@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from gymnasium import spaces
 from sb3_contrib import QRDQN, TQC
 from stable_baselines3 import DQN, PPO, SAC, TD3
 
 import nb_agents
 from nb_agents import ContextDifficulty, KGatedPolicy, SignedKGate, export_onnx, fold_gates, transfer
-from tests.nb_agents.inference.test_conditioned import FLAT, batch, make_env, make_model, with_context
+from tests.nb_agents.inference.test_conditioned import DICT, FLAT, batch, make_env, make_model, with_context
 from tests.nb_agents.surgery.test_searching import ON, hidden
 
 HERE = np.float32([0.5, -1.0])
@@ -25,19 +27,21 @@ def conditioned(**policy_kwargs: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "policy", "settings"),
-    [(a, p, s) for a, p, _, s in FLAT if a in (PPO, SAC, TD3, DQN, TQC, QRDQN)],
+    ("algorithm", "policy", "key", "settings"),
+    [case for case in FLAT if case[0] in (PPO, SAC, TD3, DQN, TQC, QRDQN)]
+    + [case for case in DICT if case[0] in (PPO, SAC)],
 )
 def test_it_acts_as_told_the_context_and_learns_by_its_ks_alone(
-    algorithm: Any, policy: Any, settings: Any, tmp_path: Path
+    algorithm: Any, policy: Any, key: bool, settings: Any, tmp_path: Path
 ) -> None:
-    teacher = make_model(algorithm, policy, False, settings).learn(16)
+    teacher = make_model(algorithm, policy, key, settings).learn(16)
     observations = batch(teacher)
+    bare = observations["observation"] if key else observations[:, :-2]
     acted = teacher.predict(with_context(observations, HERE), deterministic=True)[0]
     known = nb_agents.at(teacher, HERE, hidden(discrete=algorithm in (DQN, QRDQN)))
     assert type(known) is algorithm
     assert known.num_timesteps == teacher.num_timesteps
-    np.testing.assert_allclose(known.predict(observations[:, :-2], deterministic=True)[0], acted, atol=1e-5)
+    np.testing.assert_allclose(known.predict(bare, deterministic=True)[0], acted, atol=1e-5)
     known.policy.train_only("gates")
     before = {name: value.detach().clone() for name, value in known.policy.named_parameters()}
     known.learn(40, reset_num_timesteps=False)
@@ -47,7 +51,6 @@ def test_it_acts_as_told_the_context_and_learns_by_its_ks_alone(
     }
     known.save(tmp_path / "model.zip")
     loaded = algorithm.load(tmp_path / "model.zip", device="cpu")
-    bare = observations[:, :-2]
     np.testing.assert_array_equal(*(each.predict(bare, deterministic=True)[0] for each in (loaded, known)))
 
 
@@ -96,3 +99,34 @@ def test_what_does_not_fit_is_refused() -> None:
             nb_agents.at(teacher, context, hidden())
     with pytest.raises(ValueError, match=r"env must show .* without 'context'"):
         nb_agents.at(teacher, HERE, make_env())
+
+
+class Pictures(gym.Env[Any, Any]):
+    """Random images beside a context, or without."""
+
+    action_space = spaces.Box(-1.0, 1.0, (2,))
+
+    def __init__(self, *, told: bool) -> None:
+        image = spaces.Box(0, 255, (3, 36, 36), np.uint8)
+        context = spaces.Box(-1.0, 1.0, (2,), np.float32)
+        self.observation_space = spaces.Dict({"context": context, "observation": image}) if told else image
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action: Any) -> Any:
+        return self.observation_space.sample(), 0.0, False, False, {}
+
+
+def test_an_image_that_is_left_of_a_dictionary_is_read_as_one() -> None:
+    teacher = PPO("KGatedMultiInputPolicy", Pictures(told=True), policy_kwargs={"k_from": "context"}, seed=0, **ON)
+    observations = with_context(batch(teacher), HERE)
+    acted = teacher.predict(observations, deterministic=True)[0]
+    plain = teacher.policy.at(HERE)  # type: ignore[operator]
+    for made in (plain, fold_gates(plain), nb_agents.at(teacher, HERE, Pictures(told=False)).policy):
+        found = made.predict(observations["observation"], deterministic=True)[0]
+        np.testing.assert_allclose(found, acted, atol=1e-5)
+    assert type(plain) is nb_agents.KGatedCnnPolicy
+    guessing = nb_agents.searching(teacher, Pictures(told=False), HERE)
+    np.testing.assert_allclose(guessing.predict(observations["observation"], deterministic=True)[0], acted, atol=1e-5)
