@@ -17,7 +17,7 @@ from nb_agents.gates.kind import gate_arguments
 from nb_agents.inference.conditioned import condition, conditioned_nets
 from nb_agents.inference.fixed import state_at, without_part
 from nb_agents.inference.k_net import KNet, check_k_net
-from nb_agents.inference.parts import feature_parts
+from nb_agents.inference.parts import check_k_from, feature_parts
 from nb_agents.inference.row_k_target import Difficulty, RowKTarget
 from nb_agents.policies.bare import bare_class
 from nb_agents.policies.optim import optimized_parts, two_rates
@@ -91,8 +91,9 @@ class KGatedMixin(TrainOnlyMixin):
         self._gate_kwargs = gate_arguments(gate_class, block_size, block_weight, gate_max, k_init)
         self.k_lr_ratio = check_number("k_lr_ratio", k_lr_ratio, low=0.0)
         self.gate_critic = check_flag("gate_critic", gate_critic)
+        self.k_net = check_k_net(k_net)
+        self.k_from = check_k_from(k_from, k_net)
         regularizer = self._k_target(k_target, k_target_weight, task_difficulty, k_from)
-        self.k_from, self.k_net = k_from, check_k_net(k_net)
         super().__init__(*args, **kwargs)
         self._finish_networks()
         computed: set[KGate] = set()
@@ -101,6 +102,9 @@ class KGatedMixin(TrainOnlyMixin):
             if isinstance(regularizer, RowKTarget):
                 network.k_targets.append(regularizer)
             computed |= set(network.gates)
+        if k_from is not None and not computed:
+            raise ValueError(f"k_from must be None in a {type(self).__name__}, whose k's are parameters alone; "
+                             f"got {k_from!r}")  # fmt: skip
         self.regularizer = regularizer
         if not self.gates:
             warnings.warn("net_arch has no hidden layer that could be gated: the policy is a plain one", stacklevel=2)

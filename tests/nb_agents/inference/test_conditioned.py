@@ -10,14 +10,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from sb3_contrib import QRDQN, TQC, TRPO, CrossQ
+from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from torch import nn
 
 import nb_agents
 from nb_agents import ClampedKGate, FiLMGate, FoldError, KGate, KGatedPolicy, contrib, fold_gates
 from nb_agents.gates.signed import SignedKGate
-from nb_agents.inference.conditioned import ConditionedNet, conditioned_nets
+from nb_agents.inference.conditioned import ConditionedNet, condition, conditioned_nets
 from nb_gym.wrappers import ContextObservation, HistoryObservation
 
 RANGES = {"torque_gain": (-1.0, 1.0), "A": (1.0, 1.5)}
@@ -303,6 +303,27 @@ def _mean_return(model: Any, gain: float) -> float:
             ValueError,
             r"k_from must be one of several parts .*'context'\]; got 'history'",
         ),
+        (
+            "context",
+            {"k_from": ""},
+            ValueError,
+            "k_from must be the name of a part of the observation, or None, got ''",
+        ),
+        ("context", {"k_from": 5}, TypeError, "k_from must be the name of a part of the observation, or None, got 5"),
+        ("context", {"k_from": ()}, ValueError, r"k_net must be a function where k_from is \(\), .* got \(32,\)"),
+        ("context", {"k_net": lambda n, m: nn.Linear(n, 1)}, ValueError, r"gives \(batch, 10\) .*, got \(2, 1\) for a"),
+        (
+            "context",
+            {"k_net": lambda n, m: nn.Linear(n + 1, m)},
+            ValueError,
+            "for a batch of 2 it fails: mat1 and mat2",
+        ),
+        (
+            "context",
+            {"k_net": lambda n, m: torch.zeros(m)},
+            TypeError,
+            r"k_net must make a torch\.nn\.Module, got tensor",
+        ),
         ("context", {"k_net": "linear"}, TypeError, "k_net must be hidden units layer by layer, .* got 'linear'"),
         ("context", {"k_net": (8, 0)}, ValueError, "k_net must have at least 1 unit in each layer"),
         ("context", {"net_arch": []}, ValueError, "k_from needs gated layers, the first one linear"),
@@ -312,6 +333,26 @@ def test_bad_arguments(env: str, kwargs: dict[str, Any], error: type[Exception],
     made = make_env() if env == "context" else gym.make("NBPendulum-v0")
     with pytest.raises(error, match=message):
         PPO(KGatedPolicy, made, policy_kwargs={"k_from": "context", **kwargs})
+
+
+def test_asking_f_for_its_width_draws_no_random_numbers_and_leaves_it_as_it_is() -> None:
+    made: list[Any] = []
+
+    def k_net(n_inputs: int, n_outputs: int) -> nn.Module:
+        made.append(nn.Sequential(nn.BatchNorm1d(n_inputs), nn.Dropout(), nn.Linear(n_inputs, n_outputs)))
+        made.append(torch.get_rng_state())
+        return made[0]
+
+    torch.manual_seed(3)
+    condition(nn.Sequential(nn.Linear(6, 8), KGate(8)), {"a": slice(0, 4), "b": slice(4, 6)}, "b", k_net)
+    assert torch.equal(torch.get_rng_state(), made[1])
+    assert made[0][0].num_batches_tracked == 0
+    assert made[0].training
+
+
+def test_an_algorithm_in_which_no_k_is_computed_refuses_a_part_to_compute_it_from() -> None:
+    with pytest.raises(ValueError, match=r"k_from must be None in a KGatedARSPolicy, .*; got 'context'"):
+        ARS("KGatedPolicy", make_env(), policy_kwargs={"k_from": "context"})
 
 
 def test_the_history_can_be_what_the_ks_come_from() -> None:
