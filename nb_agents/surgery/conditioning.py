@@ -93,11 +93,12 @@ def _widened(old: BasePolicy, new: BasePolicy) -> dict[str, Any]:
         if value.shape == known[name].shape:
             state[name] = known[name]
             continue
-        wide = value.dim() == 2 and value.shape[1] == known[name].shape[1] + len(given)
-        if not wide or value.shape[0] != known[name].shape[0]:
+        wide = value.dim() in (1, 2) and value.shape[-1] == known[name].shape[-1] + len(given)
+        if not wide or value.shape[:-1] != known[name].shape[:-1]:
             raise ValueError(f"what reads the observation must be a linear layer, and {name} is of none")
-        state[name] = torch.zeros_like(value)
-        state[name][:, [i for i in range(value.shape[1]) if i not in given]] = known[name]
+        # A normalization in front of a layer, as CrossQ's, knows nothing of the part yet.
+        state[name] = torch.zeros_like(value) if value.dim() == 2 else value.clone()
+        state[name][..., [i for i in range(value.shape[-1]) if i not in given]] = known[name]
     return state
 
 

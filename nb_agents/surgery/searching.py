@@ -119,5 +119,5 @@ def _state(policy: nn.Module, new: nn.Module, given: torch.Tensor, first: torch.
         if name.endswith(".k_net.context"):
             old[name] = first.clone()
         elif old[name].shape != wanted.shape:
-            read_without(old, name, wanted.shape, given, first)
+            read_without(policy, old, name, wanted.shape, given, first)
     return {name: old[name] for name in state}

@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ
+from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, RecurrentPPO
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from torch import nn
 
@@ -160,9 +160,7 @@ def test_one_product_for_all_gates_is_what_each_makes_of_its_own_k(kind: Any, bl
         torch.testing.assert_close(together, net.run(x, k))
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "policy", "key", "settings"), [case for case in FLAT + DICT if case[0] is not CrossQ]
-)
+@pytest.mark.parametrize(("algorithm", "policy", "key", "settings"), FLAT + DICT)
 def test_a_policy_at_a_context_acts_and_values_as_the_conditioned_one_does_there(
     algorithm: Any, policy: Any, key: bool, settings: dict[str, Any]
 ) -> None:
@@ -179,6 +177,10 @@ def test_a_policy_at_a_context_acts_and_values_as_the_conditioned_one_does_there
     np.testing.assert_allclose(alone, acted, atol=1e-5)
     if algorithm in (PPO, A2C, TRPO):
         values = [p.predict_values(p.obs_to_tensor(o)[0]) for p, o in ((model.policy, there), (plain, bare))]
+        torch.testing.assert_close(*values, atol=1e-5, rtol=1e-5)
+    if hasattr(model, "critic"):
+        actions = torch.linspace(-1.0, 1.0, 6)[:, None]
+        values = [p.critic(p.obs_to_tensor(o)[0], actions)[0] for p, o in ((model.policy, there), (plain, bare))]
         torch.testing.assert_close(*values, atol=1e-5, rtol=1e-5)
     folded = fold_gates(plain)
     np.testing.assert_allclose(folded.predict(bare, deterministic=True)[0], acted, atol=1e-4)
@@ -351,8 +353,9 @@ def test_asking_f_for_its_width_draws_no_random_numbers_and_leaves_it_as_it_is()
 
 
 def test_an_algorithm_in_which_no_k_is_computed_refuses_a_part_to_compute_it_from() -> None:
-    with pytest.raises(ValueError, match=r"k_from must be None in a KGatedARSPolicy, .*; got 'context'"):
-        ARS("KGatedPolicy", make_env(), policy_kwargs={"k_from": "context"})
+    for algorithm, name in ((ARS, "a KGatedARSPolicy"), (RecurrentPPO, "RecurrentPPO")):
+        with pytest.raises(ValueError, match=rf"k_from must be None in {name}, whose .*; got 'context'"):
+            algorithm("KGatedPolicy", make_env(), policy_kwargs={"k_from": "context"})
 
 
 def test_the_history_can_be_what_the_ks_come_from() -> None:

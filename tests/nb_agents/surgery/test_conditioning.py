@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from sb3_contrib import QRDQN, TQC
+from sb3_contrib import QRDQN, TQC, CrossQ
 from stable_baselines3 import DQN, PPO, SAC, TD3
 from torch import nn
 
@@ -37,7 +37,7 @@ def rest(observations: Any, *, key: bool) -> Any:
 CASES: list[tuple[Any, Any, Any, bool]] = [
     *(
         (algorithm, settings, SignedKGate, False)
-        for algorithm, settings in ((PPO, ON), (SAC, OFF), (TD3, OFF), (DQN, OFF))
+        for algorithm, settings in ((PPO, ON), (SAC, OFF), (TD3, OFF), (DQN, OFF), (CrossQ, OFF))
     ),
     *((algorithm, settings, KGate, True) for algorithm, settings in ((PPO, ON), (TQC, OFF), (QRDQN, OFF))),
     (PPO, ON, FiLMGate, False),
