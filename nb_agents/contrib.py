@@ -121,8 +121,8 @@ class RecurrentGates(ActorCriticGates):
 
     def _condition(self, owner: Any, name: str, extractor: nn.Module) -> None:
         if self.k_from is not None:
-            raise ValueError("k_from must be None in RecurrentPPO, whose gated layers see an LSTM's output and no part of "
-                             f"the observation; got {self.k_from!r}")  # fmt: skip
+            raise ValueError("k_from must be None in RecurrentPPO, whose gated layers see an LSTM's output and no part "
+                             f"of the observation; got {self.k_from!r}")  # fmt: skip
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         # sb3-contrib leaves these out, and a policy saved by itself could not be rebuilt.

@@ -25,8 +25,9 @@ class Found:
     Attributes:
         policy: Plain k-gated policy with the best k-set, to be kept in a battery, folded, or trained on.
         values: What was searched, at its best: the context, shape ``(n_given,)``, or the k's, shape ``(n_k,)``.
-        score: Return of the policy there.
-        scores: Returns of all candidates in the order in which they were tried, shape ``(budget,)``.
+        score: Return of the policy there; finite, if any is.
+        scores: Returns of all candidates in the order in which they were tried, shape ``(budget,)``; where one is not
+            finite, as of an episode that blew up, the search goes on as with a bad one.
     """
 
     policy: Any
@@ -76,7 +77,7 @@ def search_context(
         lambda x: return_of(policy.at(middle + half * x)), np.zeros(shape), 0.5, budget, population, seed, bounded=True
     )
     values = middle + half * found
-    return Found(policy.at(values), values, float(scores.max()), scores)
+    return Found(policy.at(values), values, float(scores[_best(scores)]), scores)
 
 
 def search_k(
@@ -120,7 +121,7 @@ def search_k(
     start = torch.cat([gate.k.detach() for gate in gates]).double().cpu().numpy()
     sigma = check_positive("sigma", sigma)
     found, scores = _search(lambda k: return_of(with_k(k)), start, sigma, budget, population, seed)
-    return Found(with_k(found), found, float(scores.max()), scores)
+    return Found(with_k(found), found, float(scores[_best(scores)]), scores)
 
 
 def _search(
@@ -156,7 +157,19 @@ def _search(
         tried += seen
         if len(seen) == len(asked):  # steps beyond the bounds cost what they are too long
             beyond = [float(np.square(each[:n] - near).sum()) for each, near in zip(asked, seen, strict=True)]
-            scale = max(np.ptp(scores), 1e-12)
-            strategy.tell(asked, [scale * far - score for far, score in zip(beyond, scores[-len(seen) :], strict=True)])
-    worth = np.nan_to_num(scores, nan=-math.inf)
-    return tried[int(np.argmax(worth))], np.array(scores)
+            worth = _worth(scores)
+            scale = max(np.ptp(worth), 1e-12)
+            strategy.tell(asked, [scale * far - score for far, score in zip(beyond, worth[-len(seen) :], strict=True)])
+    return tried[_best(scores)], np.array(scores)
+
+
+def _worth(scores: ArrayLike) -> Floats:
+    """Scores in which those that are not finite stand below the worst by the spread of the others."""
+    worth = np.array(scores, dtype=np.float64)
+    known = worth[np.isfinite(worth)]
+    worth[~np.isfinite(worth)] = known.min() - max(np.ptp(known), 1.0) if known.size else 0.0
+    return worth
+
+
+def _best(scores: ArrayLike) -> int:
+    return int(np.argmax(_worth(scores)))
