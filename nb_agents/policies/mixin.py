@@ -117,12 +117,15 @@ class KGatedMixin(TrainOnlyMixin):
         if not k_from:
             return KTarget(target, weight, difficulty)
         check_normalization(self, k_from)
-        if callable(difficulty) and self.gate_critic:
-            raise ValueError("task_difficulty must be a number with gate_critic: the critic's k's are no function")
+        self._check_difficulty(difficulty)
         regularizer = RowKTarget(target, weight, difficulty)
         if regularizer.weight:
             check_backward(self)
         return regularizer
+
+    def _check_difficulty(self, difficulty: Any) -> None:
+        if callable(difficulty) and self.k_from and self.gate_critic:
+            raise ValueError("task_difficulty must be a number with gate_critic: the critic's k's are no function")
 
     @property
     def gates(self) -> dict[str, KGate]:
@@ -132,13 +135,18 @@ class KGatedMixin(TrainOnlyMixin):
 
     @property
     def task_difficulty(self) -> float:
-        """τ of the k-target regulariser, in [0, 1]; set it when the task changes."""
+        """τ of the k-target regulariser, in [0, 1]; set it when the task changes.
+
+        With ``k_from`` it may be set to a function, too, and a number takes the place of one. ``model.save`` keeps
+        functions in ``policy_kwargs`` alone.
+        """
         return self.regularizer.task_difficulty
 
     # nn.Module's __setattr__ leaves properties of the class alone, so this setter is reached.
     @task_difficulty.setter
-    def task_difficulty(self, value: float) -> None:
-        self.regularizer.task_difficulty = value
+    def task_difficulty(self, value: float | Difficulty) -> None:
+        self._check_difficulty(value)
+        self.regularizer.task_difficulty = value  # type: ignore[assignment]
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         if f"{prefix}regularizer._extra_state" not in state_dict and self._wrote(state_dict, prefix):
