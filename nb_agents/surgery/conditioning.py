@@ -16,7 +16,7 @@ from nb_agents.policies.usage import GENERIC_NAMES
 from nb_agents.surgery.rebuild import keep_frozen, rebuild
 from nb_agents.surgery.sameness import policy_difference
 from nb_agents.surgery.weights import FoldError
-from nb_agents.surgery.worlds import wrapped
+from nb_agents.surgery.worlds import known_statistics, take_over, wrapped
 
 
 def with_computed_k(model: Any, original: Any, k_from: str, env: Any, arguments: dict[str, Any]) -> Any:
@@ -31,7 +31,7 @@ def with_computed_k(model: Any, original: Any, k_from: str, env: Any, arguments:
 
     Raises:
         TypeError: If there is no environment.
-        ValueError: If it shows something else, or the policy's class has no place for the part.
+        ValueError: If it shows something else, or standardised otherwise, or the policy's class has no place for it.
         FoldError: If the result does not act as ``original`` does.
     """
     if env is None:
@@ -43,6 +43,7 @@ def with_computed_k(model: Any, original: Any, k_from: str, env: Any, arguments:
             f"env must show {k_from!r} beside what the model observes, {model.observation_space}, and take its actions,"
             f" {model.action_space}; got {worlds.observation_space} and {worlds.action_space}"
         )
+    statistics = known_statistics(original, worlds)
     target, in_a_dictionary = type(model.policy), isinstance(worlds.observation_space, spaces.Dict)
     if in_a_dictionary and not isinstance(model.observation_space, spaces.Dict):
         target = model.policy_aliases[GENERIC_NAMES[2]]
@@ -59,6 +60,7 @@ def with_computed_k(model: Any, original: Any, k_from: str, env: Any, arguments:
     made = rebuild(original, target, {**model.policy_kwargs, **arguments, "k_from": k_from}, fill, worlds)
     if differs := policy_difference(original.policy, made.policy, seen):
         raise FoldError(f"{target.__name__} does not compute what the model's policy does: {differs}")
+    take_over(statistics)
     return made
 
 

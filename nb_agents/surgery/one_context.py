@@ -12,7 +12,7 @@ from stable_baselines3.common.type_aliases import GymEnv
 
 from nb_agents.policies.bare import bare_class
 from nb_agents.surgery.rebuild import keep_frozen, rebuild
-from nb_agents.surgery.worlds import without_context
+from nb_agents.surgery.worlds import known_statistics, take_over, without_context
 
 Model = TypeVar("Model", bound=BaseAlgorithm)
 
@@ -34,12 +34,13 @@ def at(model: Model, context: ArrayLike | BasePolicy, env: GymEnv | VectorEnv[An
         model: SB3 model whose policy has ``k_from``; it is not changed.
         context: Numbers of the part ``k_from``, as the policy observes them, shape ``(n_given,)``. Or a plain policy
             with the layers of the model's: what `StudentPolicy.at` gave, or a search has `Found`.
-        env: Environment that shows what ``model`` observes without that part.
+        env: Environment that shows what ``model`` observes without that part. Where the model's has a `VecNormalize` of
+            observations it needs one, too, which is given the model's statistics if it has seen nothing yet.
 
     Raises:
         TypeError: If ``model`` is no SB3 model, or ``context`` is a policy whose k's are no parameters.
         ValueError: If the model's k's are not computed from a part of the observation, ``context`` does not fit it, or
-            ``env`` shows something else than the rest.
+            ``env`` shows something else than the rest, or standardised otherwise.
     """
     if not isinstance(model, BaseAlgorithm):
         raise TypeError(f"model must be a Stable-Baselines3 model, got {type(model).__name__}")
@@ -50,6 +51,7 @@ def at(model: Model, context: ArrayLike | BasePolicy, env: GymEnv | VectorEnv[An
     if getattr(plain, "k_from", ()) is not None:
         raise TypeError(f"context must be numbers or a k-gated policy without k_from, got a {type(plain).__name__}")
     worlds = without_context(model, env)
+    statistics = known_statistics(model, worlds)
 
     def fill(new: Any) -> None:
         state = plain.state_dict()
@@ -61,4 +63,6 @@ def at(model: Model, context: ArrayLike | BasePolicy, env: GymEnv | VectorEnv[An
 
     kwargs = {name: value for name, value in model.policy_kwargs.items() if name not in ("k_from", "k_net")}
     kwargs |= bare_class(policy)[1] | {"task_difficulty": plain.task_difficulty}
-    return rebuild(model, type(plain), kwargs, fill, worlds)  # type: ignore[no-any-return]
+    made = rebuild(model, type(plain), kwargs, fill, worlds)
+    take_over(statistics)
+    return made  # type: ignore[no-any-return]

@@ -18,7 +18,7 @@ from nb_agents.inference.fixed import read_without, state_of
 from nb_agents.inference.k_net import KNet, make_k_net
 from nb_agents.policies.bare import bare_class
 from nb_agents.surgery.rebuild import keep_frozen, rebuild
-from nb_agents.surgery.worlds import without_context
+from nb_agents.surgery.worlds import known_statistics, take_over, without_context
 
 Model = TypeVar("Model", bound=BaseAlgorithm)
 
@@ -68,17 +68,18 @@ def searching(model: Model, env: GymEnv | VectorEnv[Any, Any, Any], start: Array
 
     Args:
         model: SB3 model whose policy has ``k_from``; it is not changed.
-        env: Environment that shows what the model observes without that part.
+        env: Environment that shows what the model observes without that part, its `VecNormalize` as in `nb_agents.at`.
         start: First guess, as the policy observes it, shape ``(n_given,)``; None for zeros, the middle of the ranges.
 
     Raises:
         ValueError: If the policy's k's are not computed from a part of the observation, ``env`` shows something else
-            than the rest, or ``start`` is of another shape or not finite.
+            than the rest, or standardised otherwise, or ``start`` is of another shape or not finite.
     """
     policy: Any = model.policy
     if not getattr(policy, "k_from", None):
         raise ValueError("model must have a policy with k_from, a part of the observation that is to be guessed")
     worlds = without_context(model, env)
+    statistics = known_statistics(model, worlds)
     given = next(conditioned_nets(policy)).given
     first = torch.zeros(len(given)) if start is None else torch.as_tensor(np.asarray(start), dtype=torch.float32)
     if first.shape != given.shape or not first.isfinite().all():
@@ -95,7 +96,9 @@ def searching(model: Model, env: GymEnv | VectorEnv[Any, Any, Any], start: Array
 
     kwargs = {"k_from": (), "k_net": GuessOf(len(given), policy.k_net), "k_target_weight": 0.0, "task_difficulty": 0.0}
     made, reads = bare_class(policy)
-    return rebuild(model, made, {**model.policy_kwargs, **reads, **kwargs}, fill, worlds)  # type: ignore[no-any-return]
+    found = rebuild(model, made, {**model.policy_kwargs, **reads, **kwargs}, fill, worlds)
+    take_over(statistics)
+    return found  # type: ignore[no-any-return]
 
 
 def guess(model: BaseAlgorithm) -> torch.Tensor:
