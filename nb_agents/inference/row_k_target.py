@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -54,6 +54,7 @@ class RowKTarget(KTarget):
 
     Attributes:
         difficulty: The function in force, or None; ``task_difficulty`` can be set to a number or a function.
+        last: k-sets and what f saw, as in `of_rows`, of the last batch that was trained on; None before the first.
 
     Raises:
         TypeError: If an argument is not of its kind.
@@ -62,6 +63,7 @@ class RowKTarget(KTarget):
 
     def __init__(self, target: float = 0.3, weight: float = 0.1, task_difficulty: float | Difficulty = 0.0) -> None:
         super().__init__(target, weight, 0.0)
+        self.last: tuple[torch.Tensor, torch.Tensor] | None = None
         self.task_difficulty = task_difficulty
         self._made_with_function = callable(task_difficulty)
 
@@ -115,6 +117,9 @@ class RowKTarget(KTarget):
 
     def watch(self, gates: Sequence[KGate], k: torch.Tensor, given: torch.Tensor) -> None:
         """Add the gradient of the weighted loss to that of ``k`` when a backward pass comes by; shapes as before."""
+        # In MAML it is a tensor of torch.func, which is of no use afterwards; and torch.compile cannot ask that.
+        if torch.compiler.is_compiling() or not torch._C._functorch.is_functorch_wrapped_tensor(k):
+            self.last = k.detach(), given.detach()
         if self.weight == 0.0:
             return
         level, values, weight = self.target * (0.5 + 0.3 * self.tau(given)), k.detach(), self.weight
@@ -126,6 +131,9 @@ class RowKTarget(KTarget):
                 return gradient + torch.autograd.grad(loss, leaf)[0]
 
         k.register_hook(add)  # type: ignore[no-untyped-call]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"last": None}
 
     @staticmethod
     def _values(gates: Sequence[KGate], k: torch.Tensor) -> torch.Tensor:
