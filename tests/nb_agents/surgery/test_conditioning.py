@@ -12,6 +12,7 @@ import torch
 from gymnasium import spaces
 from sb3_contrib import QRDQN, TQC, CrossQ
 from stable_baselines3 import DQN, PPO, SAC, TD3
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch import nn
 
@@ -20,6 +21,8 @@ from nb_agents.inference.conditioned import conditioned_nets
 from nb_agents.inference.encoder import EncoderOf
 from nb_gym.wrappers import HistoryObservation, vector
 from tests.nb_agents.inference.test_conditioned import OFF, TwoTorques, batch, make_env, with_context
+from tests.nb_agents.shared import Pictures
+from tests.nb_agents.surgery.test_searching import hidden
 
 ON = {"n_steps": 8, "batch_size": 8}
 
@@ -113,6 +116,36 @@ def test_a_native_vector_environment_and_another_number_of_them() -> None:
     made.learn(24)
     again = retrofit(plain, block_size=None)
     assert again.get_env() is plain.get_env(), "without k_from the environment stays"
+
+
+@pytest.mark.parametrize(("algorithm", "settings"), [(PPO, ON), (SAC, OFF)])
+def test_images_are_read_as_before(algorithm: Any, settings: Any) -> None:
+    kwargs = {"net_arch": [32], "features_extractor_kwargs": {"features_dim": 24}}
+    plain = algorithm("CnnPolicy", Pictures(told=False), policy_kwargs=kwargs, seed=0, device="cpu", **settings)
+    frozen = next(p for name, p in plain.policy.named_parameters() if "features_extractor.cnn.0" in name)
+    frozen.requires_grad_(False)
+    made = retrofit(plain, k_from="context", env=Pictures(told=True))
+    observations = batch(made)
+    for context in (1.0, -1.0):
+        there = with_context(observations, context)
+        acted = [m.predict(o, deterministic=True)[0] for m, o in ((plain, there["observation"]), (made, there))]
+        np.testing.assert_array_equal(*acted)
+    cnn = {n: p for n, p in made.policy.named_parameters() if "extractors.observation.cnn.0" in n and n.endswith("ght")}
+    assert not next(iter(cnn.values())).requires_grad, "what is frozen stays frozen"
+    made.learn(16)
+    known = at(made, [0.5, 0.5], Pictures(told=False))
+    wanted = made.predict(with_context(observations, 0.5), deterministic=True)[0]
+    np.testing.assert_allclose(known.predict(observations["observation"], deterministic=True)[0], wanted, atol=1e-5)
+    with pytest.raises(ValueError, match="model must have SB3's FlattenExtractor or NatureCNN where env shows a dict"):
+        retrofit(
+            PPO("MlpPolicy", hidden(), policy_kwargs={"features_extractor_class": Own}, device="cpu"),
+            k_from="context",
+            env=make_env(key=True),
+        )
+
+
+class Own(FlattenExtractor):
+    """Of the user's."""
 
 
 def normalized(env: Any, **kwargs: Any) -> VecNormalize:

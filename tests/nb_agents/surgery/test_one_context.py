@@ -5,18 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import onnxruntime
 import pytest
 import torch
-from gymnasium import spaces
 from sb3_contrib import QRDQN, TQC
 from stable_baselines3 import DQN, PPO, SAC, TD3
 
 import nb_agents
 from nb_agents import ContextDifficulty, KGatedPolicy, SignedKGate, export_onnx, fold_gates, transfer
 from tests.nb_agents.inference.test_conditioned import DICT, FLAT, batch, make_env, make_model, with_context
+from tests.nb_agents.shared import Pictures
 from tests.nb_agents.surgery.test_searching import ON, hidden
 
 HERE = np.float32([0.5, -1.0])
@@ -99,24 +98,6 @@ def test_what_does_not_fit_is_refused() -> None:
             nb_agents.at(teacher, context, hidden())
     with pytest.raises(ValueError, match=r"env must show .* without 'context'"):
         nb_agents.at(teacher, HERE, make_env())
-
-
-class Pictures(gym.Env[Any, Any]):
-    """Random images beside a context, or without."""
-
-    action_space = spaces.Box(-1.0, 1.0, (2,))
-
-    def __init__(self, *, told: bool) -> None:
-        image = spaces.Box(0, 255, (3, 36, 36), np.uint8)
-        context = spaces.Box(-1.0, 1.0, (2,), np.float32)
-        self.observation_space = spaces.Dict({"context": context, "observation": image}) if told else image
-
-    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
-        super().reset(seed=seed)
-        return self.observation_space.sample(), {}
-
-    def step(self, action: Any) -> Any:
-        return self.observation_space.sample(), 0.0, False, False, {}
 
 
 def test_an_image_that_is_left_of_a_dictionary_is_read_as_one() -> None:
