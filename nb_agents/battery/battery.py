@@ -113,8 +113,11 @@ class Battery:
     ) -> None:
         """Keep the k's that a student acts by now, for the plain policy with its layers: its own or its teacher's `at`.
 
-        Observation and state are those of `StudentPolicy.at`; all else is as in `add`, and so are the errors.
+        Observation and state are those of `StudentPolicy.at`; all else is as in `add`, and so are the errors. The state
+        must not be None: a student that has seen nothing has inferred nothing.
         """
+        if state is None:
+            raise ValueError("state must be what predict returned before the observation, got None")
         inferred = Battery(student.at(observation, state))
         fingerprint(self.network).check(fingerprint(inferred.network), "a student's k-set was to be kept")
         inferred.capture("now")
@@ -284,16 +287,13 @@ class Battery:
             raise TypeError(f"k of {name!r} must be a floating-point tensor, got {k!r}")
         if k.shape != (self.n_k,):
             raise ValueError(f"k of {name!r} must have shape ({self.n_k},), got {tuple(k.shape)}")
-        kept = k.detach().to(next(iter(self.gates.values())).k.device, self._dtype()).clone()
+        dtype = reduce(torch.promote_types, (gate.k.dtype for gate in self.gates.values()))  # holds all of them exactly
+        kept = k.detach().to(next(iter(self.gates.values())).k.device, dtype).clone()
         parts = torch.split(kept, [gate.k.numel() for gate in self.gates.values()])
         for gate, part in zip(self.gates.values(), parts, strict=True):
             if not part.to(gate.k.dtype).isfinite().all():  # also what is finite in a wider dtype only
                 raise ValueError(f"k of {name!r} must be finite in {gate.k.dtype}, the gates' dtype, got {k.tolist()}")
         return kept
-
-    def _dtype(self) -> torch.dtype:
-        """The one that holds the k's of every gate exactly."""
-        return reduce(torch.promote_types, (gate.k.dtype for gate in self.gates.values()))
 
     def _check_weights(self) -> None:
         if self._watch is None or not self._watch.unchanged():

@@ -63,10 +63,11 @@ def search_context(
 
     Raises:
         ImportError: If cma is not installed.
+        TypeError: If ``policy`` is no policy.
         ValueError: If the policy's k's are not computed, the box is empty or of another shape, or a number is out of
             its range.
     """
-    nets = list(conditioned_nets(policy))
+    nets = list(conditioned_nets(_checked(policy)))
     if not nets:
         raise ValueError("policy must have k_from, a part of the observation; search_k searches the k's themselves")
     shape, ends = tuple(nets[0].given.shape), [np.asarray(each, dtype=np.float64) for each in (low, high)]
@@ -101,27 +102,35 @@ def search_k(
 
     Raises:
         ImportError: If cma is not installed.
+        TypeError: If ``policy`` is no policy.
         ValueError: If the policy has no gates or its k's are computed, or a number is out of its range.
     """
-    if any(conditioned_nets(policy)) or not any(named_gates(policy)):
+    if any(conditioned_nets(_checked(policy))) or not any(named_gates(policy)):
         raise ValueError("policy must have gates whose k's are parameters alone; search_context searches computed ones")
-    with torch.random.fork_rng(devices=[]):
-        twin = type(policy)(**policy._get_constructor_parameters())
-    twin.load_state_dict(policy.state_dict())
-    twin.to(policy.device).set_training_mode(False)
-    gates = list(twin.gates.values())
+    arguments, state = policy._get_constructor_parameters(), policy.state_dict()
 
     @torch.no_grad()
     def with_k(k: Floats) -> Any:
-        parts = torch.split(torch.as_tensor(k), [len(gate.k) for gate in gates])
-        for gate, part in zip(gates, parts, strict=True):
+        with torch.random.fork_rng(devices=[]):
+            twin: Any = type(policy)(**arguments)
+        twin.load_state_dict(state)
+        twin.to(policy.device).set_training_mode(False)
+        parts = torch.split(torch.as_tensor(k), [len(gate.k) for gate in twin.gates.values()])
+        for gate, part in zip(twin.gates.values(), parts, strict=True):
             gate.k.copy_(part)
         return twin
 
-    start = torch.cat([gate.k.detach() for gate in gates]).double().cpu().numpy()
+    start = torch.cat([gate.k.detach() for gate in policy.gates.values()]).double().cpu().numpy()
     sigma = check_positive("sigma", sigma)
     found, scores = _search(lambda k: return_of(with_k(k)), start, sigma, budget, population, seed)
     return Found(with_k(found), found, float(scores[_best(scores)]), scores)
+
+
+def _checked(policy: Any) -> Any:
+    if not hasattr(policy, "modules"):
+        hint = ": pass its policy" if hasattr(policy, "policy") else ""
+        raise TypeError(f"policy must be a k-gated policy, got {type(policy).__name__}{hint}")
+    return policy
 
 
 def _search(
