@@ -38,6 +38,7 @@ from nb_agents.recipe.dagger import collect
 from nb_agents.recipe.trainer import NeuralBatteryPolicy, NeuralBatteryTrainer
 from nb_agents.surgery.fold import fold_gates
 from nb_agents.surgery.insert import insert_gates
+from nb_agents.surgery.one_context import at
 from nb_agents.surgery.retrofit import retrofit
 from nb_agents.surgery.searching import guess, searching
 from nb_agents.surgery.weights import FoldError
@@ -58,7 +59,7 @@ __all__ = [
     "KGatedMixin", "KGatedMultiInputPolicy", "KGatedPolicy", "KGatedSACCnnPolicy", "KGatedSACMultiInputPolicy",
     "KGatedSACPolicy", "KGatedTD3CnnPolicy", "KGatedTD3MultiInputPolicy", "KGatedTD3Policy", "KTarget",
     "NeuralBatteryPolicy", "NeuralBatteryTrainer", "QNetworkGates", "SignedKGate", "StudentPolicy", "Transfer",
-    "VectorEnvAdapter", "collect", "distill", "export_onnx", "fold_gates", "guess", "insert_gates", "named_gates",
+    "VectorEnvAdapter", "at", "collect", "distill", "export_onnx", "fold_gates", "guess", "insert_gates", "named_gates",
     "retrofit", "search_context", "search_k", "searching", "transfer",
 ]  # fmt: skip
 

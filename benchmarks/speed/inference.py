@@ -43,7 +43,7 @@ def decisions(rounds: int) -> list[Row]:
     plain = PPO("MlpPolicy", gym.make("NBPendulumControl-v0"), seed=0, device="cpu").policy
     rows = []
     for batch, calls in BATCHES.items():
-        observation = np.zeros((batch, *student.observation_space.shape), dtype=np.float32)
+        observation = np.zeros((batch, *(student.observation_space.shape or ())), dtype=np.float32)
         state: Any = None
         for start in (True, *[False] * 8):  # eight transitions: the window is full
             _, state = student.predict(observation, state, np.full(batch, start), deterministic=True)

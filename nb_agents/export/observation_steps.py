@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import (
     VecCheckNan,
@@ -37,18 +38,19 @@ _TRANSPARENT = (VecMonitor, VecCheckNan, VecVideoRecorder)  # wrappers that leav
 Steps = list[tuple[str, nn.Module]]
 
 
-def observation_steps(model: BaseAlgorithm, normalize: VecEnv | bool) -> tuple[spaces.Space[Any], Steps]:
+def observation_steps(model: BaseAlgorithm | BasePolicy, normalize: VecEnv | bool) -> tuple[spaces.Space[Any], Steps]:
     """The space of the observations that an export takes, and the steps that each of them goes through.
 
     Args:
-        model: An SB3 model.
+        model: An SB3 model, or a policy by itself, which has no environment.
         normalize: Choice as in `nb_agents.export.onnx.export_onnx`.
 
     Raises:
         TypeError: If ``normalize`` is an environment without `VecNormalize`.
         ValueError: If it is one for other observations, or what `VecNormalize` does to the model's is not known.
     """
-    env: VecEnv | None = normalize if isinstance(normalize, VecEnv) else model.get_env()
+    env: VecEnv | None = model.get_env() if isinstance(model, BaseAlgorithm) else None
+    env = normalize if isinstance(normalize, VecEnv) else env
     if env is None:
         return model.observation_space, []
     if isinstance(normalize, VecEnv) and unwrap_vec_normalize(normalize) is None:

@@ -43,27 +43,30 @@ class DeterministicPolicy(nn.Module):
         output: Name of the output: ``action``, followed by an underscore where an input is called so.
 
     Args:
-        model: An SB3 model, which is left as it is.
+        model: An SB3 model, or a policy by itself; it is left as it is.
         normalize: Choice as in `export_onnx`.
 
     Raises:
-        TypeError: If ``model`` is no SB3 model or ``normalize`` is of the wrong kind.
+        TypeError: If ``model`` is neither, or a student, or ``normalize`` is of the wrong kind.
         ValueError: If the policy is recurrent, or a gate's k are not finite.
     """
 
     low: torch.Tensor | None
     high: torch.Tensor | None
 
-    def __init__(self, model: BaseAlgorithm, normalize: VecEnv | bool = True) -> None:
+    def __init__(self, model: BaseAlgorithm | BasePolicy, normalize: VecEnv | bool = True) -> None:
         super().__init__()
-        if not isinstance(model, BaseAlgorithm):
-            raise TypeError(f"model must be a Stable-Baselines3 model, got {type(model).__name__}")
+        policy = uncompiled(model.policy if isinstance(model, BaseAlgorithm) else model)
+        if isinstance(policy, StudentPolicy):
+            raise TypeError("model must act on observations alone, and a student does not: export_onnx takes it")
+        if not isinstance(policy, BasePolicy):
+            raise TypeError(f"model must be a Stable-Baselines3 model or policy, got {type(model).__name__}")
         if not isinstance(normalize, (bool, VecEnv)):
             raise TypeError(f"normalize must be a VecNormalize, True or False, got {type(normalize).__name__}")
-        if hasattr(model.policy, "lstm_actor"):
+        if hasattr(policy, "lstm_actor"):
             raise ValueError("a recurrent policy has a state besides the observation and cannot be exported")
-        self.policy: Any = _ungated(uncompiled(model.policy)).to("cpu")
-        space, steps = observation_steps(model, normalize)
+        self.policy: Any = _ungated(policy).to("cpu")
+        space, steps = observation_steps(model if isinstance(model, BaseAlgorithm) else policy, normalize)
         self._is_dict = isinstance(space, spaces.Dict)
         self.inputs: dict[str, spaces.Space[Any]] = (
             dict(space.spaces) if isinstance(space, spaces.Dict) else {OBS: space}
@@ -71,7 +74,7 @@ class DeterministicPolicy(nn.Module):
         self.output = free_name("action", self.inputs)
         self._keys = [key for key, _ in steps]
         self._steps = nn.ModuleList(step for _, step in steps)
-        action_space = model.action_space
+        action_space = policy.action_space
         self._dtype = torch.as_tensor(np.zeros(0, action_space.dtype)).dtype
         for bound in ("low", "high"):
             ends = getattr(action_space, bound) if isinstance(action_space, spaces.Box) else None
@@ -95,7 +98,7 @@ class DeterministicPolicy(nn.Module):
 
 
 def export_onnx(
-    model: BaseAlgorithm | StudentPolicy, path: str | os.PathLike[str], normalize: VecEnv | bool = True
+    model: BaseAlgorithm | BasePolicy, path: str | os.PathLike[str], normalize: VecEnv | bool = True
 ) -> None:
     """Write the deterministic policy as an ONNX file, with gates folded and a dynamic batch axis.
 
@@ -110,11 +113,13 @@ def export_onnx(
     of raw frames and normalizes each frame. Such a stack is filled up with zeros after normalization at the start of an
     episode: put the running mean of the observations, ``vec_normalize.obs_rms.mean``, where a frame is missing.
 
-    A student's file takes and returns its state besides: `nb_agents.export.student.StudentStep` names inputs and
-    outputs. The statistics that are in the file are the student's own, which it has from its teacher.
+    A policy by itself, as `at` gives one for a context, has no environment: unless ``normalize`` is one, the file takes
+    what ``policy.predict`` takes. A student's file takes and returns its state besides:
+    `nb_agents.export.student.StudentStep` names inputs and outputs. The statistics that are in that file are the
+    student's own, which it has from its teacher.
 
     Args:
-        model: An SB3 model, k-gated or not, or a `StudentPolicy`; it is left as it is.
+        model: An SB3 model or a policy, k-gated or not, or a `StudentPolicy`; it is left as it is.
         path: The file, written at once and whole.
         normalize: True for the statistics of the model's own environment, if it has a `VecNormalize`; another
             `VecNormalize`, or a frame stack around one (a model loaded without environment has none); False for none.

@@ -148,7 +148,8 @@ def condition(network: nn.Module, parts: Mapping[str, slice], k_from: str | tupl
         k_net: See `make_k_net`.
 
     Raises:
-        ValueError: If there is no such part, nothing else, no gate, or the network is of another kind.
+        TypeError: If ``k_net`` makes no module.
+        ValueError: If there is no such part, nothing else, no gate, or a network is of another kind.
     """
     if k_from and (k_from not in parts or len(parts) < 2):
         raise ValueError(f"k_from must be one of several parts of the observation, {list(parts)}; got {k_from!r}")
@@ -164,7 +165,28 @@ def condition(network: nn.Module, parts: Mapping[str, slice], k_from: str | tupl
     kind: dict[str, Any] = {"device": first.weight.device, "dtype": first.weight.dtype}
     layers[place] = nn.Linear(len(main), first.out_features, bias=first.bias is not None, **kind)
     layers[:place] = [_narrowed(layer, main) for layer in layers[:place]]
-    return ConditionedNet(layers, main, given, make_k_net(k_net, len(given), n_k).to(**kind))
+    return ConditionedNet(layers, main, given, _checked(make_k_net(k_net, len(given), n_k), len(given), n_k).to(**kind))
+
+
+def _checked(k_net: Any, n_given: int, n_k: int) -> nn.Module:
+    """f, after a copy of it was asked once; one of another width would be broadcast without a word.
+
+    Raises:
+        TypeError: If it is no module.
+        ValueError: If it takes something else than ``(batch, n_given)``, or gives something else than ``(batch, n_k)``.
+    """
+    if not isinstance(k_net, nn.Module):
+        raise TypeError(f"k_net must make a torch.nn.Module, got {k_net!r}")
+    wanted = f"k_net must make a module that gives (batch, {n_k}) of (batch, {n_given})"
+    first = next((tensor for tensor in k_net.parameters()), torch.zeros(0))
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        try:
+            k: Any = copy.deepcopy(k_net).eval()(first.new_zeros(2, n_given))
+        except RuntimeError as error:
+            raise ValueError(f"{wanted}, but for a batch of 2 it fails: {error}") from error
+    if not torch.is_tensor(k) or k.shape != (2, n_k):
+        raise ValueError(f"{wanted}, got {tuple(k.shape) if torch.is_tensor(k) else k!r} for a batch of 2")
+    return k_net
 
 
 def _narrowed(layer: nn.Module, main: Sequence[int]) -> nn.Module:

@@ -11,6 +11,22 @@ from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtr
 from torch import nn
 
 
+def check_k_from(k_from: Any, k_net: Any) -> Any:
+    """Refuse what names no part of an observation.
+
+    Raises:
+        TypeError: If ``k_from`` is something else than None, a name, or ().
+        ValueError: If it is empty text, or () where ``k_net`` has no parameters of its own to compute k's from.
+    """
+    if k_from is not None and not isinstance(k_from, str) and k_from != ():
+        raise TypeError(f"k_from must be the name of a part of the observation, or None, got {k_from!r}")
+    if k_from == "":
+        raise ValueError("k_from must be the name of a part of the observation, or None, got ''")
+    if k_from == () and not callable(k_net):
+        raise ValueError(f"k_net must be a function where k_from is (), as f is shown nothing, got {k_net!r}")
+    return k_from
+
+
 def feature_parts(space: spaces.Space[Any], extractor: nn.Module) -> Mapping[str, slice]:
     """Slices of the features by the names of the observation's parts.
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from nb_agents._checks import check_number
 from nb_agents.gates.gate import KGate
 from nb_agents.gates.k_target import KTarget
 
@@ -52,7 +53,8 @@ class RowKTarget(KTarget):
         task_difficulty: Difficulty τ of every row, in [0, 1], or a function of what f sees, see `Difficulty`.
 
     Attributes:
-        difficulty: The function, or None.
+        difficulty: The function in force, or None; ``task_difficulty`` can be set to a number or a function.
+        last: k-sets and what f saw, as in `of_rows`, of the last batch that was trained on; None before the first.
 
     Raises:
         TypeError: If an argument is not of its kind.
@@ -60,8 +62,32 @@ class RowKTarget(KTarget):
     """
 
     def __init__(self, target: float = 0.3, weight: float = 0.1, task_difficulty: float | Difficulty = 0.0) -> None:
-        self.difficulty = task_difficulty if callable(task_difficulty) else None
-        super().__init__(target, weight, 0.0 if callable(task_difficulty) else task_difficulty)
+        super().__init__(target, weight, 0.0)
+        self.last: tuple[torch.Tensor, torch.Tensor] | None = None
+        self.task_difficulty = task_difficulty
+        self._made_with_function = callable(task_difficulty)
+
+    @property
+    def task_difficulty(self) -> float:
+        """τ of every row, in [0, 1], where no function gives it; a function may be set, too."""
+        return self._task_difficulty
+
+    @task_difficulty.setter
+    def task_difficulty(self, value: float | Difficulty) -> None:
+        number = 0.0 if callable(value) else check_number("task_difficulty", value, low=0.0, high=1.0)
+        self._task_difficulty = number
+        self.difficulty = value if callable(value) else None
+
+    def get_extra_state(self) -> torch.Tensor | None:
+        """As `KTarget`'s; and 0, too, where it has taken the place of the function that a policy is built with."""
+        if self.difficulty is None and self._made_with_function:
+            return torch.tensor(self.task_difficulty, dtype=torch.float64)
+        return super().get_extra_state()
+
+    def reset_extra_state(self) -> None:
+        """τ = 0 where it is a number: a function is no part of the state."""
+        if self.difficulty is None:
+            super().reset_extra_state()
 
     def tau(self, given: torch.Tensor) -> torch.Tensor:
         """τ of rows, shape ``(batch,)``.
@@ -91,6 +117,9 @@ class RowKTarget(KTarget):
 
     def watch(self, gates: Sequence[KGate], k: torch.Tensor, given: torch.Tensor) -> None:
         """Add the gradient of the weighted loss to that of ``k`` when a backward pass comes by; shapes as before."""
+        # In MAML it is a tensor of torch.func, which is of no use afterwards; and torch.compile cannot ask that.
+        if torch.compiler.is_compiling() or not torch._C._functorch.is_functorch_wrapped_tensor(k):
+            self.last = k.detach(), given.detach()
         if self.weight == 0.0:
             return
         level, values, weight = self.target * (0.5 + 0.3 * self.tau(given)), k.detach(), self.weight
@@ -102,6 +131,9 @@ class RowKTarget(KTarget):
                 return gradient + torch.autograd.grad(loss, leaf)[0]
 
         k.register_hook(add)  # type: ignore[no-untyped-call]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"last": None}
 
     @staticmethod
     def _values(gates: Sequence[KGate], k: torch.Tensor) -> torch.Tensor:

@@ -25,8 +25,9 @@ class Found:
     Attributes:
         policy: Plain k-gated policy with the best k-set, to be kept in a battery, folded, or trained on.
         values: What was searched, at its best: the context, shape ``(n_given,)``, or the k's, shape ``(n_k,)``.
-        score: Return of the policy there.
-        scores: Returns of all candidates in the order in which they were tried, shape ``(budget,)``.
+        score: Return of the policy there; finite, if any is.
+        scores: Returns of all candidates in the order in which they were tried, shape ``(budget,)``; where one is not
+            finite, as of an episode that blew up, the search goes on as with a bad one.
     """
 
     policy: Any
@@ -62,10 +63,11 @@ def search_context(
 
     Raises:
         ImportError: If cma is not installed.
+        TypeError: If ``policy`` is no policy.
         ValueError: If the policy's k's are not computed, the box is empty or of another shape, or a number is out of
             its range.
     """
-    nets = list(conditioned_nets(policy))
+    nets = list(conditioned_nets(_checked(policy)))
     if not nets:
         raise ValueError("policy must have k_from, a part of the observation; search_k searches the k's themselves")
     shape, ends = tuple(nets[0].given.shape), [np.asarray(each, dtype=np.float64) for each in (low, high)]
@@ -76,7 +78,7 @@ def search_context(
         lambda x: return_of(policy.at(middle + half * x)), np.zeros(shape), 0.5, budget, population, seed, bounded=True
     )
     values = middle + half * found
-    return Found(policy.at(values), values, float(scores.max()), scores)
+    return Found(policy.at(values), values, float(scores[_best(scores)]), scores)
 
 
 def search_k(
@@ -100,27 +102,35 @@ def search_k(
 
     Raises:
         ImportError: If cma is not installed.
+        TypeError: If ``policy`` is no policy.
         ValueError: If the policy has no gates or its k's are computed, or a number is out of its range.
     """
-    if any(conditioned_nets(policy)) or not any(named_gates(policy)):
+    if any(conditioned_nets(_checked(policy))) or not any(named_gates(policy)):
         raise ValueError("policy must have gates whose k's are parameters alone; search_context searches computed ones")
-    with torch.random.fork_rng(devices=[]):
-        twin = type(policy)(**policy._get_constructor_parameters())
-    twin.load_state_dict(policy.state_dict())
-    twin.to(policy.device).set_training_mode(False)
-    gates = list(twin.gates.values())
+    arguments, state = policy._get_constructor_parameters(), policy.state_dict()
 
     @torch.no_grad()
     def with_k(k: Floats) -> Any:
-        parts = torch.split(torch.as_tensor(k), [len(gate.k) for gate in gates])
-        for gate, part in zip(gates, parts, strict=True):
+        with torch.random.fork_rng(devices=[]):
+            twin: Any = type(policy)(**arguments)
+        twin.load_state_dict(state)
+        twin.to(policy.device).set_training_mode(False)
+        parts = torch.split(torch.as_tensor(k), [len(gate.k) for gate in twin.gates.values()])
+        for gate, part in zip(twin.gates.values(), parts, strict=True):
             gate.k.copy_(part)
         return twin
 
-    start = torch.cat([gate.k.detach() for gate in gates]).double().cpu().numpy()
+    start = torch.cat([gate.k.detach() for gate in policy.gates.values()]).double().cpu().numpy()
     sigma = check_positive("sigma", sigma)
     found, scores = _search(lambda k: return_of(with_k(k)), start, sigma, budget, population, seed)
-    return Found(with_k(found), found, float(scores.max()), scores)
+    return Found(with_k(found), found, float(scores[_best(scores)]), scores)
+
+
+def _checked(policy: Any) -> Any:
+    if not hasattr(policy, "modules"):
+        hint = ": pass its policy" if hasattr(policy, "policy") else ""
+        raise TypeError(f"policy must be a k-gated policy, got {type(policy).__name__}{hint}")
+    return policy
 
 
 def _search(
@@ -156,7 +166,19 @@ def _search(
         tried += seen
         if len(seen) == len(asked):  # steps beyond the bounds cost what they are too long
             beyond = [float(np.square(each[:n] - near).sum()) for each, near in zip(asked, seen, strict=True)]
-            scale = max(np.ptp(scores), 1e-12)
-            strategy.tell(asked, [scale * far - score for far, score in zip(beyond, scores[-len(seen) :], strict=True)])
-    worth = np.nan_to_num(scores, nan=-math.inf)
-    return tried[int(np.argmax(worth))], np.array(scores)
+            worth = _worth(scores)
+            scale = max(np.ptp(worth), 1e-12)
+            strategy.tell(asked, [scale * far - score for far, score in zip(beyond, worth[-len(seen) :], strict=True)])
+    return tried[_best(scores)], np.array(scores)
+
+
+def _worth(scores: ArrayLike) -> Floats:
+    """Scores in which those that are not finite stand below the worst by the spread of the others."""
+    worth = np.array(scores, dtype=np.float64)
+    known = worth[np.isfinite(worth)]
+    worth[~np.isfinite(worth)] = known.min() - max(np.ptp(known), 1.0) if known.size else 0.0
+    return worth
+
+
+def _best(scores: ArrayLike) -> int:
+    return int(np.argmax(_worth(scores)))

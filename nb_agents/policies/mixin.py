@@ -18,8 +18,9 @@ from nb_agents.inference.conditioned import condition, conditioned_nets
 from nb_agents.inference.context import context_numbers
 from nb_agents.inference.fixed import state_at, without_part
 from nb_agents.inference.k_net import KNet, check_k_net
-from nb_agents.inference.parts import feature_parts
+from nb_agents.inference.parts import check_k_from, feature_parts
 from nb_agents.inference.row_k_target import Difficulty, RowKTarget
+from nb_agents.policies.bare import bare_class
 from nb_agents.policies.optim import optimized_parts, two_rates
 from nb_agents.policies.parts import gated_part
 from nb_agents.policies.placing import gate_sequential
@@ -97,8 +98,9 @@ class KGatedMixin(TrainOnlyMixin):
         self._gate_kwargs = gate_arguments(gate_class, block_size, block_weight, gate_max, k_init)
         self.k_lr_ratio = check_number("k_lr_ratio", k_lr_ratio, low=0.0)
         self.gate_critic = check_flag("gate_critic", gate_critic)
+        self.k_net = check_k_net(k_net)
+        self.k_from = check_k_from(k_from, k_net)
         regularizer = self._k_target(k_target, k_target_weight, task_difficulty, k_from)
-        self.k_from, self.k_net = k_from, check_k_net(k_net)
         super().__init__(*args, **kwargs)
         self._finish_networks()
         computed: set[KGate] = set()
@@ -107,6 +109,9 @@ class KGatedMixin(TrainOnlyMixin):
             if isinstance(regularizer, RowKTarget):
                 network.k_targets.append(regularizer)
             computed |= set(network.gates)
+        if k_from is not None and not computed:
+            raise ValueError(f"k_from must be None in a {type(self).__name__}, whose k's are parameters alone; "
+                             f"got {k_from!r}")  # fmt: skip
         self.regularizer = regularizer
         if not self.gates:
             warnings.warn("net_arch has no hidden layer that could be gated: the policy is a plain one", stacklevel=2)
@@ -119,12 +124,15 @@ class KGatedMixin(TrainOnlyMixin):
         check_normalization(self, k_from)
         if not k_from:
             return KTarget(target, weight, difficulty)
-        if callable(difficulty) and self.gate_critic:
-            raise ValueError("task_difficulty must be a number with gate_critic: the critic's k's are no function")
+        self._check_difficulty(difficulty)
         regularizer = RowKTarget(target, weight, difficulty)
         if regularizer.weight:
             check_backward(self)
         return regularizer
+
+    def _check_difficulty(self, difficulty: Any) -> None:
+        if callable(difficulty) and self.k_from and self.gate_critic:
+            raise ValueError("task_difficulty must be a number with gate_critic: the critic's k's are no function")
 
     @property
     def gates(self) -> dict[str, KGate]:
@@ -134,13 +142,18 @@ class KGatedMixin(TrainOnlyMixin):
 
     @property
     def task_difficulty(self) -> float:
-        """τ of the k-target regulariser, in [0, 1]; set it when the task changes."""
+        """τ of the k-target regulariser, in [0, 1]; set it when the task changes.
+
+        With ``k_from`` it may be set to a function, too, and a number takes the place of one. ``model.save`` keeps
+        functions in ``policy_kwargs`` alone.
+        """
         return self.regularizer.task_difficulty
 
     # nn.Module's __setattr__ leaves properties of the class alone, so this setter is reached.
     @task_difficulty.setter
-    def task_difficulty(self, value: float) -> None:
-        self.regularizer.task_difficulty = value
+    def task_difficulty(self, value: float | Difficulty) -> None:
+        self._check_difficulty(value)
+        self.regularizer.task_difficulty = value  # type: ignore[assignment]
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         if f"{prefix}regularizer._extra_state" not in state_dict and self._wrote(state_dict, prefix):
@@ -157,8 +170,10 @@ class KGatedMixin(TrainOnlyMixin):
     def at(self, context: ArrayLike | Mapping[str, float]) -> Any:
         """The policy in one context: a plain k-gated one, which sees the observations without it.
 
-        It acts, and its critic values, as this one does where the context is the same; it folds, exports, and goes on
-        learning with `train_only` in a model of its own.
+        Where one entry of a dictionary is left, the policy sees it by itself and is one for vectors or images.
+
+        It acts, and its critic values, as this one does where the context is the same; it folds, exports, and is kept
+        in a battery. `nb_agents.at` makes a model of it, to go on learning with `train_only`.
 
         Args:
             context: Numbers of the part ``k_from``, as the policy observes them; or values by the parameters' names, as
@@ -172,12 +187,13 @@ class KGatedMixin(TrainOnlyMixin):
         if not self.k_from:
             raise ValueError("k_from must be a part of the observation, but the policy's k's are parameters alone")
         context = context_numbers(self, context)
-        arguments = self._get_constructor_parameters()
-        arguments |= {"observation_space": without_part(arguments["observation_space"], self.k_from), "k_from": None}
+        made, reads = bare_class(self)
+        arguments = {**self._get_constructor_parameters(), **reads, "k_from": None}
+        arguments["observation_space"] = without_part(arguments["observation_space"], self.k_from)
         arguments["task_difficulty"] = self.task_difficulty
         with torch.random.fork_rng(devices=[]):
-            policy = type(self)(**arguments)
-        policy.load_state_dict(state_at(self, policy, context))  # type: ignore[attr-defined,arg-type]
+            policy: Any = made(**arguments)
+        policy.load_state_dict(state_at(self, policy, context))  # type: ignore[arg-type]
         if isinstance(self.regularizer, RowKTarget):
             policy.task_difficulty = self.regularizer.at(context)
         return policy.to(self.device)  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -92,11 +93,23 @@ def plain_name(name: str, gates: Iterable[str]) -> str:
     return name
 
 
+def unkeyed(name: str) -> str:
+    """The name of a parameter where the entry of a dictionary that it reads is the observation itself."""
+    return re.sub(r"\.extractors\.[^.]+\.", ".", name)
+
+
 def _counterparts(new: nn.Module, old: nn.Module) -> dict[nn.Parameter, nn.Parameter]:
-    """The parameters of the old network by those of the new one that have the same name without gates."""
+    """The parameters of the old network by those of the new one that have the same name without gates.
+
+    An entry of a dictionary may have become the observation itself, and the other way round.
+    """
     before, after = ([name for name, _ in named_gates(network)] for network in (old, new))
     named = {plain_name(name, before): p for name, p in old.named_parameters(remove_duplicate=False)}
-    pairs = ((p, named.get(plain_name(name, after))) for name, p in new.named_parameters(remove_duplicate=False))
+    alone = {unkeyed(name): p for name, p in named.items()}
+    pairs = (
+        (p, named.get(plain := plain_name(name, after), alone.get(unkeyed(plain))))
+        for name, p in new.named_parameters(remove_duplicate=False)
+    )
     return {p: source for p, source in pairs if source is not None}
 
 

@@ -64,7 +64,9 @@ def retrofit(
         k_from: Part of the observations of ``env`` that the k's are to be computed from, see `KGatedMixin`. f starts at
             0, so that the result acts as ``model`` does whatever the part says. The layers see the rest, and a critic
             everything, with no weight on the part yet.
-        env: Environment of the result, which shows the part beside what ``model`` observes; only with ``k_from``.
+        env: Environment of the result, which shows the part beside what ``model`` observes; only with ``k_from``. Where
+            the model's has a `VecNormalize` of observations it needs one, too, which is given the model's statistics if
+            it has seen nothing yet: ``VecNormalize(env, norm_obs_keys=["observation"])``, of a dictionary.
         **gate_kwargs: Further arguments of `KGatedMixin`.
 
     Raises:

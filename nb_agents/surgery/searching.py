@@ -14,10 +14,11 @@ from stable_baselines3.common.type_aliases import GymEnv
 from torch import nn
 
 from nb_agents.inference.conditioned import conditioned_nets
-from nb_agents.inference.fixed import read_without, without_part
+from nb_agents.inference.fixed import read_without, state_of
 from nb_agents.inference.k_net import KNet, make_k_net
+from nb_agents.policies.bare import bare_class
 from nb_agents.surgery.rebuild import keep_frozen, rebuild
-from nb_agents.vec_env.adapter import VectorEnvAdapter
+from nb_agents.surgery.worlds import known_statistics, take_over, without_context
 
 Model = TypeVar("Model", bound=BaseAlgorithm)
 
@@ -67,21 +68,18 @@ def searching(model: Model, env: GymEnv | VectorEnv[Any, Any, Any], start: Array
 
     Args:
         model: SB3 model whose policy has ``k_from``; it is not changed.
-        env: Environment that shows what the model observes without that part.
+        env: Environment that shows what the model observes without that part, its `VecNormalize` as in `nb_agents.at`.
         start: First guess, as the policy observes it, shape ``(n_given,)``; None for zeros, the middle of the ranges.
 
     Raises:
         ValueError: If the policy's k's are not computed from a part of the observation, ``env`` shows something else
-            than the rest, or ``start`` is of another shape or not finite.
+            than the rest, or standardised otherwise, or ``start`` is of another shape or not finite.
     """
     policy: Any = model.policy
     if not getattr(policy, "k_from", None):
         raise ValueError("model must have a policy with k_from, a part of the observation that is to be guessed")
-    worlds = model._wrap_env(VectorEnvAdapter(env) if isinstance(env, VectorEnv) else env, verbose=0)
-    rest = without_part(policy.observation_space, policy.k_from)
-    if worlds.observation_space != rest or worlds.action_space != model.action_space:
-        raise ValueError(f"env must show {rest}, without {policy.k_from!r}, and take {model.action_space}; got "
-                         f"{worlds.observation_space} and {worlds.action_space}")  # fmt: skip
+    worlds = without_context(model, env)
+    statistics = known_statistics(model, worlds)
     given = next(conditioned_nets(policy)).given
     first = torch.zeros(len(given)) if start is None else torch.as_tensor(np.asarray(start), dtype=torch.float32)
     if first.shape != given.shape or not first.isfinite().all():
@@ -97,7 +95,10 @@ def searching(model: Model, env: GymEnv | VectorEnv[Any, Any, Any], start: Array
         new.train_only("gates")
 
     kwargs = {"k_from": (), "k_net": GuessOf(len(given), policy.k_net), "k_target_weight": 0.0, "task_difficulty": 0.0}
-    return rebuild(model, type(policy), {**model.policy_kwargs, **kwargs}, fill, worlds)  # type: ignore[no-any-return]
+    made, reads = bare_class(policy)
+    found = rebuild(model, made, {**model.policy_kwargs, **reads, **kwargs}, fill, worlds)
+    take_over(statistics)
+    return found  # type: ignore[no-any-return]
 
 
 def guess(model: BaseAlgorithm) -> torch.Tensor:
@@ -115,11 +116,11 @@ def guess(model: BaseAlgorithm) -> torch.Tensor:
 @torch.no_grad()
 def _state(policy: nn.Module, new: nn.Module, given: torch.Tensor, first: torch.Tensor) -> dict[str, Any]:
     """The conditioned policy's state for one that guesses."""
-    old = {name.replace(".k_net.", ".k_net.f."): value for name, value in policy.state_dict().items()}
+    old = {name.replace(".k_net.", ".k_net.f."): value for name, value in state_of(policy, new).items()}
     state = new.state_dict()
     for name, wanted in state.items():
         if name.endswith(".k_net.context"):
             old[name] = first.clone()
         elif old[name].shape != wanted.shape:
-            read_without(old, name, wanted.shape, given, first)
+            read_without(policy, old, name, wanted.shape, given, first)
     return {name: old[name] for name in state}

@@ -10,14 +10,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from sb3_contrib import QRDQN, TQC, TRPO, CrossQ
+from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, RecurrentPPO
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from torch import nn
 
 import nb_agents
 from nb_agents import ClampedKGate, FiLMGate, FoldError, KGate, KGatedPolicy, contrib, fold_gates
 from nb_agents.gates.signed import SignedKGate
-from nb_agents.inference.conditioned import ConditionedNet, conditioned_nets
+from nb_agents.inference.conditioned import ConditionedNet, condition, conditioned_nets
 from nb_gym.wrappers import ContextObservation, HistoryObservation
 
 RANGES = {"torque_gain": (-1.0, 1.0), "A": (1.0, 1.5)}
@@ -160,9 +160,7 @@ def test_one_product_for_all_gates_is_what_each_makes_of_its_own_k(kind: Any, bl
         torch.testing.assert_close(together, net.run(x, k))
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "policy", "key", "settings"), [case for case in FLAT + DICT if case[0] is not CrossQ]
-)
+@pytest.mark.parametrize(("algorithm", "policy", "key", "settings"), FLAT + DICT)
 def test_a_policy_at_a_context_acts_and_values_as_the_conditioned_one_does_there(
     algorithm: Any, policy: Any, key: bool, settings: dict[str, Any]
 ) -> None:
@@ -170,13 +168,19 @@ def test_a_policy_at_a_context_acts_and_values_as_the_conditioned_one_does_there
     model.learn(24)
     context = np.float32([0.5, -1.0])
     there = with_context(batch(model), context)
-    bare = {"observation": there["observation"]} if key else there[:, :-2]
+    bare = there["observation"] if key else there[:, :-2]
     plain = model.policy.at(context)
+    aliases = algorithm.policy_aliases
+    assert type(plain) is (policy if not key else aliases["KGatedPolicy"]), "what is left of a dictionary has no key"
     assert not any(conditioned_nets(plain))
     acted, alone = (each.predict(o, deterministic=True)[0] for each, o in ((model, there), (plain, bare)))
     np.testing.assert_allclose(alone, acted, atol=1e-5)
     if algorithm in (PPO, A2C, TRPO):
         values = [p.predict_values(p.obs_to_tensor(o)[0]) for p, o in ((model.policy, there), (plain, bare))]
+        torch.testing.assert_close(*values, atol=1e-5, rtol=1e-5)
+    if hasattr(model, "critic"):
+        actions = torch.linspace(-1.0, 1.0, 6)[:, None]
+        values = [p.critic(p.obs_to_tensor(o)[0], actions)[0] for p, o in ((model.policy, there), (plain, bare))]
         torch.testing.assert_close(*values, atol=1e-5, rtol=1e-5)
     folded = fold_gates(plain)
     np.testing.assert_allclose(folded.predict(bare, deterministic=True)[0], acted, atol=1e-4)
@@ -301,6 +305,27 @@ def _mean_return(model: Any, gain: float) -> float:
             ValueError,
             r"k_from must be one of several parts .*'context'\]; got 'history'",
         ),
+        (
+            "context",
+            {"k_from": ""},
+            ValueError,
+            "k_from must be the name of a part of the observation, or None, got ''",
+        ),
+        ("context", {"k_from": 5}, TypeError, "k_from must be the name of a part of the observation, or None, got 5"),
+        ("context", {"k_from": ()}, ValueError, r"k_net must be a function where k_from is \(\), .* got \(32,\)"),
+        ("context", {"k_net": lambda n, m: nn.Linear(n, 1)}, ValueError, r"gives \(batch, 10\) .*, got \(2, 1\) for a"),
+        (
+            "context",
+            {"k_net": lambda n, m: nn.Linear(n + 1, m)},
+            ValueError,
+            "for a batch of 2 it fails: mat1 and mat2",
+        ),
+        (
+            "context",
+            {"k_net": lambda n, m: torch.zeros(m)},
+            TypeError,
+            r"k_net must make a torch\.nn\.Module, got tensor",
+        ),
         ("context", {"k_net": "linear"}, TypeError, "k_net must be hidden units layer by layer, .* got 'linear'"),
         ("context", {"k_net": (8, 0)}, ValueError, "k_net must have at least 1 unit in each layer"),
         ("context", {"net_arch": []}, ValueError, "k_from needs gated layers, the first one linear"),
@@ -310,6 +335,27 @@ def test_bad_arguments(env: str, kwargs: dict[str, Any], error: type[Exception],
     made = make_env() if env == "context" else gym.make("NBPendulum-v0")
     with pytest.raises(error, match=message):
         PPO(KGatedPolicy, made, policy_kwargs={"k_from": "context", **kwargs})
+
+
+def test_asking_f_for_its_width_draws_no_random_numbers_and_leaves_it_as_it_is() -> None:
+    made: list[Any] = []
+
+    def k_net(n_inputs: int, n_outputs: int) -> nn.Module:
+        made.append(nn.Sequential(nn.BatchNorm1d(n_inputs), nn.Dropout(), nn.Linear(n_inputs, n_outputs)))
+        made.append(torch.get_rng_state())
+        return made[0]
+
+    torch.manual_seed(3)
+    condition(nn.Sequential(nn.Linear(6, 8), KGate(8)), {"a": slice(0, 4), "b": slice(4, 6)}, "b", k_net)
+    assert torch.equal(torch.get_rng_state(), made[1])
+    assert made[0][0].num_batches_tracked == 0
+    assert made[0].training
+
+
+def test_an_algorithm_in_which_no_k_is_computed_refuses_a_part_to_compute_it_from() -> None:
+    for algorithm, name in ((ARS, "a KGatedARSPolicy"), (RecurrentPPO, "RecurrentPPO")):
+        with pytest.raises(ValueError, match=rf"k_from must be None in {name}, whose .*; got 'context'"):
+            algorithm("KGatedPolicy", make_env(), policy_kwargs={"k_from": "context"})
 
 
 def test_the_history_can_be_what_the_ks_come_from() -> None:

@@ -149,3 +149,29 @@ def test_the_function_is_saved_and_a_fixed_context_has_its_number(tmp_path: Path
     plain = model.policy.at([0.0, 0.2])
     assert plain.task_difficulty == pytest.approx(0.75)
     assert plain.regularizer.level == pytest.approx(0.3 * (0.5 + 0.3 * 0.75))
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.75])
+def test_a_number_takes_the_place_of_the_function_and_the_other_way_round(tau: float, tmp_path: Path) -> None:
+    model = ppo(0.1, task_difficulty=HARD_IS_A)
+    net, observations = net_of(model), torch.as_tensor(batch(model), dtype=torch.float32)
+    given = observations[:, net.given]
+    model.policy.task_difficulty = tau
+    model.save(tmp_path / "model.zip")
+    model.policy.save(tmp_path / "policy.pth")
+    loaded = PPO.load(tmp_path / "model.zip").policy, KGatedPolicy.load(tmp_path / "policy.pth")
+    for policy in (model.policy, *loaded):
+        torch.testing.assert_close(policy.regularizer.tau(given), torch.full((6,), tau))
+        assert policy.at([0.0, 0.2]).task_difficulty == tau
+    model.policy.task_difficulty = HARD_IS_A
+    torch.testing.assert_close(model.policy.regularizer.tau(given), HARD_IS_A(given))
+    assert model.policy.at([0.0, 0.2]).task_difficulty == pytest.approx(0.75)
+    before = model.policy.regularizer.state_dict()
+    assert not before, "the function is no number"
+    with pytest.raises(ValueError, match=r"task_difficulty must be a number in \[0, 1\], got 2"):
+        model.policy.task_difficulty = 2.0
+    assert model.policy.regularizer.difficulty == HARD_IS_A, "nothing has changed"
+    with pytest.raises(ValueError, match="task_difficulty must be a number with gate_critic"):
+        ppo(0.1, gate_critic=True).policy.task_difficulty = HARD_IS_A
+    with pytest.raises(TypeError, match="task_difficulty must be a number, got ContextDifficulty"):
+        model.policy.at([0.0, 0.2]).task_difficulty = HARD_IS_A

@@ -117,9 +117,47 @@ def test_the_same_seed_tries_the_same_candidates_within_the_box_and_leaves_gener
     assert np.random.get_state()[1].tolist() == states[1]  # type: ignore[index, union-attr]
 
 
+@pytest.mark.parametrize("lost", [np.nan, -np.inf, np.inf])
+def test_a_score_that_is_not_finite_is_a_bad_one_and_the_search_goes_on(lost: float) -> None:
+    """The first candidate blows up, and so do all that are far from the target."""
+    kwargs = {"gate_class": SignedKGate, "net_arch": [64, 64], "k_net": ()}
+    conditioned = make_model(PPO, KGatedPolicy, False, ON, **kwargs).policy
+    target = torch.cat([gate.k.detach() for gate in conditioned.at([0.5, -0.5]).gates.values()])
+    beyond = quadratic(conditioned.at([0.8, -0.7]), target)
+    scores: list[float] = []
+
+    def return_of(policy: Any) -> float:
+        score = quadratic(policy, target)
+        scores.append(lost if not scores or score < 4 * beyond else score)
+        return scores[-1]
+
+    found = search_context(conditioned, return_of, [-1.0, -1.0], [1.0, 1.0], budget=60)
+    assert sum(not np.isfinite(score) for score in found.scores) > 3
+    assert found.score == found.scores[np.isfinite(found.scores)].max()
+    np.testing.assert_allclose(found.values, [0.5, -0.5], atol=0.1)
+
+
+def test_each_candidate_is_a_policy_of_its_own() -> None:
+    plain = make_model(PPO, KGatedPolicy, False, ON).policy.at([0.0, 0.0])
+    kept: list[Any] = []
+
+    def return_of(policy: Any) -> float:
+        kept.append(policy)
+        return first_k(policy)
+
+    found = search_k(plain, return_of, budget=5)
+    np.testing.assert_array_equal([first_k(policy) for policy in kept], found.scores)
+    assert len(set(found.scores)) == 5
+
+
 def test_bad_arguments_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     conditioned = make_model(PPO, KGatedPolicy, False, ON).policy
     plain = conditioned.at([0.0, 0.0])
+    model: Any = PPO(KGatedPolicy, "Pendulum-v1", device="cpu")
+    with pytest.raises(TypeError, match="policy must be a k-gated policy, got PPO: pass its policy"):
+        search_k(model, lambda p: 0.0)
+    with pytest.raises(TypeError, match="policy must be a k-gated policy, got PPO: pass its policy"):
+        search_context(model, lambda p: 0.0, [0.0], [1.0])
     with pytest.raises(ValueError, match="policy must have k_from"):
         search_context(plain, lambda p: 0.0, [0.0, 0.0], [1.0, 1.0])
     with pytest.raises(ValueError, match="policy must have gates whose k's are parameters alone"):

@@ -101,7 +101,7 @@ def test_its_critic_is_the_teachers_in_the_middle_of_the_contexts(algorithm: Any
     plain = student.at(*lived(student))
     middle = np.zeros((8, 1), dtype=np.float32)
     told = {"observation": several(), "context": middle} if key else np.concatenate([several(), middle], axis=1)
-    bare = {"observation": several()} if key else several()
+    bare = several()
     (seen, _), (alone, _) = teacher.policy.obs_to_tensor(told), plain.obs_to_tensor(bare)
     with torch.no_grad():
         if algorithm is PPO:
@@ -126,6 +126,8 @@ def test_what_it_infers_is_kept_beside_what_its_teacher_was_told(teacher: Any, s
     with pytest.raises(ValueError, match="name 'inferred' is taken"):
         battery.capture_from(student, observation, state, "inferred")
     battery.capture_from(student, *lived(student, 1), "inferred", overwrite=True)
+    with pytest.raises(ValueError, match="state must be what predict returned before the observation, got None"):
+        battery.capture_from(student, observation, None, "empty")
     other = Battery(make_teacher(seed=1).policy.at([1.0]))
     with pytest.raises(FingerprintError, match="a student's k-set was to be kept for other weights"):
         other.capture_from(student, observation, state, "inferred")

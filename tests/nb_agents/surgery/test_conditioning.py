@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from sb3_contrib import QRDQN, TQC
+from sb3_contrib import QRDQN, TQC, CrossQ
 from stable_baselines3 import DQN, PPO, SAC, TD3
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch import nn
 
-from nb_agents import ContextDifficulty, FiLMGate, KGate, SignedKGate, fold_gates, retrofit
+from nb_agents import ContextDifficulty, FiLMGate, KGate, SignedKGate, at, fold_gates, retrofit, searching
 from nb_agents.inference.conditioned import conditioned_nets
 from nb_agents.inference.encoder import EncoderOf
 from nb_gym.wrappers import HistoryObservation, vector
 from tests.nb_agents.inference.test_conditioned import OFF, TwoTorques, batch, make_env, with_context
+from tests.nb_agents.shared import Pictures
+from tests.nb_agents.surgery.test_searching import hidden
 
 ON = {"n_steps": 8, "batch_size": 8}
 
@@ -37,7 +41,7 @@ def rest(observations: Any, *, key: bool) -> Any:
 CASES: list[tuple[Any, Any, Any, bool]] = [
     *(
         (algorithm, settings, SignedKGate, False)
-        for algorithm, settings in ((PPO, ON), (SAC, OFF), (TD3, OFF), (DQN, OFF))
+        for algorithm, settings in ((PPO, ON), (SAC, OFF), (TD3, OFF), (DQN, OFF), (CrossQ, OFF))
     ),
     *((algorithm, settings, KGate, True) for algorithm, settings in ((PPO, ON), (TQC, OFF), (QRDQN, OFF))),
     (PPO, ON, FiLMGate, False),
@@ -112,6 +116,73 @@ def test_a_native_vector_environment_and_another_number_of_them() -> None:
     made.learn(24)
     again = retrofit(plain, block_size=None)
     assert again.get_env() is plain.get_env(), "without k_from the environment stays"
+
+
+@pytest.mark.parametrize(("algorithm", "settings"), [(PPO, ON), (SAC, OFF)])
+def test_images_are_read_as_before(algorithm: Any, settings: Any) -> None:
+    kwargs = {"net_arch": [32], "features_extractor_kwargs": {"features_dim": 24}}
+    plain = algorithm("CnnPolicy", Pictures(told=False), policy_kwargs=kwargs, seed=0, device="cpu", **settings)
+    frozen = next(p for name, p in plain.policy.named_parameters() if "features_extractor.cnn.0" in name)
+    frozen.requires_grad_(False)
+    made = retrofit(plain, k_from="context", env=Pictures(told=True))
+    observations = batch(made)
+    for context in (1.0, -1.0):
+        there = with_context(observations, context)
+        acted = [m.predict(o, deterministic=True)[0] for m, o in ((plain, there["observation"]), (made, there))]
+        np.testing.assert_array_equal(*acted)
+    cnn = {n: p for n, p in made.policy.named_parameters() if "extractors.observation.cnn.0" in n and n.endswith("ght")}
+    assert not next(iter(cnn.values())).requires_grad, "what is frozen stays frozen"
+    made.learn(16)
+    known = at(made, [0.5, 0.5], Pictures(told=False))
+    wanted = made.predict(with_context(observations, 0.5), deterministic=True)[0]
+    np.testing.assert_allclose(known.predict(observations["observation"], deterministic=True)[0], wanted, atol=1e-5)
+    with pytest.raises(ValueError, match="model must have SB3's FlattenExtractor or NatureCNN where env shows a dict"):
+        retrofit(
+            PPO("MlpPolicy", hidden(), policy_kwargs={"features_extractor_class": Own}, device="cpu"),
+            k_from="context",
+            env=make_env(key=True),
+        )
+
+
+class Own(FlattenExtractor):
+    """Of the user's."""
+
+
+def normalized(env: Any, **kwargs: Any) -> VecNormalize:
+    return VecNormalize(DummyVecEnv([lambda: env]), **kwargs)
+
+
+def test_a_normalization_goes_along_to_the_dictionary_and_back() -> None:
+    """What is observed goes through the statistics that the model was trained with, and the part through none."""
+    bare = {"episode_steps": 100, "frame_skip": 20}
+    plain = PPO("MlpPolicy", normalized(gym.make("NBPendulum-v0", **bare)), seed=0, device="cpu", **ON).learn(24)
+    raw = make_env(key=True)
+    with pytest.raises(
+        ValueError, match=r"env must have a VecNormalize .* which has one where env has none; a new one is"
+    ):
+        retrofit(plain, k_from="context", env=raw)
+    worlds = normalized(raw, norm_obs_keys=["observation"], training=False)
+    made = retrofit(plain, k_from="context", env=worlds)
+    old: Any = plain.get_vec_normalize_env()
+    shown: Any = worlds.reset()
+    original: Any = worlds.get_original_obs()
+    np.testing.assert_array_equal(shown["observation"], old.normalize_obs(original["observation"]))
+    np.testing.assert_array_equal(shown["context"], original["context"])
+    assert worlds.obs_rms["observation"] is not old.obs_rms, "a copy"
+    acted = [m.predict(o, deterministic=True)[0] for m, o in ((made, shown), (plain, shown["observation"]))]
+    np.testing.assert_array_equal(*acted)
+    for settled in (at, searching):
+        arguments = {"context": [0.0, 0.0]} if settled is at else {}
+        back = normalized(gym.make("NBPendulum-v0", **bare))
+        known: Any = settled(made, env=back, **arguments)
+        np.testing.assert_array_equal(back.obs_rms.mean, old.obs_rms.mean)
+        np.testing.assert_allclose(known.predict(shown["observation"], deterministic=True)[0], acted[0], atol=1e-5)
+        with pytest.raises(ValueError, match="which has one where env has none"):
+            settled(made, env=gym.make("NBPendulum-v0", **bare), **arguments)
+        with pytest.raises(ValueError, match=r"\(clip_obs, epsilon\) = \(10.0, 1e-08\), as .* with \(5.0,"):
+            settled(made, env=normalized(gym.make("NBPendulum-v0", **bare), clip_obs=5.0), **arguments)
+    with pytest.raises(ValueError, match="which has none where env has one"):
+        retrofit(trained(), k_from="context", env=worlds)
 
 
 class OtherSpace(gym.ObservationWrapper[Any, Any, Any]):

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from sb3_contrib import TQC
+from sb3_contrib import TQC, CrossQ
 from stable_baselines3 import DQN, PPO, SAC, TD3
 
 from nb_agents import KGatedPolicy, SignedKGate, guess, searching
@@ -28,7 +28,7 @@ def hidden(*, discrete: bool = False) -> gym.Env[Any, Any]:
 
 @pytest.mark.parametrize(
     ("algorithm", "policy", "settings"),
-    [(a, p, s) for a, p, _, s in FLAT if a in (PPO, SAC, TD3, DQN, TQC)],
+    [(a, p, s) for a, p, _, s in FLAT if a in (PPO, SAC, TD3, DQN, TQC, CrossQ)],
 )
 def test_it_acts_as_in_the_guessed_context_and_only_the_guess_moves(
     algorithm: Any, policy: Any, settings: Any, tmp_path: Path
