@@ -45,17 +45,8 @@ def retrofit(
 
         made = retrofit(model, gate_class=SignedKGate, k_from="context", env=ContextObservation(env, {"A": (1.0, 1.8)}))
 
-    Beside gates that were there from the start it reaches less (PPO, 24,000 decisions for the weights and as many for
-    k0, f and the spread of actions, signed gates in blocks of 16; mean returns in range, three seeds of the pendulum):
-
-    | Contexts                           | One context | All, not told | From the start |
-    | ---------------------------------- | ----------- | ------------- | -------------- |
-    | gain 0.5, 1, 1.5; A in [1, 1.8]    | −137        |               | −131           |
-    | gain ±1; A = 1                     | −7,400      | −93           | −4             |
-    | gain ±0.5, ±1, ±1.5; A in [1, 1.5] | −7,400      | −458          | −62            |
-
-    The columns say where the weights come from; in the first row they are at −150 before. So weights that hold one
-    sign of an actuator are not turned around by training their k's.
+    Beside gates that were there from the start it reaches less, and weights that hold one sign of an actuator are not
+    turned around by training their k's: `docs/guides/single-pass.md` says how much less.
 
     Args:
         model: A model of SB3, or of sb3-contrib where that is installed, trained or loaded from a file (RL zoo's too).
