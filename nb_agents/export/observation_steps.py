@@ -28,6 +28,8 @@ from stable_baselines3.common.vec_env import (
 from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 from torch import nn
 
+from nb_agents.inference.normalization import Normalize
+
 OBS = "obs"
 """Name of the observation where the space is no dictionary."""
 
@@ -169,29 +171,6 @@ def _check(modules: dict[Any, Normalize], env: VecNormalize) -> None:
         found = modules[key](torch.as_tensor(obs)).numpy() if key in modules else obs
         if not np.allclose(found, given, rtol=1e-5, atol=1e-5, equal_nan=True):
             raise ValueError(f"normalize: {type(env).__name__} normalizes otherwise than VecNormalize; pass False")
-
-
-class Normalize(nn.Module):
-    """`VecNormalize`'s scaling of observations; in float64, as there."""
-
-    mean: torch.Tensor
-    std: torch.Tensor
-
-    def __init__(self, mean: Any, var: Any, epsilon: float, clip: float) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float64))
-        self.register_buffer("std", torch.as_tensor(np.sqrt(var + epsilon), dtype=torch.float64))
-        self.clip = float(clip)
-
-    def stacked(self, n: int, axis: int) -> Normalize:
-        """The same for ``n`` frames, one behind the other along ``axis`` of an observation."""
-        each = copy.deepcopy(self)
-        each.mean, each.std = (torch.cat([part] * n, dim=axis) for part in (self.mean, self.std))
-        return each
-
-    def forward(self, obs: torch.Tensor) -> torch.Tensor:
-        """Observations of shape ``(batch, ...)`` in float32."""
-        return ((obs.double() - self.mean) / self.std).clamp(-self.clip, self.clip).float()
 
 
 class ChannelsFirst(nn.Module):

@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 from torch.distributions import Distribution
 
+from nb_agents._checks import check_flag
 from nb_agents._objects import free_name, uncompiled
 from nb_agents.export.observation_steps import OBS, observation_steps
 from nb_agents.export.student import StudentStep
@@ -114,7 +115,8 @@ def export_onnx(
 
     A policy by itself, as `at` gives one for a context, has no environment: unless ``normalize`` is one, the file takes
     what ``policy.predict`` takes. A student's file takes and returns its state besides:
-    `nb_agents.export.student.StudentStep` names inputs and outputs.
+    `nb_agents.export.student.StudentStep` names inputs and outputs. The statistics that are in the file are the
+    student's own, which it has from its teacher.
 
     Args:
         model: An SB3 model or a policy, k-gated or not, or a `StudentPolicy`; it is left as it is.
@@ -125,8 +127,8 @@ def export_onnx(
     Raises:
         ImportError: If the packages of the extra ``onnx`` are missing.
         TypeError: If ``model`` or ``normalize`` is of the wrong kind.
-        ValueError: If the policy is recurrent, a gate's k are not finite, or a wrapper around `VecNormalize` does
-            something unknown to observations.
+        ValueError: If the policy is recurrent, a gate's k are not finite, a wrapper around `VecNormalize` does
+            something unknown to observations, or ``normalize`` is an environment for a student.
     """
     try:
         import onnx  # noqa: F401
@@ -135,7 +137,9 @@ def export_onnx(
         raise ImportError('export_onnx needs onnx and onnxscript: pip install "neural-battery[onnx]"') from error
     module: Any
     if isinstance(model, StudentPolicy):
-        module = StudentStep(model)
+        if isinstance(normalize, VecEnv):
+            raise ValueError("normalize must be True or False for a student, which has its teacher's statistics itself")
+        module = StudentStep(model, normalize=check_flag("normalize", normalize))
         inputs, outputs = module.inputs, module.outputs
     else:
         module = DeterministicPolicy(model, normalize)

@@ -29,17 +29,21 @@ class StudentStep(nn.Module):
 
     Args:
         student: The student, which is left as it is.
+        normalize: Whether ``obs`` is raw where the teacher had a `VecNormalize`, as for the student itself; if not, it
+            is standardised already. The state holds standardised observations.
 
     Raises:
         TypeError: If its actions are neither of a `Box` nor `Discrete`.
     """
 
-    def __init__(self, student: StudentPolicy) -> None:
+    def __init__(self, student: StudentPolicy, *, normalize: bool = True) -> None:
         super().__init__()
         if not isinstance(student.action_space, (spaces.Box, spaces.Discrete)):
             raise TypeError(f"student must act in a Box or Discrete space, got {student.action_space}")
         self.student = copy.deepcopy(student).to("cpu")
         self.student.set_training_mode(False)
+        if not normalize:
+            self.student.normalize = None
         self.inputs = ["obs", *STATE, "episode_start"]
         self.outputs = ["action", *(f"next_{name}" for name in STATE)]
         self._dtype = torch.as_tensor(np.zeros(0, student.action_space.dtype)).dtype
@@ -54,7 +58,7 @@ class StudentStep(nn.Module):
         *parts, starts = state
         before = Window(*parts)
         acted = ~(torch.isnan(before.action).any(dim=1) | starts)
-        window = seen(before, obs, acted, self.student.encoder.keep)
+        window = seen(before, self.student.shown(obs), acted, self.student.encoder.keep)
         actions = self.student.act(window)
         kept = flat_actions(actions, self.student.action_space)
         return actions.to(self._dtype), *window._replace(action=kept)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,22 +21,23 @@ from gymnasium.vector import VectorEnv
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import ProgressBarCallback
 from stable_baselines3.common.logger import HumanOutputFormat, Logger
+from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import ConstantSchedule, safe_mean
-from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
+from stable_baselines3.common.vec_env import VecEnv
 
 from nb_agents._checks import check_count, check_flag, check_number, check_positive
 from nb_agents.inference.conditioned import conditioned_nets
 from nb_agents.inference.distillation import Distillation, Settings
 from nb_agents.inference.encoder import EncoderOf, HistoryEncoder, encoder_class
-from nb_agents.inference.fixed import without_part
+from nb_agents.inference.normalization import normalization
 from nb_agents.inference.student import StudentPolicy
-from nb_agents.vec_env.adapter import VectorEnvAdapter
+from nb_agents.inference.teaching import bare_space, begun_anew, check_teacher, environments, held_statistics
 from nb_evaluation.files import check_writable
 
 
 def distill(
     teacher: BaseAlgorithm,
-    env: VecEnv | VectorEnv[Any, Any, Any] | None = None,
+    env: GymEnv | VectorEnv[Any, Any, Any] | None = None,
     total_timesteps: int = 20_000,
     *,
     steps: int = 8,
@@ -56,12 +58,15 @@ def distill(
     """A student that acts as the teacher does, without being told the context.
 
     In the first round the teacher acts, in all others the student; each round begins with new episodes. The context of
-    an episode is the environment's: what it draws is what the student learns to tell apart.
+    an episode is the environment's: what it draws is what the student learns to tell apart. A teacher whose own
+    environments these are begins with a reset of them when it goes on learning.
 
     Args:
         teacher: SB3 model whose policy has ``k_from``, a part of the observation that is not there for the student.
-        env: Environments as the teacher sees them; None for the teacher's own. The statistics of a `VecNormalize` are
-            held.
+        env: Environments that show what the teacher observes, or one as Gymnasium makes it; None for the teacher's
+            own. Those without a
+            `VecNormalize` are seen through the teacher's, if it has one that standardises observations; its statistics
+            are held, and become a part of the student, which takes raw observations.
         total_timesteps: Steps of the environments that are labelled, all of them together.
         steps: Number of transitions that the student looks back.
         units: Hidden units of its encoder.
@@ -89,11 +94,18 @@ def distill(
         ImportError: If the progress bar's packages are missing.
         OSError: If the checkpoint cannot be read or written.
         TypeError: If an argument is not of its kind.
-        ValueError: If the teacher's k's are not computed, the environments show something else than it observes, an
-            argument is out of its range, or the checkpoint is damaged or of another distillation.
+        ValueError: If the teacher's k's are not computed, the environments show something else than it observes or
+            standardise it otherwise, an argument is out of its range, or the checkpoint is damaged or of another
+            distillation.
+
+    Warns:
+        UserWarning: If the teacher's k's were the same all the time, as where the context never changes.
     """
     kind = encoder_class(encoder)
-    worlds = _environments(teacher, env)
+    if on_round is not None and not callable(on_round):
+        raise TypeError(f"on_round must be a function (number, error, student) or None, got {on_round!r}")
+    worlds = environments(teacher, env)
+    shown = _logger(teacher, logger)
     per_round = check_count("total_timesteps", total_timesteps) // (check_count("rounds", rounds) * worlds.num_envs)
     if per_round < 1:
         raise ValueError(
@@ -114,14 +126,20 @@ def distill(
         seed=check_count("seed", seed, low=0),
     )
     show = check_flag("progress_bar", progress_bar)
-    with torch.random.fork_rng(devices=[]), _held_statistics(worlds):
+    with torch.random.fork_rng(devices=[]), held_statistics(worlds), begun_anew(teacher, worlds):
         torch.manual_seed(seed)
-        run = Distillation(teacher, make_student(teacher, steps, units, encoder), worlds, settings)
+        run = Distillation(teacher, make_student(teacher, steps, units, encoder, worlds), worlds, settings)
         if checkpoint is not None:
             check_writable(Path(checkpoint).absolute().parent)
             if Path(checkpoint).exists():
                 run.read(checkpoint)
-        _rounds(run, checkpoint, _logger(teacher, logger), show, on_round)
+        _rounds(run, checkpoint, shown, show, on_round)
+    if run.all_alike():
+        warnings.warn(
+            f"the teacher's k's were the same in all {run.num_timesteps} steps: if the context of env never changes, "
+            "the student has learned to tell nothing apart",
+            stacklevel=2,
+        )
     run.student.set_training_mode(False)
     return run.student
 
@@ -170,22 +188,12 @@ def _progress(run: Distillation, show: bool) -> Iterator[Callable[[], Any]]:
         bar.on_training_end()
 
 
-@contextmanager
-def _held_statistics(env: VecEnv) -> Iterator[None]:
-    """Observations are scaled all the time as they were for the teacher."""
-    wrapper = unwrap_vec_normalize(env)
-    before = wrapper is not None and wrapper.training
-    if wrapper is not None:
-        wrapper.training = False
-    try:
-        yield
-    finally:
-        if wrapper is not None:
-            wrapper.training = before
-
-
 def make_student(
-    teacher: BaseAlgorithm, steps: int, units: int = 32, encoder: str | type[HistoryEncoder] = "mlp"
+    teacher: BaseAlgorithm,
+    steps: int,
+    units: int = 32,
+    encoder: str | type[HistoryEncoder] = "mlp",
+    env: VecEnv | None = None,
 ) -> StudentPolicy:
     """A student with the teacher's layers, and an encoder that has learned nothing.
 
@@ -194,16 +202,17 @@ def make_student(
         steps: Number of transitions that it looks back.
         units: Hidden units of the encoder.
         encoder: Kind of the encoder, see `distill`.
+        env: Environments through whose `VecNormalize` the teacher observes; None for its own.
 
     Raises:
         ValueError: If the teacher's k's are not computed, or it observes more than a flat observation beside.
     """
-    policy = _check_teacher(teacher)
-    bare = without_part(policy.observation_space, policy.k_from)
-    if isinstance(bare, spaces.Dict) and len(bare.spaces) == 1:
-        (bare,) = bare.spaces.values()
-    if not isinstance(bare, spaces.Box) or len(bare.shape) != 1:
-        raise ValueError(f"teacher must observe a Box of one dimension beside {policy.k_from!r}, got {bare}")
+    policy = check_teacher(teacher)
+    bare = bare_space(policy)
+    normalize = normalization(teacher.get_env() if env is None else env, policy.k_from)
+    if normalize is not None and normalize.mean.shape != bare.shape:
+        raise ValueError(f"the VecNormalize of env must standardise {bare}, what stands around it included; "
+                         f"its statistics have the shape {tuple(normalize.mean.shape)}")  # fmt: skip
     arguments = policy._get_constructor_parameters()
     kwargs = {name: value for name, value in arguments.items() if name not in ("observation_space", "action_space")}
     n_numbers = 2 * bare.shape[0] + spaces.flatdim(policy.action_space)
@@ -211,7 +220,7 @@ def make_student(
     kwargs |= {"task_difficulty": policy.task_difficulty}
     if "lr_schedule" in kwargs:
         kwargs["lr_schedule"] = ConstantSchedule(0.0)  # SB3's own would keep the teacher alive
-    student = StudentPolicy(bare, policy.action_space, type(policy), kwargs).to(teacher.device)
+    student = StudentPolicy(bare, policy.action_space, type(policy), kwargs, normalize).to(teacher.device)
     known, own = policy.state_dict(), student.network.state_dict()
     inputs = [
         (net.main.tolist(), len(net.main) + len(net.given)) for net in (next(conditioned_nets(policy)), student.net)
@@ -229,22 +238,3 @@ def _columns(known: Any, own: Any, teacher: tuple[list[int], int], student: tupl
     weights = torch.zeros_like(own)
     weights[:, places] = known[:, taken]
     return weights
-
-
-def _check_teacher(teacher: BaseAlgorithm) -> Any:
-    if getattr(teacher.policy, "k_from", None) is None:
-        raise ValueError("teacher must have a policy with k_from: its k's are computed from nothing that is hidden")
-    return teacher.policy
-
-
-def _environments(teacher: BaseAlgorithm, env: Any) -> VecEnv:
-    _check_teacher(teacher)
-    worlds = teacher.get_env() if env is None else env
-    worlds = VectorEnvAdapter(worlds) if isinstance(worlds, VectorEnv) else worlds
-    if worlds is None:
-        raise ValueError("env must be given: the teacher has none")
-    if worlds.observation_space != teacher.observation_space:
-        raise ValueError(
-            f"env must show what the teacher observes, {teacher.observation_space}; got {worlds.observation_space}"
-        )
-    return worlds

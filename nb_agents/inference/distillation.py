@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from nb_agents._tensor_file import read_tensors, write_tensors
 from nb_agents.inference.conditioned import conditioned_nets
+from nb_agents.inference.normalization import normalizing
 from nb_agents.inference.student import StudentPolicy
 from nb_agents.inference.window import flat_actions
 
@@ -23,6 +24,9 @@ KIND = "nb_agents.distill"
 
 MARGIN = 0.25
 """How far the student's k's may leave the range of its teacher's, in parts of that range."""
+
+FAR = 5.0
+"""How far beyond all in training the numbers of a transition are like none of them, in parts of their spread."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,7 @@ class Distillation:
         self.teacher, self.student, self.env, self.settings = teacher, student, env, settings
         self.policy: Any = teacher.policy
         self.net = next(conditioned_nets(self.policy))
+        self._layers = normalizing(env)
         self.histories: list[NDArray[np.float32]] = []
         self.labels: list[torch.Tensor] = []
         self.optimizer = torch.optim.Adam(student.encoder.parameters(), settings.learning_rate)
@@ -80,6 +85,11 @@ class Distillation:
         loss = self._fit()
         self.done += 1
         return loss
+
+    def all_alike(self) -> bool:
+        """Whether all labels are the same k-set."""
+        least, most = torch.cat(self.labels).aminmax(dim=0)
+        return torch.allclose(least, most)
 
     def _collect(self, rng: np.random.Generator, seed: int, on_step: Callable[[], Any]) -> None:
         self.env.seed(seed)
@@ -114,7 +124,9 @@ class Distillation:
         """What the student sees, and what is hidden from it."""
         name = self.policy.k_from
         if isinstance(observation, dict):
-            (bare,) = (value for key, value in observation.items() if key != name)
+            # The student standardises by itself what it is shown.
+            raw: Any = self._layers[0].get_original_obs() if self._layers else observation
+            (bare,) = (value for key, value in raw.items() if key != name)
             return bare, observation[name]
         part = self.policy.observation_space.parts[name]
         return np.delete(observation, part, axis=1), observation[:, part]
@@ -126,12 +138,14 @@ class Distillation:
         rows = histories.reshape(len(histories), encoder.steps, -1)
         there = rows[:, :, -1] > 0.0
         encoder.mean.copy_(labels.mean(dim=0) - k0)
-        encoder.scale.copy_(labels.std(dim=0).clamp(min=1e-6))
+        encoder.scale.copy_(labels.std(dim=0, correction=min(1, len(labels) - 1)).clamp(min=1e-6))
         least, most = (labels - k0).aminmax(dim=0)
         encoder.low.copy_(least - MARGIN * (most - least))
         encoder.high.copy_(most + MARGIN * (most - least))
         if there.any():
-            encoder.width.copy_(rows[there][:, :-1].std(dim=0, correction=0).clamp(min=1e-3))
+            lived = rows[there][:, :-1]
+            encoder.width.copy_(lived.std(dim=0, correction=0).clamp(min=1e-3))
+            encoder.reach.copy_(lived.abs().amax(dim=0) + FAR * encoder.width)
         wanted = (labels - k0 - encoder.mean) / encoder.scale
         loss = 0.0
         encoder.train()
@@ -201,7 +215,15 @@ class Distillation:
         self.done = content["done"]
 
     def _about(self) -> dict[str, Any]:
-        digest = hashlib.sha256()
-        for tensor in self.net.state_dict().values():
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return {**asdict(self.settings), "num_envs": self.env.num_envs, "teacher": digest.hexdigest()}
+        about = {**asdict(self.settings), "num_envs": self.env.num_envs, "teacher": _digest(self.net)}
+        about["observation_space"] = repr(self.env.observation_space)
+        normalize = self.student.normalize
+        about["normalize"] = None if normalize is None else f"{_digest(normalize)}, clipped at {normalize.clip}"
+        return about
+
+
+def _digest(module: torch.nn.Module) -> str:
+    digest = hashlib.sha256()
+    for tensor in module.state_dict().values():
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -30,6 +30,7 @@ class HistoryEncoder(nn.Module):
             teacher never had.
         high: What it is at most.
         width: What the numbers of a transition are divided by, shape ``(n_inputs / steps - 1,)``.
+        reach: What the numbers of a transition are at most, either way, if it is like those in training; likewise.
     """
 
     mean: torch.Tensor
@@ -37,6 +38,7 @@ class HistoryEncoder(nn.Module):
     low: torch.Tensor
     high: torch.Tensor
     width: torch.Tensor
+    reach: torch.Tensor
 
     def __init__(self, n_inputs: int, n_outputs: int, steps: int, units: int) -> None:
         super().__init__()
@@ -47,6 +49,7 @@ class HistoryEncoder(nn.Module):
         self.register_buffer("low", torch.full((n_outputs,), -torch.inf))
         self.register_buffer("high", torch.full((n_outputs,), torch.inf))
         self.register_buffer("width", torch.ones(self.n_numbers))
+        self.register_buffer("reach", torch.full((self.n_numbers,), torch.inf))
 
     def each(self, transitions: torch.Tensor) -> torch.Tensor:
         """What is kept of transitions, one by one.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 from torch import nn
 
 from nb_agents.inference.conditioned import conditioned_nets
@@ -36,7 +36,7 @@ def state_of(policy: Any, new: Any) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def state_at(policy: torch.nn.Module, new: torch.nn.Module, context: ArrayLike) -> dict[str, Any]:
+def state_at(policy: torch.nn.Module, new: torch.nn.Module, context: NDArray[np.float32]) -> dict[str, Any]:
     """The state of a plain k-gated policy that acts as a conditioned one does in a context.
 
     Layers that read the context have its share added to their biases.
@@ -44,16 +44,14 @@ def state_at(policy: torch.nn.Module, new: torch.nn.Module, context: ArrayLike) 
     Args:
         policy: The conditioned policy.
         new: The plain one, which sees the observations without the context.
-        context: What f sees, shape ``(len(given),)``.
+        context: What f sees, shape ``(len(given),)``; see `nb_agents.inference.context.context_numbers`.
 
     Raises:
-        ValueError: If the context has another shape or is not finite, or what reads it is no linear layer with a bias.
+        ValueError: If what reads the context is no linear layer with a bias.
     """
     nets = list(conditioned_nets(policy))
     net = nets[0]
-    values = torch.as_tensor(np.asarray(context), dtype=torch.float32, device=net.main.device)
-    if values.shape != net.given.shape or not torch.isfinite(values).all():
-        raise ValueError(f"context must be {len(net.given)} finite numbers, as they are observed, got {context!r}")
+    values = torch.as_tensor(context, dtype=torch.float32, device=net.main.device)
     old, state = state_of(policy, new), new.state_dict()
     for each in nets:
         k, start = each.k_sets(values[None])[0], 0

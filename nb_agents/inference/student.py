@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from stable_baselines3.common.torch_layers import CombinedExtractor
 from nb_agents.inference.acting import act, acts_on_k, into_space
 from nb_agents.inference.conditioned import ConditionedNet, conditioned_nets
 from nb_agents.inference.encoder import EncoderOf, HistoryEncoder
+from nb_agents.inference.normalization import Normalize
 from nb_agents.inference.window import Window, flat_actions, seen
 
 OBSERVATION, HISTORY = "observation", "history"
@@ -35,13 +37,16 @@ class StudentPolicy(BasePolicy):
             action, state = student.predict(observation, state, episode_start=np.array([start]), deterministic=True)
 
     A step costs one forward pass, in which the encoder sees the latest transition alone: what it made of those before
-    is kept in the state. `nb_agents.distill` makes one from a teacher whose k's are computed from the context.
+    is kept in the state. `nb_agents.distill` makes one from a teacher whose k's are computed from the context. It takes
+    observations as the environment shows them: where the teacher saw them through a `VecNormalize`, its statistics are
+    a part of the student, whose state and network hold what they make of observations.
 
     Args:
         observation_space: Space of the observations, a `Box` of one dimension.
         action_space: Space of the actions.
         policy_class: k-gated policy, which sees observation and history.
         policy_kwargs: Its arguments beside the spaces; its ``k_net`` is an `EncoderOf`.
+        normalize: What observations go through first; None if they stay as they are.
     """
 
     low: torch.Tensor | None
@@ -53,12 +58,14 @@ class StudentPolicy(BasePolicy):
         action_space: spaces.Space[Any],
         policy_class: type[BasePolicy],
         policy_kwargs: dict[str, Any],
+        normalize: Normalize | None = None,
     ) -> None:
         super().__init__(observation_space, action_space)
         for bound in ("low", "high"):
             ends = getattr(action_space, bound) if isinstance(action_space, spaces.Box) else None
             self.register_buffer(bound, None if ends is None else torch.as_tensor(ends), persistent=False)
         self.policy_class, self.policy_kwargs = policy_class, policy_kwargs
+        self.normalize = normalize
         encoder: EncoderOf = policy_kwargs["k_net"]
         self.steps = encoder.steps
         n_observed = observation_space.shape[0]
@@ -66,7 +73,8 @@ class StudentPolicy(BasePolicy):
         self.flat = policy_kwargs.get("features_extractor_class") is not CombinedExtractor
         self.network = policy_class(self._both(observation_space, n_history), action_space, **policy_kwargs)
         self._nets = tuple(conditioned_nets(self.network))  # a tuple: they are registered below the network
-        self._alone = 0
+        self._alone, self._said_leap = 0, False
+        self._widths: list[torch.Size] = []
 
     def _both(self, space: spaces.Box, n_history: int) -> spaces.Space[Any]:
         """The space of what the network sees."""
@@ -105,6 +113,7 @@ class StudentPolicy(BasePolicy):
             episode_start: Whether an episode begins with the observation, shape ``(n,)``; None if nowhere.
 
         Raises:
+            TypeError: If an observation is a dictionary.
             ValueError: If an observation has another shape or is not finite, or the state is of another student or of
                 another number of environments.
         """
@@ -117,10 +126,13 @@ class StudentPolicy(BasePolicy):
         """See `BasePolicy.predict`; the state is to be handed back, or None where all episodes begin anew.
 
         Raises:
+            TypeError: As `look`.
             ValueError: As `look`.
 
         Warns:
-            UserWarning: If it is called again and again without a state: it would forget all that it has seen.
+            UserWarning: If it is called again and again without a state, while no episode begins: it would forget all
+                that it has seen. If the observation leaps without ``episode_start``, as from the end of an episode to
+                the start of the next one. Both are said once.
         """
         batch = self._batch(observation)
         self._warn_of_no_memory(state, episode_start)
@@ -128,6 +140,7 @@ class StudentPolicy(BasePolicy):
             self.network.set_training_mode(False)
         with torch.inference_mode():
             window = self._look(batch, state, episode_start)
+            self._warn_of_a_leap(window, episode_start)
             actions = self.act(window, deterministic)
             window = window._replace(action=flat_actions(actions, self.action_space))
         acted = actions.cpu().numpy()
@@ -145,7 +158,8 @@ class StudentPolicy(BasePolicy):
         """A plain k-gated policy with the k-set that the student acts by now, for a task that stays.
 
         It acts on the observation alone, as the student would if it inferred this k-set in every step. It folds,
-        exports, is kept in a `Battery`, and goes on learning with `train_only` in a model of its own.
+        exports, is kept in a `Battery`, and goes on learning with `train_only` in a model of its own. It is a policy of
+        SB3's, and wants observations as the teacher does: standardised, where they were by a `VecNormalize`.
 
         Args:
             observation: Observation of one environment.
@@ -160,6 +174,10 @@ class StudentPolicy(BasePolicy):
             raise ValueError(f"observation must be of one environment, whose task the policy is for; got {len(rows)}")
         network: Any = self.network
         return network.at(rows.ravel())
+
+    def shown(self, observation: torch.Tensor) -> torch.Tensor:
+        """Observations as the network sees them, shape ``(n, n_observed)``, of those that the environment shows."""
+        return observation if self.normalize is None else self.normalize(observation)
 
     def act(self, window: Window, deterministic: bool = True) -> torch.Tensor:
         """Actions, shape ``(n, *action_shape)``, of a window of tensors whose observation was the last."""
@@ -176,6 +194,9 @@ class StudentPolicy(BasePolicy):
 
     def _batch(self, observation: Any) -> NDArray[np.float32]:
         """Observations, checked, in an array that no environment writes to."""
+        if isinstance(observation, Mapping):
+            raise TypeError(f"observation must be an array, got a dictionary of {list(observation)}: the student sees "
+                            f"what is {OBSERVATION!r} there")  # fmt: skip
         batch = np.array(observation, dtype=np.float32, ndmin=2)
         shape = self.observation_space.shape
         if batch.shape[1:] != shape:
@@ -199,14 +220,10 @@ class StudentPolicy(BasePolicy):
         n, encoder = len(batch), self.encoder
         device = encoder.mean.device
         tensor = torch.from_numpy if device.type == "cpu" else partial(torch.as_tensor, device=device)
-        observation = tensor(batch)
+        observation = self.shown(tensor(batch))
         if state is None:
             return self._start(n)._replace(observation=observation)
-        rows_shape = (n, self.steps, encoder.n_numbers + 1)
-        if len(state) != 4 or np.shape(state[0]) != rows_shape:
-            found = [np.shape(part) for part in state]
-            raise ValueError(f"state must be what predict returned for {n} environments, with rows of the shape "
-                             f"{rows_shape}; got {found}")  # fmt: skip
+        self._check_state(state, n)
         acted = None
         starts = np.asarray(False if episode_start is None else episode_start, dtype=bool)
         if starts.shape not in ((), (n,)):
@@ -216,12 +233,36 @@ class StudentPolicy(BasePolicy):
         before = Window(*map(tensor, state))
         return seen(before, observation, acted, encoder.keep)
 
+    def _check_state(self, state: Any, n: int) -> None:
+        if not self._widths:
+            self._widths = [part.shape[1:] for part in self._start(1)]
+        wanted, found = [(n, *width) for width in self._widths], state
+        if isinstance(state, (tuple, list)):
+            found = [part.shape if isinstance(part, np.ndarray) else type(part).__name__ for part in state]
+        if found != wanted:
+            raise ValueError(
+                f"state must be what predict returned for {n} environments, arrays of the shapes {wanted}; got {found}"
+            )
+
+    def _warn_of_a_leap(self, window: Window, episode_start: Any) -> None:
+        """Say once that an episode may have begun, where it is not told when one does."""
+        if self._said_leap or episode_start is not None:
+            return
+        n = window.observation.shape[1]
+        if (window.rows[:, -1, -n - 1 : -1].abs() > self.encoder.reach[-n:]).any():
+            self._said_leap = True
+            warnings.warn(
+                "the observation has changed by far more than in training, and episode_start was not passed: where an "
+                "episode begins, pass episode_start or no state, or the student takes the change for its action's",
+                stacklevel=3,
+            )
+
     def _warn_of_no_memory(self, state: Any, episode_start: Any) -> None:
-        alone = state is None and episode_start is None
+        alone = state is None and not np.any(False if episode_start is None else episode_start)
         if alone and self._alone == 1:
             warnings.warn(
                 "predict was called twice without a state: a student that is not handed back the state that predict "
-                "returned forgets what it has seen; pass episode_start where episodes begin with each call",
+                "returned forgets what it has seen; pass episode_start=True where episodes begin with each call",
                 stacklevel=3,
             )
         if self._alone < 2:  # said once
@@ -233,4 +274,5 @@ class StudentPolicy(BasePolicy):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         spaces_of = super()._get_constructor_parameters()
         kept = {name: spaces_of[name] for name in ("observation_space", "action_space")}
-        return kept | {"policy_class": self.policy_class, "policy_kwargs": self.policy_kwargs}
+        own = {"policy_class": self.policy_class, "policy_kwargs": self.policy_kwargs, "normalize": self.normalize}
+        return kept | own

@@ -15,6 +15,7 @@ from nb_agents.gates.gate import ACTIVATIONS, KGate, named_gates
 from nb_agents.gates.k_target import KTarget
 from nb_agents.gates.kind import gate_arguments
 from nb_agents.inference.conditioned import condition, conditioned_nets
+from nb_agents.inference.context import context_numbers
 from nb_agents.inference.fixed import state_at, without_part
 from nb_agents.inference.k_net import KNet, check_k_net
 from nb_agents.inference.parts import check_k_from, feature_parts
@@ -24,7 +25,13 @@ from nb_agents.policies.optim import optimized_parts, two_rates
 from nb_agents.policies.parts import gated_part
 from nb_agents.policies.placing import gate_sequential
 from nb_agents.policies.train_only import TrainOnlyMixin
-from nb_agents.policies.usage import check_algorithm, check_backward, check_normalization, check_observations
+from nb_agents.policies.usage import (
+    check_algorithm,
+    check_backward,
+    check_normalization,
+    check_normalization_again,
+    check_observations,
+)
 
 
 class KGatedMixin(TrainOnlyMixin):
@@ -114,9 +121,9 @@ class KGatedMixin(TrainOnlyMixin):
         self._split_learning_rates()
 
     def _k_target(self, target: float, weight: float, difficulty: Any, k_from: Any) -> KTarget:
+        check_normalization(self, k_from)
         if not k_from:
             return KTarget(target, weight, difficulty)
-        check_normalization(self, k_from)
         self._check_difficulty(difficulty)
         regularizer = RowKTarget(target, weight, difficulty)
         if regularizer.weight:
@@ -160,7 +167,7 @@ class KGatedMixin(TrainOnlyMixin):
                 'SB3\'s load as custom_objects={"policy_kwargs": {**PAPER, ...}}'
             )
 
-    def at(self, context: ArrayLike) -> Any:
+    def at(self, context: ArrayLike | Mapping[str, float]) -> Any:
         """The policy in one context: a plain k-gated one, which sees the observations without it.
 
         Where one entry of a dictionary is left, the policy sees it by itself and is one for vectors or images.
@@ -169,13 +176,17 @@ class KGatedMixin(TrainOnlyMixin):
         in a battery. `nb_agents.at` makes a model of it, to go on learning with `train_only`.
 
         Args:
-            context: Numbers of the part ``k_from``, as the policy observes them.
+            context: Numbers of the part ``k_from``, as the policy observes them; or values by the parameters' names, as
+                in ``info["context"]``, where the observation is that of `nb_gym.wrappers.ContextObservation`. One that
+                is far outside the ranges which scale it is said through Gymnasium's logger.
 
         Raises:
+            TypeError: If the context holds something else than numbers.
             ValueError: If the policy's k's are not computed, or the context does not fit it.
         """
         if not self.k_from:
             raise ValueError("k_from must be a part of the observation, but the policy's k's are parameters alone")
+        context = context_numbers(self, context)
         made, reads = bare_class(self)
         arguments = {**self._get_constructor_parameters(), **reads, "k_from": None}
         arguments["observation_space"] = without_part(arguments["observation_space"], self.k_from)
@@ -186,6 +197,11 @@ class KGatedMixin(TrainOnlyMixin):
         if isinstance(self.regularizer, RowKTarget):
             policy.task_difficulty = self.regularizer.at(context)
         return policy.to(self.device)  # type: ignore[attr-defined]
+
+    def set_training_mode(self, mode: bool) -> None:
+        """See SB3's, which calls it before every rollout and update: the environment may be another one by then."""
+        check_normalization_again(self, self.k_from)
+        super().set_training_mode(mode)  # type: ignore[misc]
 
     def _gate(self, network: nn.Module, *, gate_last: bool) -> None:
         gate_sequential(network, gate_last=gate_last, activations=self._activations(), **self._gate_kwargs)

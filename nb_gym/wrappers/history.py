@@ -26,10 +26,15 @@ class History:
         actions: Space of a single environment's actions.
 
     Raises:
-        ValueError: If `steps` is no number, or there is no observation of one dimension.
+        ValueError: If `steps` is no number, there is no observation of one dimension, or actions are of another kind.
     """
 
+    _ACTED = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+
     def __init__(self, num_envs: int, steps: int, observations: spaces.Space[Any], actions: spaces.Space[Any]) -> None:
+        if not isinstance(actions, self._ACTED):
+            known = ", ".join(each.__name__ for each in self._ACTED)
+            raise ValueError(f"the actions must be of one of {known}, got {actions}")
         self._observations, self._actions = observations, actions
         self._own = own_space(observations)
         self._n_observed, self._n_acted = self._own.shape[0], spaces.flatdim(actions)

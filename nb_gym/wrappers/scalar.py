@@ -24,8 +24,9 @@ class ContextObservation(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs)
             and under "context" into a dictionary.
 
     Raises:
+        TypeError: If an argument is of another kind.
         ValueError: If a parameter has no range, the observation cannot be flat, or, in `reset` and `step`, the
-            environment reports no context or one that is not finite.
+            environment reports no context, or one that is no finite number.
     """
 
     def __init__(self, env: gym.Env[Any, Any], parameters: Parameters = None, *, key: str | None = None) -> None:
@@ -55,7 +56,8 @@ class HistoryObservation(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs)
     """Shows the last complete transitions of the episode: observation, action, change of the observation, and a mask.
 
     It is `steps` rows of `2 * n_observed + n_acted + 1` numbers, flattened. The latest transition is the last row; rows
-    without one are 0, mask included, and so are all as an episode begins.
+    without one are 0, mask included, and so are all as an episode begins. A wrapper around it that standardises
+    observations must leave the history alone, or zeros and mask are no longer any: give it a `key`, and leave that out.
 
     Args:
         env: Environment whose observation, or its part "observation", is a `Box` of one dimension.
@@ -64,7 +66,8 @@ class HistoryObservation(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs)
             "history" into a dictionary.
 
     Raises:
-        ValueError: If `steps` is not accepted, or the observation is of another kind.
+        TypeError: If `key` is no text.
+        ValueError: If `steps` or `key` is not accepted, or observation or actions are of another kind.
     """
 
     def __init__(self, env: gym.Env[Any, Any], steps: int = 8, *, key: str | None = None) -> None:

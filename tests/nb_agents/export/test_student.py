@@ -12,8 +12,9 @@ import pytest
 import torch
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from nb_agents import KGatedPolicy, KGatedSACPolicy, SignedKGate, StudentPolicy, export_onnx
+from nb_agents import KGatedMultiInputPolicy, KGatedPolicy, KGatedSACPolicy, SignedKGate, StudentPolicy, export_onnx
 from nb_agents.export.student import StudentStep
 from nb_agents.inference.distill import make_student
 from nb_gym.wrappers import ContextObservation
@@ -82,3 +83,34 @@ def test_a_file_acts_as_the_student_over_episodes(
         observation, _, terminated, truncated, _ = env.step(action)
         over = terminated | truncated
     assert torch.stack(ks).std(dim=0).min() > 1e-3, "k's change"
+
+
+def test_a_file_takes_raw_observations_where_the_teachers_were_standardised(tmp_path: Path) -> None:
+    env = VecNormalize(
+        DummyVecEnv([lambda: ContextObservation(pendulum(False), {"torque_gain": (-1.0, 1.0)}, key="context")]),
+        norm_obs_keys=["observation"],
+    )
+    env.obs_rms["observation"].mean[:], env.obs_rms["observation"].var[:] = [0.5, -1.0], [0.1, 4.0]
+    kwargs = {"k_from": "context", "gate_class": SignedKGate}
+    teacher = PPO(KGatedMultiInputPolicy, env, policy_kwargs=kwargs, seed=0, device="cpu")
+    torch.manual_seed(1)
+    student = make_student(teacher, 4, 16)
+    student.encoder.scale.fill_(5.0)
+    raw = np.float32([[0.3, -0.2], [1.0, 2.0], [0.4, -3.0]])
+    for normalize in (True, False):
+        export_onnx(student, tmp_path / "student.onnx", normalize=normalize)
+        session = onnxruntime.InferenceSession(tmp_path / "student.onnx", providers=["CPUExecutionProvider"])
+        module = StudentStep(student)
+        file_state = [part.numpy() for part in module.example(1)[1:-1]]
+        state, starts = None, np.ones(1, dtype=bool)
+        for observation in raw:
+            wanted, state = student.predict(observation[None], state, starts, deterministic=True)
+            given = observation[None] if normalize else (observation[None] - [0.5, -1.0]) / np.sqrt([0.1, 4.0])
+            inputs = dict(zip(module.inputs, [given.astype(np.float32), *file_state, starts], strict=True))
+            found, *file_state = session.run(None, inputs)
+            np.testing.assert_allclose(found, wanted, atol=1e-5)
+            starts = np.zeros(1, dtype=bool)
+    with pytest.raises(TypeError, match="normalize must be True or False, got 'nonsense'"):
+        export_onnx(student, tmp_path / "student.onnx", normalize="nonsense")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="normalize must be True or False for a student, which has its teacher's"):
+        export_onnx(student, tmp_path / "student.onnx", normalize=env)

@@ -13,10 +13,11 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.vec_env import VecNormalize
 
-from nb_agents import KGatedMultiInputPolicy, KGatedPolicy, StudentPolicy, VectorEnvAdapter, distill
+from nb_agents import KGatedMultiInputPolicy, KGatedPolicy, StudentPolicy, VectorEnvAdapter, distill, searching
 from nb_agents._tensor_file import write_tensors
+from nb_agents.inference.conditioned import conditioned_nets
 from nb_agents.inference.encoder import HistoryEncoder, MeanEncoder
-from nb_gym.wrappers import HistoryObservation, vector
+from nb_gym.wrappers import ContextObservation, HistoryObservation, vector
 
 
 def worlds(num_envs: int = 4, key: str | None = None) -> Any:
@@ -237,3 +238,57 @@ def test_encoders_are_named_or_subclasses(teacher: Any) -> None:
     for wrong in (HistoryEncoder, 3):
         with pytest.raises(TypeError, match="encoder must be one of"):
             distill(teacher, worlds(), encoder=wrong, **SHORT)  # type: ignore[arg-type]
+
+
+def test_a_teacher_goes_on_from_a_reset_of_its_own_environments() -> None:
+    """What it has seen last is not what they show after a distillation, even one that was broken off."""
+    own = VectorEnvAdapter(worlds())
+    teacher = PPO(KGatedPolicy, own, policy_kwargs={"k_from": "context"}, n_steps=4, batch_size=8, device="cpu")
+    for env, begins in ((None, True), (VecNormalize(own, norm_obs=False), True), (worlds(), False)):
+        teacher.learn(16)
+        last: Any = teacher._last_obs
+        with pytest.raises(InterruptionError):
+            distill(teacher, env, on_round=interrupted_after(0), **SHORT)
+        assert (teacher._last_obs is None) is begins
+        assert begins or teacher._last_obs is last
+        teacher.learn(16, reset_num_timesteps=False)
+
+
+@pytest.mark.parametrize(("total_timesteps", "said"), [(1, 1), (8, 8)])
+def test_a_context_that_never_changes_is_said(teacher: Any, total_timesteps: int, said: int) -> None:
+    """One label alone has no spread."""
+    env = vector.ContextObservation(gym.make_vec("NBPendulum-v0", 1), {"torque_gain": (-1.0, 1.0)})
+    with pytest.warns(UserWarning, match=f"k's were the same in all {said} steps: if the context of env never changes"):
+        student = distill(teacher, env, total_timesteps, rounds=1, n_epochs=2)
+    k = student.k(np.float32([0.1, 0.2]), None)
+    with torch.no_grad():
+        torch.testing.assert_close(k, next(conditioned_nets(teacher.policy)).k_sets(torch.ones(1, 1)))
+
+
+def test_one_environment_is_wrapped_as_sb3_does(teacher: Any) -> None:
+    env = gym.make("NBPendulum-v0", torque_gain=(-1.0, 1.0), frame_skip=20, episode_steps=60)
+    distill(teacher, ContextObservation(env), 12, rounds=2, n_epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"teacher": "x"}, "teacher must be a Stable-Baselines3 model, got 'x'"),
+        ({"env": 20_000}, "env must be a Gymnasium environment, a VectorEnv or an SB3 VecEnv, got 20000"),
+        ({"on_round": 3}, r"on_round must be a function \(number, error, student\) or None, got 3"),
+    ],
+)
+def test_arguments_of_another_kind_are_named(teacher: Any, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        distill(**{"teacher": teacher, "env": worlds(), **SHORT, **change})
+
+
+def test_teachers_of_another_kind_are_named(teacher: Any) -> None:
+    with pytest.raises(TypeError, match="teacher must be a Stable-Baselines3 model, got KGatedPolicy"):
+        distill(teacher.policy, worlds(), **SHORT)
+    guessing = searching(teacher, gym.make_vec("NBPendulum-v0", 4))
+    with pytest.raises(ValueError, match="teacher must have a policy with k_from, a part of the observation"):
+        distill(guessing, worlds(), **SHORT)
+    weak = vector.ContextObservation(gym.make_vec("NBPendulum-v0", 4, max_torque=1.0), {"torque_gain": (-1.0, 1.0)})
+    with pytest.raises(ValueError, match=r"env must take the teacher's actions, Box\(-2.0, 2.0.*; got Box\(-1.0, 1.0"):
+        distill(teacher, weak, **SHORT)

@@ -109,10 +109,10 @@ def test_the_same_seed_tries_the_same_candidates_within_the_box_and_leaves_gener
                 tried.append(context)
                 return conditioned.at(context)
 
-        runs.append((search_context(Spy, first_k, [2, -1], [3, 1]), tried))
+        runs.append((search_context(Spy, first_k, [1, -1], [1.9, 1]), tried))
     assert isinstance(runs[0][0], Found)
     np.testing.assert_array_equal(runs[0][0].scores, runs[1][0].scores)
-    assert all((np.array([2, -1]) <= c).all() and (c <= np.array([3, 1])).all() for c in runs[0][1])
+    assert all((np.array([1, -1]) <= c).all() and (c <= np.array([1.9, 1])).all() for c in runs[0][1])
     assert torch.equal(torch.get_rng_state(), states[0])
     assert np.random.get_state()[1].tolist() == states[1]  # type: ignore[index, union-attr]
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from stable_baselines3 import PPO
 
-from nb_agents import KGatedPolicy, StudentPolicy
+from nb_agents import KGatedPolicy, StudentPolicy, VectorEnvAdapter, distill
 from nb_agents.inference.distill import make_student
-from nb_gym.wrappers import ContextObservation, HistoryObservation
+from nb_gym.wrappers import ContextObservation, HistoryObservation, vector
 
 ONE = np.float32([0.1, -0.2])
 
@@ -34,6 +34,34 @@ def test_acting_without_memory_is_said_once(student: StudentPolicy) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         student.predict(ONE)
+
+
+def test_memory_is_not_kept_by_saying_that_no_episode_begins(student: StudentPolicy) -> None:
+    student.predict(ONE, episode_start=np.array([False]))
+    with pytest.warns(UserWarning, match="predict was called twice without a state"):
+        student.predict(ONE, episode_start=np.array([False]))
+
+
+def test_an_episode_that_begins_unnoticed_is_said_once() -> None:
+    """By how far the observation changes: at most as in training, and five times its spread more."""
+    told = vector.ContextObservation(
+        gym.make_vec("NBPendulum-v0", num_envs=4, torque_gain=(-1.0, 1.0), frame_skip=4, max_torque=0.5)
+    )
+    teacher = PPO(KGatedPolicy, VectorEnvAdapter(told), policy_kwargs={"k_from": "context"}, seed=0, device="cpu")
+    student = distill(teacher, total_timesteps=400, rounds=2, n_epochs=1)
+    env = gym.make("NBPendulum-v0", torque_gain=-1.0, frame_skip=4, max_torque=0.5)
+    observation, _ = env.reset(seed=0)
+    state: Any = None
+    for _ in range(40):  # warnings are errors here
+        action, state = student.predict(observation, state, deterministic=True)
+        observation, *_ = env.step(action)
+    last, reach = state.observation[0], student.encoder.reach[-2:].numpy()
+    student.predict(last + 0.99 * reach, state)
+    for starts in (np.array([True]), np.array([False])):
+        student.predict(last + 1.01 * reach, state, starts)
+    with pytest.warns(UserWarning, match="has changed by far more than in training, and episode_start was not passed"):
+        student.predict(last + 1.01 * reach, state)
+    student.predict(last + 1.01 * reach, state)
 
 
 def test_episodes_that_begin_without_a_state_are_no_mistake(student: StudentPolicy) -> None:
@@ -58,9 +86,16 @@ def test_an_observation_that_is_not_finite_is_named(student: StudentPolicy, wron
 def test_the_state_is_that_of_a_student_with_as_many_steps(student: StudentPolicy) -> None:
     _, state = student.predict(ONE)
     short = state._replace(rows=state.rows[:, 4:], kept=state.kept[:, 4:])
-    for wrong in (short, state[:3], [np.zeros((1, 8, 5)), *state[1:]]):
-        with pytest.raises(ValueError, match=r"state must be what predict returned for 1 environments, .*\(1, 8, 6\)"):
+    other = [state._replace(**{name: np.zeros((1, 3))}) for name in ("observation", "action", "kept")]
+    for wrong in (short, *other, state[:3], [np.zeros((1, 8, 5)), *state[1:]], 5, state._replace(action=None)):
+        message = r"what predict returned for 1 environments, .*\(1, 8, 6\), \(1, 2\), \(1, 1\), \(1, 8, 8\)"
+        with pytest.raises(ValueError, match=message):
             student.predict(ONE, wrong)
+
+
+def test_a_dictionary_is_named(student: StudentPolicy) -> None:
+    with pytest.raises(TypeError, match=r"must be an array, got a dictionary of \['observation', 'context'\]: the stu"):
+        student.predict({"observation": ONE, "context": ONE})
 
 
 def test_starts_are_those_of_as_many_environments(student: StudentPolicy) -> None:
