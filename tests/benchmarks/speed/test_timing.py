@@ -97,7 +97,7 @@ def test_a_folded_policy_predicts_beside_sb3s_own() -> None:
 
 def test_students_decide_and_conditioned_gates_learn_beside_sb3s_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inference, "BATCHES", {1: 2, 3: 1})
-    monkeypatch.setattr(inference, "STEPS", 16)
+    monkeypatch.setattr(inference, "STEPS", 128)
     rows = inference.decisions(2) + inference.learning(1)
     assert [list(row.samples) for row in rows] == [
         [ours, "`MlpPolicy`"] for ours in ("student", "student", "σ", "signed", "FiLM")
