@@ -233,8 +233,8 @@ def make_student(
 
 def _columns(known: Any, own: Any, teacher: tuple[list[int], int], student: tuple[list[int], int]) -> Any:
     """Weights of a layer of the critic, which reads all features, without those of the context: as if it were 0."""
-    behind = known.shape[1] - teacher[1]  # inputs beside the features, as the action
+    behind = known.shape[-1] - teacher[1]  # inputs beside the features, as the action
     taken, places = ([*main, *range(width, width + behind)] for main, width in (teacher, student))
-    weights = torch.zeros_like(own)
-    weights[:, places] = known[:, taken]
+    weights = torch.zeros_like(own) if own.dim() == 2 else own.clone()  # a vector: CrossQ normalises the inputs
+    weights[..., places] = known[..., taken]
     return weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from gymnasium.vector import VectorEnv
@@ -17,7 +18,9 @@ from nb_agents.surgery.worlds import known_statistics, take_over, without_contex
 Model = TypeVar("Model", bound=BaseAlgorithm)
 
 
-def at(model: Model, context: ArrayLike | BasePolicy, env: GymEnv | VectorEnv[Any, Any, Any]) -> Model:
+def at(
+    model: Model, context: ArrayLike | Mapping[str, float] | BasePolicy, env: GymEnv | VectorEnv[Any, Any, Any]
+) -> Model:
     """A model of the same algorithm that acts as ``model`` does in one context, and is not told it.
 
     Its policy is ``model.policy.at(context)``, a plain k-gated one, so that the model goes on learning by its k's
@@ -32,8 +35,9 @@ def at(model: Model, context: ArrayLike | BasePolicy, env: GymEnv | VectorEnv[An
 
     Args:
         model: SB3 model whose policy has ``k_from``; it is not changed.
-        context: Numbers of the part ``k_from``, as the policy observes them, shape ``(n_given,)``. Or a plain policy
-            with the layers of the model's: what `StudentPolicy.at` gave, or a search has `Found`.
+        context: Numbers of the part ``k_from``, as the policy observes them, shape ``(n_given,)``, or values by the
+            parameters' names, see `KGatedMixin.at`. Or a plain policy with the layers of the model's: what
+            `StudentPolicy.at` gave, or a search has `Found`.
         env: Environment that shows what ``model`` observes without that part. Where the model's has a `VecNormalize` of
             observations it needs one, too, which is given the model's statistics if it has seen nothing yet.
 

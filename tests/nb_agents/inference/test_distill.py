@@ -9,17 +9,20 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from sb3_contrib import CrossQ
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecNormalize
 
 from nb_agents import KGatedMultiInputPolicy, KGatedPolicy, KGatedSACPolicy, VectorEnvAdapter, distill
+from nb_agents.contrib import KGatedCrossQPolicy
 from nb_agents.gates.signed import SignedKGate
 from nb_agents.inference.conditioned import conditioned_nets
 from nb_agents.inference.distill import make_student
 from nb_agents.inference.student import StudentPolicy
 from nb_gym.wrappers import vector
 
+OFF_POLICY = {"learning_starts": 8, "batch_size": 8, "buffer_size": 100}
 SCALE = np.float32([0.3, 1.0, 1.0, 1.0])
 CHANNELS = ("theta", "theta_dot", "sin_drive", "cos_drive")
 
@@ -177,7 +180,8 @@ def test_rounds_are_reported_and_steps_counted(teachers: list[Any]) -> None:
     ("algorithm", "policy", "key", "settings"),
     [
         (PPO, KGatedMultiInputPolicy, True, {"n_steps": 8, "batch_size": 8}),
-        (SAC, KGatedSACPolicy, False, {"learning_starts": 8, "batch_size": 8, "buffer_size": 100}),
+        (SAC, KGatedSACPolicy, False, OFF_POLICY),
+        (CrossQ, KGatedCrossQPolicy, False, OFF_POLICY),
     ],
 )
 def test_other_teachers_have_students_that_act_as_they_do_with_their_k(
