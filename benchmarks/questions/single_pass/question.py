@@ -149,7 +149,7 @@ class SinglePass(Question[SinglePassSpec, SinglePassRun]):
         def scores(answer: Answer) -> Scores:
             policy, view = answer.policies, answer.view
             alone = isinstance(policy, list)
-            rewards = play(policy, family, view, episodes=1 if alone else EPISODES)
+            rewards = play(policy, family, view, episodes=1 if alone else EPISODES, remembers=answer.remembers)
             turns = family.gains and not alone and view != "context"
             flipped = play(policy, family, view, flips=True)[0, :, :here].mean(axis=1) if turns else np.empty(0)
             return Scores(

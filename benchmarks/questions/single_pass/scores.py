@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,8 @@ METHODS = {
         "numbers": "ten numbers f(context) in the observation, and their student",
         "context": "the context in the observation",
         "blind": "one policy over all contexts",
-        "maml": "MAML, 0 to 5 inner steps, of three episodes or (short) of one",
+        "maml": "MAML, 0 to 5 inner steps of three episodes each",
+        "maml-short": "MAML trained for, and given, inner steps of one episode each",
         "history": "the last eight transitions in the observation",
         "recurrent": "RecurrentPPO",
         "fine-tune": "that of `blind`, fine-tuned for 5 or 25 episodes",
@@ -31,7 +32,7 @@ METHODS = {
 PLAN = {
     "S": tuple(METHODS),
     "M": tuple(name for name in METHODS if name != "oracle"),
-    "P": ("signed", "blind", "maml", "fine-tune", "oracle"),
+    "P": ("signed", "blind", "maml", "maml-short", "fine-tune", "oracle"),
     "W": ("signed", "blind", "history"),
 }
 """The methods of each family."""
@@ -54,18 +55,38 @@ def by_row(runs: Sequence[Any], family: str) -> Rows:
     return rows
 
 
-def returns(row: dict[int, Any], family: str, part: str, episode: int = 0) -> NDArray[np.float64]:
-    """Returns of an episode in the contexts "in range" or "held out", `(seeds, contexts)`."""
-    here = len(FAMILIES[family].in_range)
-    chosen = slice(None, here) if part == "in range" else slice(here, None)
-    return np.array([each.returns[episode][chosen] for each in row.values()])
+class Part(NamedTuple):
+    """Contexts of a family whose mean is reported.
+
+    Attributes:
+        name: Head of the column.
+        chosen: Whether each of the family's contexts is one of them, `(contexts,)`.
+    """
+
+    name: str
+    chosen: NDArray[np.bool_]
 
 
-def best_of(rows: Rows, names: Sequence[str], seeds: Sequence[int], family: str) -> NDArray[np.float64]:
-    """The best of the episodes of some rows in each context in range, `(seeds, contexts)`."""
-    here = len(FAMILIES[family].in_range)
-    best = [[np.max(np.array(rows[name][seed].returns)[:, :here], axis=0) for name in names] for seed in seeds]
-    return np.asarray(np.max(best, axis=1))
+def parts(family: str) -> list[Part]:
+    """Contexts in range that a torque can hold, all in range where those are more, and those held out."""
+    described = FAMILIES[family]
+    here = np.arange(len(described.contexts)) < len(described.in_range)
+    holdable = described.holdable(described.contexts)
+    found = [Part("in range", here & holdable)]
+    if not holdable[here].all():
+        found.append(Part("in range, all", here))
+    return [*found, Part("held out", ~here)] if described.held_out else found
+
+
+def means(row: dict[int, Any], part: Part, episode: int = 0) -> NDArray[np.float64]:
+    """Mean returns of an episode over the contexts of a part, `(seeds,)`."""
+    return np.array([np.mean(np.array(each.returns[episode])[part.chosen]) for each in row.values()])
+
+
+def best_of(rows: Rows, names: Sequence[str], seeds: Sequence[int], part: Part) -> NDArray[np.float64]:
+    """Means over the contexts of a part of the best of the episodes of some rows in each, `(seeds,)`."""
+    best = [[np.max(np.array(rows[name][seed].returns)[:, part.chosen], axis=0) for name in names] for seed in seeds]
+    return np.asarray(np.max(best, axis=1).mean(axis=1))
 
 
 def pairs(rows: Rows, name: str) -> tuple[dict[int, Any], dict[int, Any]]:
@@ -79,6 +100,8 @@ TURNED: dict[str, Callable[[Any], float]] = {
     "second half": lambda scores: sum(scores.flipped[FLIP:]),
     "the ten decisions after the turn": lambda scores: sum(scores.flipped[FLIP : FLIP + 10]),
     "from then on": lambda scores: sum(scores.flipped[FLIP + 10 :]),
-    "from then on, less than without": lambda scores: sum(scores.flipped[FLIP + 10 :]) - sum(scores.curve[FLIP + 10 :]),
+    "from then on, minus that without a turn": lambda scores: (
+        sum(scores.flipped[FLIP + 10 :]) - sum(scores.curve[FLIP + 10 :])
+    ),
 }
 """Returns of parts of an episode in which the actuator turns around."""
