@@ -32,7 +32,6 @@ from nb_agents import FiLMGate, KGate, KGatedPolicy, SignedKGate, VectorEnvAdapt
 from nb_agents.inference.conditioned import ConditionedNet, conditioned_nets
 from nb_agents.maml import MAML, TRPOUpdate
 from nb_agents.maml.actor import StackedActor
-from nb_agents.policies.train_only import acting_parameters
 
 LABEL_SHARE = 0.2
 """Share of the budget of a teacher with a student that goes into the student's labels."""
@@ -52,8 +51,9 @@ META: dict[str, Any] = {
 }  # fmt: skip
 """MAML's settings; chosen on seeds 0 to 5, as `SETTINGS` are."""
 
-SHORT_META = META | {"episodes_per_task": 1}
-"""Those of the MAML that is given one episode for each inner step; likewise."""
+SHORT_META = META | {"inner_lr": 0.05}
+"""Those of the MAML that is given one episode for each inner step, by the best of its first five episodes; training it
+with one, which leaves most inner gradients to chance, was worse than with three."""
 
 INNER_STEPS = 5
 
@@ -142,7 +142,8 @@ def _train(family: Family, view: str, seed: int, decisions: int, *, policy: Any 
     if recurrent:
         from sb3_contrib import RecurrentPPO
 
-        own = settings.arguments() | {"n_steps": DECISIONS}
+        # Whole episodes are padded to the longest of a batch: smaller ones would cost five times as much.
+        own = settings.arguments() | {"n_steps": DECISIONS, "batch_size": 300}
         own["policy_kwargs"] |= {"lstm_hidden_size": 64}
         model: Any = RecurrentPPO("MlpLstmPolicy", env, seed=seed, device="cpu", **own)
     else:
@@ -213,13 +214,13 @@ def _meta(method: str, family: Family, seed: int, decisions: int) -> Iterator[An
     own = own | {"policy_kwargs": family.settings.arguments()["policy_kwargs"], "seed": seed, "device": "cpu"}
     maml = MAML("MlpPolicy", made, family.tasks, tasks_per_iteration=max(2, len(family.gains)), **own)
     each = maml.rollouts_per_iteration * maml.n_envs * DECISIONS
-    without_log_folder(maml).learn(max(1, decisions // each) * each)
-    yield from _adapted(maml, family, seed, [f"{method}-{k}" for k in range(INNER_STEPS + 1)])
+    without_log_folder(maml).learn(max(1, decisions - each))  # it stops at the first iteration beyond
+    episodes = 1 if method == "maml-short" else maml.episodes_per_task
+    yield from _adapted(maml, family, seed, episodes, [f"{method}-{k}" for k in range(INNER_STEPS + 1)])
 
 
-def _adapted(maml: MAML, family: Family, seed: int, roles: Sequence[str]) -> Iterator[Answer]:
+def _adapted(maml: MAML, family: Family, seed: int, episodes: int, roles: Sequence[str]) -> Iterator[Answer]:
     """What `MAML.adapt` does, for all contexts at once and without a critic, which nobody needs here."""
-    episodes = maml.episodes_per_task
     adapted, _ = maml._run(family.contexts, len(roles) - 1, episodes, seed, evaluate=False)
     for k, (role, parameters) in enumerate(zip(roles, adapted, strict=True)):
         policies = []
@@ -230,7 +231,7 @@ def _adapted(maml: MAML, family: Family, seed: int, roles: Sequence[str]) -> Ite
 
 
 def _acting(policy: Any) -> int:
-    return sum(each.numel() for _, each in acting_parameters(policy))
+    return StackedActor(policy).n_params
 
 
 def _copied(policy: Any) -> Any:

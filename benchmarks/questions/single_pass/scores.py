@@ -22,7 +22,7 @@ METHODS = {
         "context": "the context in the observation",
         "blind": "one policy over all contexts",
         "maml": "MAML, 0 to 5 inner steps of three episodes each",
-        "maml-short": "MAML trained for, and given, inner steps of one episode each",
+        "maml-short": "MAML, 0 to 5 inner steps of one episode each",
         "history": "the last eight transitions in the observation",
         "recurrent": "RecurrentPPO",
         "fine-tune": "that of `blind`, fine-tuned for 5 or 25 episodes",

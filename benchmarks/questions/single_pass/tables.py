@@ -162,8 +162,8 @@ def _costs(runs: Sequence[Any]) -> Table:
     heads = ["policy", "numbers per context", "episodes there before", "gradient steps there"]
     heads += ["environment steps there", "environment steps of training", "family"]
     note = (
-        "Environment steps are physics steps; a student's are its teacher's and those of its labels. Numbers are those"
-        " that its deterministic actions depend on. `oracle` trains in each context from the start. What a decision"
+        "Environment steps are physics steps; a student's are its teacher's and those of its labels. Numbers of a whole"
+        " policy are its actor's. `oracle` trains in each context from the start. What a decision"
         " costs stands with the speeds, `python -m benchmarks speed inference`."
     )
     return Table("What adapting costs", heads, [row for name, row in made.items() if name not in HIDDEN], note)
