@@ -43,6 +43,6 @@ def single_pass_pictures(runs: Sequence[Any]) -> list[Picture]:
     for axes in grid[-2:]:
         axes.set_xlabel("decision of the first episode")
     grid[0].legend(frameon=False, fontsize=8)
-    note = "Interquartile means over the seeds of the mean over the contexts in range, with pointwise 95 % intervals."
+    note = "Interquartile means over the seeds of the mean over all contexts in range, with pointwise 95 % intervals."
     alt = f"Mean reward at each decision of the first episode, a line for each of {', '.join(STYLES)}."
     return [Picture("The first episode, decision by decision", alt, note, figure, "single_pass")]

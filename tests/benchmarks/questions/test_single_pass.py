@@ -23,7 +23,9 @@ from benchmarks.questions.single_pass.question import QUESTION, Scores, SinglePa
 from benchmarks.questions.single_pass.scores import best_of, by_row, means, pairs, parts
 from nb_agents import KGatedPolicy
 from nb_agents.inference.conditioned import conditioned_nets
+from nb_evaluation.report.wording import interval
 from nb_evaluation.runs.provenance import versions
+from nb_evaluation.stats.estimates import paired_difference
 from tests.benchmarks.tools import parse
 
 
@@ -197,11 +199,11 @@ def test_all_methods_get_the_same_steps_labels_included(method):
         assert steps == {method: 1_800, f"{method}-student": 2_280}
 
 
-def made_up(method, seed, scores):
-    """A run on S of given returns: by row, episodes of both signs."""
+def made_up(method, seed, scores, family="S"):
+    """A run of given returns: by row, episodes in all contexts."""
     flipped = [-0.1] * FLIP + [-2.0] * 10 + [-0.2] * (DECISIONS - FLIP - 10)
     made = {name: Scores(each, [-0.1] * DECISIONS, flipped, 640_000, 10, 0, 0) for name, each in scores.items()}
-    spec = SinglePassSpec(method=method, seed=seed, family="S")
+    spec = SinglePassSpec(method=method, seed=seed, family=family)
     return SinglePassRun(spec, SinglePassResult(made), versions(), "0123456789ab", 1.0, 1.0)
 
 
@@ -242,6 +244,30 @@ def test_tables_hold_means_worst_seeds_differences_and_the_papers_metric(runs):
     assert metric[2] == "5 of 5"
     turned = {row[0]: row[1:] for row in tables["the actuator turns around in mid-episode"].rows}
     assert [cell.split(" ")[0] for cell in turned["`recurrent`"]] == ["−2.5", "−23.0", "−20.0", "−3.0", "−1.5"]
+
+
+@pytest.mark.parametrize(("shift", "tone"), [(60.0, "better"), (0.0, "worse")])
+def test_the_verdict_is_on_seeds_and_not_on_their_contexts(shift, tone):
+    """Contexts of a seed share its policy: there are five differences, however many contexts there are."""
+    differences, found = np.array([10.0, 20.0, 30.0, 40.0, -50.0]) + shift, []
+    for i, difference in enumerate(differences):
+        for method, row, level in (("signed", "signed-student", -20.0), ("blind", "blind", -20.0 - difference)):
+            found.append(made_up(method, 100 + i, {row: [[level] * len(FAMILIES["M"].contexts)]}, "M"))
+    assert QUESTION.answer(found).tone == tone
+    assert QUESTION.answer(found[2:]) is None, "too few seeds"
+    tables = {table.title.rpartition(": ")[2]: table for table in QUESTION.tables(found)}
+    expected = interval(paired_difference(differences, np.zeros(5), np.random.default_rng(0)), 5, signed=True)
+    assert tables["`signed-student` less the others"].rows == [["`blind`", expected, expected, expected, "5"]]
+
+
+def test_the_figure_draws_what_has_run(runs):
+    (picture,) = QUESTION.figures(runs)
+    first, turned = picture.figure.axes
+    assert [line.get_label() for line in first.get_lines() if not line.get_label().startswith("_")] == [
+        "signed-student", "recurrent"
+    ]  # fmt: skip
+    assert turned.get_title(loc="left") == f"S, the actuator turns around at {FLIP}"
+    assert QUESTION.figures([]) == []
 
 
 def test_runs_are_written_read_and_checked(runs, tmp_path):
