@@ -42,7 +42,8 @@ def single_pass_pictures(runs: Sequence[Any]) -> list[Picture]:
             tidy(axes)
     for axes in grid[-2:]:
         axes.set_xlabel("decision of the first episode")
-    grid[0].legend(frameon=False, fontsize=8)
+    # The last panel has room; the first has all lines, also those of policies that are not turned around.
+    grid[-1].legend(*grid[0].get_legend_handles_labels(), loc="lower left", frameon=False, fontsize=8)
     note = "Interquartile means over the seeds of the mean over all contexts in range, with pointwise 95 % intervals."
     alt = f"Mean reward at each decision of the first episode, a line for each of {', '.join(STYLES)}."
     return [Picture("The first episode, decision by decision", alt, note, figure, "single_pass")]
