@@ -7,9 +7,16 @@ from nb_agents._old_names import keep_old_names
 from nb_agents.battery.battery import Battery, FingerprintError
 from nb_agents.export.onnx import DeterministicPolicy, export_onnx
 from nb_agents.gates.clamped import ClampedKGate
+from nb_agents.gates.film import FiLMGate
 from nb_agents.gates.gate import KGate, named_gates
 from nb_agents.gates.k_target import KTarget
 from nb_agents.gates.presets import PAPER
+from nb_agents.gates.signed import SignedKGate
+from nb_agents.inference.distill import distill
+from nb_agents.inference.row_k_target import ContextDifficulty
+from nb_agents.inference.search import Found, search_context, search_k
+from nb_agents.inference.student import StudentPolicy
+from nb_agents.policies.mixin import KGatedMixin
 from nb_agents.policies.sb3 import (
     ActorAndCriticsGates,
     ActorCriticGates,
@@ -17,7 +24,6 @@ from nb_agents.policies.sb3 import (
     KGatedDQNCnnPolicy,
     KGatedDQNMultiInputPolicy,
     KGatedDQNPolicy,
-    KGatedMixin,
     KGatedMultiInputPolicy,
     KGatedPolicy,
     KGatedSACCnnPolicy,
@@ -32,7 +38,9 @@ from nb_agents.recipe.dagger import collect
 from nb_agents.recipe.trainer import NeuralBatteryPolicy, NeuralBatteryTrainer
 from nb_agents.surgery.fold import fold_gates
 from nb_agents.surgery.insert import insert_gates
+from nb_agents.surgery.one_context import at
 from nb_agents.surgery.retrofit import retrofit
+from nb_agents.surgery.searching import guess, searching
 from nb_agents.surgery.weights import FoldError
 from nb_agents.tracking.callback import KGateCallback
 from nb_agents.tracking.history import GateHistory
@@ -45,13 +53,14 @@ with contextlib.suppress(ImportError):  # sb3-contrib is an extra; its algorithm
 keep_old_names()
 
 __all__ = [
-    "PAPER", "ActorAndCriticsGates", "ActorCriticGates", "Battery", "ClampedKGate", "DeterministicPolicy",
-    "FingerprintError", "FoldError", "GateHistory", "KGate", "KGateCallback", "KGatedCnnPolicy", "KGatedDQNCnnPolicy",
-    "KGatedDQNMultiInputPolicy", "KGatedDQNPolicy", "KGatedMixin", "KGatedMultiInputPolicy", "KGatedPolicy",
-    "KGatedSACCnnPolicy", "KGatedSACMultiInputPolicy", "KGatedSACPolicy", "KGatedTD3CnnPolicy",
-    "KGatedTD3MultiInputPolicy", "KGatedTD3Policy", "KTarget", "NeuralBatteryPolicy", "NeuralBatteryTrainer",
-    "QNetworkGates", "Transfer", "VectorEnvAdapter", "collect", "export_onnx", "fold_gates", "insert_gates",
-    "named_gates", "retrofit", "transfer",
+    "PAPER", "ActorAndCriticsGates", "ActorCriticGates", "Battery", "ClampedKGate", "ContextDifficulty",
+    "DeterministicPolicy", "FiLMGate", "FingerprintError", "FoldError", "Found", "GateHistory", "KGate",
+    "KGateCallback", "KGatedCnnPolicy", "KGatedDQNCnnPolicy", "KGatedDQNMultiInputPolicy", "KGatedDQNPolicy",
+    "KGatedMixin", "KGatedMultiInputPolicy", "KGatedPolicy", "KGatedSACCnnPolicy", "KGatedSACMultiInputPolicy",
+    "KGatedSACPolicy", "KGatedTD3CnnPolicy", "KGatedTD3MultiInputPolicy", "KGatedTD3Policy", "KTarget",
+    "NeuralBatteryPolicy", "NeuralBatteryTrainer", "QNetworkGates", "SignedKGate", "StudentPolicy", "Transfer",
+    "VectorEnvAdapter", "at", "collect", "distill", "export_onnx", "fold_gates", "guess", "insert_gates", "named_gates",
+    "retrofit", "search_context", "search_k", "searching", "transfer",
 ]  # fmt: skip
 
 __version__: str

@@ -36,11 +36,11 @@ except ImportError as error:
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
+from nb_agents.policies.mixin import KGatedMixin
 from nb_agents.policies.sb3 import (
     ActorAndCriticsGates,
     ActorCriticGates,
     KGatedCnnPolicy,
-    KGatedMixin,
     KGatedMultiInputPolicy,
     KGatedPolicy,
 )
@@ -119,6 +119,11 @@ class KGatedARSPolicy(KGatedMixin, ARSPolicy):
 class RecurrentGates(ActorCriticGates):
     """Gates for recurrent actor-critic policies: the layers behind the LSTM are gated, the LSTM is not."""
 
+    def _condition(self, owner: Any, name: str, extractor: nn.Module) -> None:
+        if self.k_from is not None:
+            raise ValueError("k_from must be None in RecurrentPPO, whose gated layers see an LSTM's output and no part "
+                             f"of the observation; got {self.k_from!r}")  # fmt: skip
+
     def _get_constructor_parameters(self) -> dict[str, Any]:
         # sb3-contrib leaves these out, and a policy saved by itself could not be rebuilt.
         lstm = self.lstm_actor  # type: ignore[attr-defined]
@@ -158,7 +163,7 @@ class KGatedMaskableMultiInputPolicy(ActorCriticGates, MaskableMultiInputActorCr
 offer(TQCPolicy, (TQC,), KGatedTQCPolicy, KGatedTQCCnnPolicy, KGatedTQCMultiInputPolicy)
 offer(CrossQPolicy, (CrossQ,), KGatedCrossQPolicy)
 offer(QRDQNPolicy, (QRDQN,), KGatedQRDQNPolicy, KGatedQRDQNCnnPolicy, KGatedQRDQNMultiInputPolicy)
-offer(ActorCriticPolicy, (TRPO,), KGatedTRPOPolicy, KGatedTRPOCnnPolicy, KGatedTRPOMultiInputPolicy)
+offer(ActorCriticPolicy, (TRPO,), KGatedTRPOPolicy, KGatedTRPOCnnPolicy, KGatedTRPOMultiInputPolicy, backward=False)
 offer(ARSPolicy, (ARS,), KGatedARSPolicy)
 offer(
     RecurrentActorCriticPolicy,

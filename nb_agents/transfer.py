@@ -32,7 +32,8 @@ from stable_baselines3.her import HerReplayBuffer
 
 from nb_agents._checks import check_count, check_flag, check_number
 from nb_agents.battery.battery import Battery
-from nb_agents.policies.sb3 import KGatedMixin
+from nb_agents.inference.conditioned import conditioned_nets
+from nb_agents.policies.mixin import KGatedMixin
 from nb_agents.policies.train_only import CHOICES, acting_parameters
 from nb_agents.returns import episode_returns
 from nb_agents.vec_env.adapter import VectorEnvAdapter
@@ -50,7 +51,7 @@ class Transfer:
     Attributes:
         model: The model that was moved.
         battery: The k-sets "source" (before) and "target" (after); None unless the gates alone were trained, as k-sets
-            mean nothing beside other weights.
+            mean nothing beside other weights, and where the k's are computed, so that k0 and f were trained.
         returns_before: Returns of the deterministic policy on the new task before the training, shape ``(episodes,)``.
         returns_after: The same afterwards, from the same starts where the environment can be seeded.
         n_trained: Numbers that were trained in the actor.
@@ -154,7 +155,8 @@ def transfer(
         check_number("task_difficulty", task_difficulty, low=0.0, high=1.0)
     learn_kwargs = {"reset_num_timesteps": False, **learn_kwargs}
     inspect.signature(model.learn).bind(total_timesteps, **learn_kwargs)
-    battery = Battery(model) if train_only == "gates" else None
+    computed = any(conditioned_nets(policy))
+    battery = Battery(model) if train_only == "gates" and not computed else None
     if battery is not None:
         battery.capture("source")
     new_env = _prepare("env", env, model, frozen=normalize == "freeze")

@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 from gymnasium.envs.registration import register
 
+from nb_gym import wrappers
 from nb_gym.navigation import Navigation2DEnv, Navigation2DVectorEnv
 from nb_gym.pendulum import NBPendulumEnv, NBPendulumVectorEnv, controllers
 from nb_gym.pendulum.dynamics import Context, difficulty
@@ -20,6 +21,7 @@ __all__ = [
     "controllers",
     "difficulty",
     "tile",
+    "wrappers",
 ]
 
 # No max_episode_steps, which would count decisions whatever the frame skip: the environments count their steps

@@ -54,6 +54,11 @@ class Interface(ABC):
         return self._decisions
 
     @property
+    def context_ranges(self) -> dict[str, tuple[float, float]]:
+        """Ranges of the context parameters that are drawn afresh for each episode, by name."""
+        return {name: value for name, value in self._settings.items() if isinstance(value, tuple)}
+
+    @property
     def spec(self) -> EnvSpec | None:
         """How `gymnasium.make` made the environment, or None; `max_episode_steps` is its own number of decisions."""
         return self._spec

@@ -66,6 +66,14 @@ def test_onnx_loop(tmp_path: Path) -> None:
     assert re.fullmatch(r"return -\d+\.\d in 50 decisions of \d+ µs\n", run("onnx_loop", tmp_path))
 
 
+def test_single_pass(tmp_path: Path) -> None:
+    printed = run("single_pass", tmp_path)
+    assert re.findall(
+        r"motor ([+-]1): first episodes return -\d+\.\d\n +told which motor it is: -\d+\.\d\n", printed
+    ) == ["+1", "-1"]
+    assert len(returns(printed)) == 4
+
+
 def test_record_video(tmp_path: Path) -> None:
     assert len(returns(run("record_video", tmp_path))) == 2
     for name in ("before", "after"):

@@ -12,10 +12,13 @@ import pytest
 from benchmarks.methods import METHODS
 from benchmarks.protocol.anchors import PUBLISHED
 from benchmarks.questions import all_questions
+from benchmarks.questions.single_pass.scores import SUBJECT
+from benchmarks.questions.single_pass.tables import single_pass_answer, single_pass_tables
 from benchmarks.questions.transfer.published import claim
-from benchmarks.questions.transfer.tables import gains, gains_table, results_table
+from benchmarks.questions.transfer.tables import gains, results_table
 from nb_agents.policies.train_only import acting_parameters
 from nb_evaluation.reader import read_folder
+from nb_evaluation.report.tables import Table
 from nb_evaluation.runs.specification import FIRST_REPORTING_SEED
 
 README = Path(__file__).parents[1] / "README.md"
@@ -49,42 +52,62 @@ def test_every_linked_file_exists() -> None:
     assert not missing
 
 
-@pytest.fixture(scope="module")
-def runs() -> list[Any]:
-    """The committed runs that the README speaks of."""
-    (job,), _ = read_folder(README.parent / "benchmarks" / "results" / "transfer-ppo", all_questions())
+def committed(folder: str) -> list[Any]:
+    """The committed runs of a folder."""
+    (job,), _ = read_folder(README.parent / "benchmarks" / "results" / folder, all_questions())
     return list(job.runs)
 
 
-@pytest.fixture(scope="module")
-def measured(runs: list[Any]) -> dict[str, dict[str, str]]:
-    """Cells of the table of results, by method and column."""
-    table = results_table(runs)
+def by_row(table: Table) -> dict[str, dict[str, str]]:
+    """Cells by row and column."""
     return {row[0].strip("`*"): dict(zip(table.columns, row, strict=True)) for row in table.rows}
 
 
-def test_the_table_is_what_the_committed_runs_give(measured: dict[str, dict[str, str]]) -> None:
-    rows = re.findall(r"^\| `([a-z-]+)`: [^|]+ \| (.+) \|$", README.read_text(), re.MULTILINE)
+@pytest.fixture(scope="module")
+def transfers() -> list[Any]:
+    return committed("transfer-ppo")
+
+
+@pytest.fixture(scope="module")
+def first_episodes() -> list[Any]:
+    return committed("single_pass")
+
+
+@pytest.fixture(scope="module")
+def single_pass(first_episodes: list[Any]) -> dict[str, dict[str, dict[str, str]]]:
+    """What the tables of hidden actuators and drives say, by the end of a table's title."""
+    tables = [table for table in single_pass_tables(first_episodes) if table.title.startswith("Family M, ")]
+    costs = single_pass_tables(first_episodes)[-1]
+    return {table.title.rpartition(": ")[2]: by_row(table) for table in [*tables, costs]}
+
+
+def test_the_table_is_what_the_committed_runs_give(single_pass: dict[str, dict[str, dict[str, str]]]) -> None:
+    rows = re.findall(r"^\| `([a-z0-9-]+)`: [^|]+ \| (.+) \|$", README.read_text(), re.MULTILINE)
     assert 4 <= len(rows) <= 6
-    for method, cells in rows:
-        expected = [measured[method][name] for name in ("zero-shot", "final [95 % CI]", "numbers adapted")]
-        assert cells.split(" | ") == expected, method
-    finals = [float(measured[method]["final [95 % CI]"].split()[0].replace("−", "-")) for method, _ in rows]
-    assert finals == sorted(finals, reverse=True)
+    first, costs = single_pass["first episode"], single_pass["What adapting costs"]
+    for name, cells in rows:
+        assert cells.split(" | ") == [first[name]["in range"], costs[name]["episodes there before"]], name
+    returns = [float(first[name]["in range"].split()[0].replace("−", "-")) for name, _ in rows]
+    assert returns == sorted(returns, reverse=True)
+    assert rows[0][0] == SUBJECT
 
 
-def test_every_other_number_is_accounted_for(runs: list[Any], measured: dict[str, dict[str, str]]) -> None:
+def test_every_other_number_is_accounted_for(
+    transfers: list[Any], first_episodes: list[Any], single_pass: dict[str, dict[str, dict[str, str]]]
+) -> None:
     """What the text says, in the words that it says it in; beyond that no digit is left."""
-    spec, seeds = runs[0].spec, {run.spec.seed for run in runs}
-    restored = [run for run in runs if run.result.source_restored is not None]
+    restored = [run for run in transfers if run.result.source_restored is not None]
     same = sum(run.result.source_restored == run.summary.source_before for run in restored)
+    less, costs = single_pass[f"`{SUBJECT}` less the others"], single_pass["What adapting costs"]
+    metric = single_pass["the paper's metric"]["MAML, its first five episodes and one more"]
     said = {
-        f"by changing {measured['nb-k']['numbers adapted']} or {measured['nb-pro-k']['numbers adapted']} numbers",
-        f"A = 1.0 for {spec.pretrain_episodes} episodes and moves to A = 1.8 for {spec.transfer_episodes},",
-        f"with {len(seeds)} seeds",
-        f"no torque returns {measured['no torque']['final [95 % CI]']}.",
+        f"by {costs['signed-layer']['numbers per context']} or {costs[SUBJECT]['numbers per context']} numbers",
+        f"over {len({run.spec.seed for run in first_episodes})} seeds",
         f"by {PUBLISHED['NB Pro'].improvement:.0f} % does not hold",
         f"in {same} of {len(restored)} runs",
+        f"by {less['maml-5']['in range']}",
+        f"by {less['numbers-student']['in range']}",
+        f"by {metric['in range: improvement, %'].split(' ')[0]} %, in {metric['in range: seeds improved']} seeds",
     }
     plain = ("A = 1.0", "A = 1.8", "Python 3.10 to 3.13", "2 cores", "95 % intervals")
     text = re.sub(
@@ -98,18 +121,19 @@ def test_every_other_number_is_accounted_for(runs: list[Any], measured: dict[str
     assert not re.findall(NUMBER, text)
 
 
-def test_the_verdict_is_what_the_committed_runs_give(runs: list[Any], measured: dict[str, dict[str, str]]) -> None:
-    assert min(run.spec.seed for run in runs) >= FIRST_REPORTING_SEED, "tuning seeds are not for reporting"
-    verdict = claim(runs)
+def test_the_verdict_is_what_the_committed_runs_give(transfers: list[Any], first_episodes: list[Any]) -> None:
+    assert min(run.spec.seed for run in [*transfers, *first_episodes]) >= FIRST_REPORTING_SEED
+    verdict = claim(transfers)
     assert verdict is not None
     assert verdict.tone == "worse"
-    against = gains(runs)
-    assert against["nb-pro-k"].high < 0.0
-    (improved,) = [row[1] for row in gains_table(runs).rows if row[0] == "`nb-pro-k`"]
-    assert re.fullmatch(r"\+[\d.]+ \[\+[\d.]+, \+[\d.]+\]", improved)
+    assert gains(transfers)["nb-pro-k"].high < 0.0
+    measured = by_row(results_table(transfers))
     solving = {name for name, row in measured.items() if name in METHODS and float(row["final, normalised"]) > 0.997}
     weights = {name for name, row in measured.items() if row["numbers adapted"].startswith("4,")}
     assert solving == (weights - {"scratch"}) | {"head"}
+    answer = single_pass_answer(first_episodes)
+    assert answer is not None
+    assert answer.tone == "better"
 
 
 def test_it_stays_short() -> None:

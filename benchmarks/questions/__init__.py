@@ -20,6 +20,7 @@ NAMES = (
     "learning_parity",
     "navigation",
     "sign_flip",
+    "single_pass",
     "tune",
 )
 """Folders of the questions, in the order of the report's page."""

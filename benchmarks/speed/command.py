@@ -1,4 +1,4 @@
-"""Times environments, learning, k-sets and MAML beside their peers: `python -m benchmarks speed`."""
+"""Times environments, learning, k-sets, computed k's and MAML beside their peers: `python -m benchmarks speed`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.speed import battery, environments, learning, maml
+from benchmarks.speed import battery, environments, inference, learning, maml
 from benchmarks.speed.report import read_speed
 from benchmarks.speed.rows import Measurement, Row, write_rows
 from benchmarks.speed.tables import make_tables
@@ -19,8 +19,9 @@ from nb_evaluation.question import Job
 from nb_evaluation.report.screen import any_terminal, make_console, show_table
 
 DESCRIPTION = """\
-Time environments, learning, k-sets and MAML beside their peers. Each part leaves
-its samples in FOLDER/PART.json, and all that are there become FOLDER/table.md.
+Time environments, learning, k-sets, computed k's and MAML beside their peers.
+Each part leaves its samples in FOLDER/PART.json, and all that are there become
+FOLDER/table.md.
 """
 
 
@@ -36,6 +37,7 @@ PARTS = {
     "environments": Part(environments.COMPARISONS, 11, ("envpool", "gymnax")),
     "learning": Part(learning.COMPARISONS, 9),
     "battery": Part(battery.COMPARISONS, 50),
+    "inference": Part(inference.COMPARISONS, 9),
     "maml": Part(maml.COMPARISONS, 5),
 }
 

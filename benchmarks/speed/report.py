@@ -15,7 +15,7 @@ from nb_evaluation.runs.earlier import MADE_EARLIER, earlier_files
 NAME = "speed"
 """Name of the section's anchor, and of the folder of the measurements within a folder of results."""
 
-PARTS = ("environments", "learning", "battery", "maml")
+PARTS = ("environments", "learning", "battery", "inference", "maml")
 
 
 def command(part: str) -> str:
@@ -32,7 +32,9 @@ def read_speed(folder: Path) -> Job | Skipped | None:
     inner = folder / NAME
     folder = inner if inner.is_dir() else folder
     earlier = earlier_files(folder)
-    paths = {part: sorted({*folder.glob(f"{part}*.json")} - {*earlier}) for part in PARTS}
+    # Several files of a part have an underscore after its name; `maml-seed100-….json` is a run of an unfinished job.
+    of_part = {part: {*folder.glob(f"{part}.json"), *folder.glob(f"{part}_*.json")} for part in PARTS}
+    paths = {part: sorted(found - {*earlier}) for part, found in of_part.items()}
     read: list[Measurement] = []
     # Those of a folder of jobs are named by who reads that.
     skipped = [Skipped(path.name, MADE_EARLIER) for path in earlier if folder == inner]

@@ -97,7 +97,7 @@ class Measurement:
 
     Attributes:
         name: Name of the file.
-        part: Name of the part, which is `environments`, `learning`, `battery` or `maml`.
+        part: Name of the part, which is one of `report.PARTS`.
         command: Command that measured.
         commit: Commit of the code, or None.
         machine: The processor's model and the number of cores; None where the file does not say.

@@ -88,6 +88,14 @@ TABLES = {
         ours="ours, µs [min, max]",
         peer="peer, µs [min, max]",
     ),
+    "computed k": Form(
+        title="Computed k's: `predict` and `learn` beside SB3's policy",
+        note="Less is better. A student decides from its last eight transitions, and keeps them; the peer keeps"
+        " nothing. Conditioned gates learn beside a policy with the context in its observation.",
+        ours="ours",
+        peer="peer",
+        cell=None,
+    ),
     "maml": Form(
         title="MAML: processor seconds of a meta-iteration",
         note="More is better. Navigation2D, 80,000 environment steps, medians. Ours estimates the Fisher matrix on a"

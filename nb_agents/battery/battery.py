@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,8 @@ from nb_agents.battery import file as k_set_file
 from nb_agents.battery.fingerprint import Fingerprint, FingerprintError, WeightsWatch, fingerprint
 from nb_agents.battery.per_row import distinct, gates_per_row
 from nb_agents.gates.gate import KGate
+from nb_agents.inference.conditioned import conditioned_nets
+from nb_agents.inference.student import StudentPolicy
 from nb_agents.policies.train_only import acting_modules
 
 __all__ = ["Battery", "FingerprintError"]
@@ -31,7 +32,7 @@ class KSet:
 
     Attributes:
         k: The k's of all gates in order, shape ``(n_k,)``.
-        parts: Views of ``k``, one per gate, shape ``(1 + n_blocks,)`` each.
+        parts: Views of ``k``, one per gate, shape ``(len(gate.k),)`` each.
         metadata: Notes beside it, anything that JSON can hold, as ``{"A": 1.8}``.
     """
 
@@ -53,7 +54,7 @@ class Battery:
 
     Raises:
         TypeError: If ``network`` is none of these.
-        ValueError: If it has no gates.
+        ValueError: If it has no gates, or their k's are computed.
     """
 
     def __init__(self, network: nn.Module | BaseAlgorithm) -> None:
@@ -64,6 +65,8 @@ class Battery:
         self.gates = {path: m for path, m in acting_modules(module) if isinstance(m, KGate)}
         if not self.gates:
             raise ValueError(f"network has no k-gates: {type(module).__name__}")
+        if any(conditioned_nets(module)):
+            raise ValueError("network's k's are computed for each row of a batch: take the policy `at` a context")
         self._sets: dict[str, KSet] = {}
         self._fingerprint: Fingerprint | None = None
         self._watch: WeightsWatch | None = None
@@ -98,6 +101,28 @@ class Battery:
         k = torch.cat([gate.k.detach().to(device) for gate in self.gates.values()])
         self.add(name, k, metadata, overwrite=overwrite)
 
+    def capture_from(
+        self,
+        student: StudentPolicy,
+        observation: Any,
+        state: Any,
+        name: str,
+        metadata: Any = None,
+        *,
+        overwrite: bool = False,
+    ) -> None:
+        """Keep the k's that a student acts by now, for the plain policy with its layers: its own or its teacher's `at`.
+
+        Observation and state are those of `StudentPolicy.at`; all else is as in `add`, and so are the errors. The state
+        must not be None: a student that has seen nothing has inferred nothing.
+        """
+        if state is None:
+            raise ValueError("state must be what predict returned before the observation, got None")
+        inferred = Battery(student.at(observation, state))
+        fingerprint(self.network).check(fingerprint(inferred.network), "a student's k-set was to be kept")
+        inferred.capture("now")
+        self.add(name, inferred["now"], metadata, overwrite=overwrite)
+
     def add(
         self, name: str, k: torch.Tensor, metadata: Mapping[str, Any] | None = None, *, overwrite: bool = False
     ) -> None:
@@ -123,7 +148,7 @@ class Battery:
         if name in self._sets and not check_flag("overwrite", overwrite):
             raise ValueError(f"name {name!r} is taken; pass overwrite=True to replace its k-set")
         k = self._checked(name, k)
-        noted = _plain(metadata)
+        noted = k_set_file.plain(metadata)
         self._check_weights()
         sizes = [gate.k.numel() for gate in self.gates.values()]
         self._sets[name] = KSet(k, torch.split(k, sizes), noted)
@@ -262,27 +287,14 @@ class Battery:
             raise TypeError(f"k of {name!r} must be a floating-point tensor, got {k!r}")
         if k.shape != (self.n_k,):
             raise ValueError(f"k of {name!r} must have shape ({self.n_k},), got {tuple(k.shape)}")
-        kept = k.detach().to(next(iter(self.gates.values())).k.device, self._dtype()).clone()
+        dtype = reduce(torch.promote_types, (gate.k.dtype for gate in self.gates.values()))  # holds all of them exactly
+        kept = k.detach().to(next(iter(self.gates.values())).k.device, dtype).clone()
         parts = torch.split(kept, [gate.k.numel() for gate in self.gates.values()])
         for gate, part in zip(self.gates.values(), parts, strict=True):
             if not part.to(gate.k.dtype).isfinite().all():  # also what is finite in a wider dtype only
                 raise ValueError(f"k of {name!r} must be finite in {gate.k.dtype}, the gates' dtype, got {k.tolist()}")
         return kept
 
-    def _dtype(self) -> torch.dtype:
-        """The one that holds the k's of every gate exactly."""
-        return reduce(torch.promote_types, (gate.k.dtype for gate in self.gates.values()))
-
     def _check_weights(self) -> None:
         if self._watch is None or not self._watch.unchanged():
             self.verify()
-
-
-def _plain(metadata: Any) -> dict[str, Any]:
-    """``metadata`` as a file gives it back."""
-    if not isinstance(metadata, Mapping | None):
-        raise TypeError(f"metadata must be a mapping or None, got {metadata!r}")
-    try:
-        return json.loads(json.dumps(dict(metadata or {}), allow_nan=False))  # type: ignore[no-any-return]
-    except (TypeError, ValueError, RecursionError) as error:
-        raise TypeError(f"metadata must be what JSON can hold ({error}), got {metadata!r}") from None

@@ -118,3 +118,17 @@ def _safetensors() -> Any:
     except ImportError as error:
         raise ImportError('files of k-sets need safetensors: pip install "neural-battery[battery]"') from error
     return safetensors
+
+
+def plain(metadata: Any) -> dict[str, Any]:
+    """``metadata`` as a file gives it back.
+
+    Raises:
+        TypeError: If it is no mapping of what JSON can hold.
+    """
+    if not isinstance(metadata, Mapping | None):
+        raise TypeError(f"metadata must be a mapping or None, got {metadata!r}")
+    try:
+        return json.loads(json.dumps(dict(metadata or {}), allow_nan=False))  # type: ignore[no-any-return]
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"metadata must be what JSON can hold ({error}), got {metadata!r}") from None

@@ -58,19 +58,16 @@ def gates_per_row(
 
     Args:
         gates: The network's gates.
-        k_sets: The k's of each gate for each k-set, shape ``(1 + n_blocks,)``.
+        k_sets: The k's of each gate for each k-set, shape ``(len(gate.k),)``.
         index: Index of each row's k-set, shape ``(batch,)``.
     """
     with torch.no_grad():
-        per_row = [
-            torch.stack([gate.gate(k_set[i].to(gate.k)) for k_set in k_sets])[index.to(gate.k.device)]
-            for i, gate in enumerate(gates)
-        ]
+        per_row = [_spread(gate, [k_set[i].to(gate.k) for k_set in k_sets], index) for i, gate in enumerate(gates)]
     before = [gate.__dict__.get("forward") for gate in gates]
     try:
-        for gate, g in zip(gates, per_row, strict=True):
+        for gate, (g, shift) in zip(gates, per_row, strict=True):
             # In the instance's own table, which Python consults before the class: other forward passes pay nothing.
-            gate.__dict__["forward"] = partial(_forward, gate.activation, g)
+            gate.__dict__["forward"] = partial(_forward, gate.activation, g, shift)
         yield
     finally:
         for gate, forward in zip(gates, before, strict=True):
@@ -79,10 +76,21 @@ def gates_per_row(
                 gate.__dict__["forward"] = forward
 
 
-def _forward(activation: nn.Module, g: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """`KGate.forward` with ``g`` of shape ``(batch, n_units or 1)`` followed by the spatial dimensions."""
+def _spread(
+    gate: KGate, k_sets: Sequence[torch.Tensor], index: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Gates and shifts of the rows."""
+    index, shifts = index.to(gate.k.device), [gate.shift(k) for k in k_sets]
+    added = [shift for shift in shifts if shift is not None]
+    return torch.stack([gate.gate(k) for k in k_sets])[index], torch.stack(added)[index] if added else None
+
+
+def _forward(activation: nn.Module, g: torch.Tensor, shift: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor:
+    """`KGate.forward` with ``g`` and ``shift`` of shape ``(batch, n_units or 1, *spatial ones)``."""
     if x.dim() < g.dim() or len(x) != len(g):
         raise ValueError(f"per_row was given {len(g)} rows, but the batch has shape {tuple(x.shape)}")
     if x.dim() > g.dim():  # as in a sequence
-        g = g[(slice(None), *(None,) * (x.dim() - g.dim()))]
-    return activation(x) * g  # type: ignore[no-any-return]
+        wider = (slice(None), *(None,) * (x.dim() - g.dim()))
+        g, shift = g[wider], None if shift is None else shift[wider]
+    scaled: torch.Tensor = activation(x) * g
+    return scaled if shift is None else scaled + shift

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import (
     VecCheckNan,
@@ -27,6 +28,8 @@ from stable_baselines3.common.vec_env import (
 from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 from torch import nn
 
+from nb_agents.inference.normalization import Normalize
+
 OBS = "obs"
 """Name of the observation where the space is no dictionary."""
 
@@ -35,18 +38,19 @@ _TRANSPARENT = (VecMonitor, VecCheckNan, VecVideoRecorder)  # wrappers that leav
 Steps = list[tuple[str, nn.Module]]
 
 
-def observation_steps(model: BaseAlgorithm, normalize: VecEnv | bool) -> tuple[spaces.Space[Any], Steps]:
+def observation_steps(model: BaseAlgorithm | BasePolicy, normalize: VecEnv | bool) -> tuple[spaces.Space[Any], Steps]:
     """The space of the observations that an export takes, and the steps that each of them goes through.
 
     Args:
-        model: An SB3 model.
+        model: An SB3 model, or a policy by itself, which has no environment.
         normalize: Choice as in `nb_agents.export.onnx.export_onnx`.
 
     Raises:
         TypeError: If ``normalize`` is an environment without `VecNormalize`.
         ValueError: If it is one for other observations, or what `VecNormalize` does to the model's is not known.
     """
-    env: VecEnv | None = normalize if isinstance(normalize, VecEnv) else model.get_env()
+    env: VecEnv | None = model.get_env() if isinstance(model, BaseAlgorithm) else None
+    env = normalize if isinstance(normalize, VecEnv) else env
     if env is None:
         return model.observation_space, []
     if isinstance(normalize, VecEnv) and unwrap_vec_normalize(normalize) is None:
@@ -167,29 +171,6 @@ def _check(modules: dict[Any, Normalize], env: VecNormalize) -> None:
         found = modules[key](torch.as_tensor(obs)).numpy() if key in modules else obs
         if not np.allclose(found, given, rtol=1e-5, atol=1e-5, equal_nan=True):
             raise ValueError(f"normalize: {type(env).__name__} normalizes otherwise than VecNormalize; pass False")
-
-
-class Normalize(nn.Module):
-    """`VecNormalize`'s scaling of observations; in float64, as there."""
-
-    mean: torch.Tensor
-    std: torch.Tensor
-
-    def __init__(self, mean: Any, var: Any, epsilon: float, clip: float) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float64))
-        self.register_buffer("std", torch.as_tensor(np.sqrt(var + epsilon), dtype=torch.float64))
-        self.clip = float(clip)
-
-    def stacked(self, n: int, axis: int) -> Normalize:
-        """The same for ``n`` frames, one behind the other along ``axis`` of an observation."""
-        each = copy.deepcopy(self)
-        each.mean, each.std = (torch.cat([part] * n, dim=axis) for part in (self.mean, self.std))
-        return each
-
-    def forward(self, obs: torch.Tensor) -> torch.Tensor:
-        """Observations of shape ``(batch, ...)`` in float32."""
-        return ((obs.double() - self.mean) / self.std).clamp(-self.clip, self.clip).float()
 
 
 class ChannelsFirst(nn.Module):

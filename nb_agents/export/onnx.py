@@ -17,9 +17,13 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 from torch.distributions import Distribution
 
+from nb_agents._checks import check_flag
 from nb_agents._objects import free_name, uncompiled
 from nb_agents.export.observation_steps import OBS, observation_steps
+from nb_agents.export.student import StudentStep
 from nb_agents.gates.gate import named_gates
+from nb_agents.inference.acting import into_space
+from nb_agents.inference.student import StudentPolicy
 from nb_agents.surgery.copies import copy_of
 from nb_agents.surgery.fold import fold_gates
 from nb_agents.surgery.weights import FoldError
@@ -39,27 +43,30 @@ class DeterministicPolicy(nn.Module):
         output: Name of the output: ``action``, followed by an underscore where an input is called so.
 
     Args:
-        model: An SB3 model, which is left as it is.
+        model: An SB3 model, or a policy by itself; it is left as it is.
         normalize: Choice as in `export_onnx`.
 
     Raises:
-        TypeError: If ``model`` is no SB3 model or ``normalize`` is of the wrong kind.
+        TypeError: If ``model`` is neither, or a student, or ``normalize`` is of the wrong kind.
         ValueError: If the policy is recurrent, or a gate's k are not finite.
     """
 
-    low: torch.Tensor
-    high: torch.Tensor
+    low: torch.Tensor | None
+    high: torch.Tensor | None
 
-    def __init__(self, model: BaseAlgorithm, normalize: VecEnv | bool = True) -> None:
+    def __init__(self, model: BaseAlgorithm | BasePolicy, normalize: VecEnv | bool = True) -> None:
         super().__init__()
-        if not isinstance(model, BaseAlgorithm):
-            raise TypeError(f"model must be a Stable-Baselines3 model, got {type(model).__name__}")
+        policy = uncompiled(model.policy if isinstance(model, BaseAlgorithm) else model)
+        if isinstance(policy, StudentPolicy):
+            raise TypeError("model must act on observations alone, and a student does not: export_onnx takes it")
+        if not isinstance(policy, BasePolicy):
+            raise TypeError(f"model must be a Stable-Baselines3 model or policy, got {type(model).__name__}")
         if not isinstance(normalize, (bool, VecEnv)):
             raise TypeError(f"normalize must be a VecNormalize, True or False, got {type(normalize).__name__}")
-        if hasattr(model.policy, "lstm_actor"):
+        if hasattr(policy, "lstm_actor"):
             raise ValueError("a recurrent policy has a state besides the observation and cannot be exported")
-        self.policy: Any = _ungated(uncompiled(model.policy)).to("cpu")
-        space, steps = observation_steps(model, normalize)
+        self.policy: Any = _ungated(policy).to("cpu")
+        space, steps = observation_steps(model if isinstance(model, BaseAlgorithm) else policy, normalize)
         self._is_dict = isinstance(space, spaces.Dict)
         self.inputs: dict[str, spaces.Space[Any]] = (
             dict(space.spaces) if isinstance(space, spaces.Dict) else {OBS: space}
@@ -67,11 +74,11 @@ class DeterministicPolicy(nn.Module):
         self.output = free_name("action", self.inputs)
         self._keys = [key for key, _ in steps]
         self._steps = nn.ModuleList(step for _, step in steps)
-        action_space = model.action_space
+        action_space = policy.action_space
         self._dtype = torch.as_tensor(np.zeros(0, action_space.dtype)).dtype
-        if isinstance(action_space, spaces.Box):
-            self.register_buffer("low", torch.as_tensor(action_space.low))
-            self.register_buffer("high", torch.as_tensor(action_space.high))
+        for bound in ("low", "high"):
+            ends = getattr(action_space, bound) if isinstance(action_space, spaces.Box) else None
+            self.register_buffer(bound, None if ends is None else torch.as_tensor(ends))
         self.eval()
 
     def example(self, batch: int = 2) -> tuple[torch.Tensor, ...]:
@@ -85,16 +92,14 @@ class DeterministicPolicy(nn.Module):
             obs[key] = step(obs[key])
         with _unvalidated_distributions():
             actions: torch.Tensor = self.policy._predict(obs if self._is_dict else obs[OBS], deterministic=True)
-        actions = actions.reshape(-1, *self.policy.action_space.shape)
-        if isinstance(self.policy.action_space, spaces.Box):
-            if self.policy.squash_output:
-                actions = self.low + 0.5 * (actions + 1.0) * (self.high - self.low)
-            else:
-                actions = torch.clamp(actions, self.low, self.high)
+        policy = self.policy
+        actions = into_space(actions, policy.action_space, self.low, self.high, policy.squash_output)
         return actions.to(self._dtype)
 
 
-def export_onnx(model: BaseAlgorithm, path: str | os.PathLike[str], normalize: VecEnv | bool = True) -> None:
+def export_onnx(
+    model: BaseAlgorithm | BasePolicy, path: str | os.PathLike[str], normalize: VecEnv | bool = True
+) -> None:
     """Write the deterministic policy as an ONNX file, with gates folded and a dynamic batch axis.
 
     Inputs are the environment's own observations as batches: ``obs``, or one input for each key of a dictionary space;
@@ -108,8 +113,13 @@ def export_onnx(model: BaseAlgorithm, path: str | os.PathLike[str], normalize: V
     of raw frames and normalizes each frame. Such a stack is filled up with zeros after normalization at the start of an
     episode: put the running mean of the observations, ``vec_normalize.obs_rms.mean``, where a frame is missing.
 
+    A policy by itself, as `at` gives one for a context, has no environment: unless ``normalize`` is one, the file takes
+    what ``policy.predict`` takes. A student's file takes and returns its state besides:
+    `nb_agents.export.student.StudentStep` names inputs and outputs. The statistics that are in that file are the
+    student's own, which it has from its teacher.
+
     Args:
-        model: An SB3 model, k-gated or not, which is left as it is.
+        model: An SB3 model or a policy, k-gated or not, or a `StudentPolicy`; it is left as it is.
         path: The file, written at once and whole.
         normalize: True for the statistics of the model's own environment, if it has a `VecNormalize`; another
             `VecNormalize`, or a frame stack around one (a model loaded without environment has none); False for none.
@@ -117,28 +127,37 @@ def export_onnx(model: BaseAlgorithm, path: str | os.PathLike[str], normalize: V
     Raises:
         ImportError: If the packages of the extra ``onnx`` are missing.
         TypeError: If ``model`` or ``normalize`` is of the wrong kind.
-        ValueError: If the policy is recurrent, a gate's k are not finite, or a wrapper around `VecNormalize` does
-            something unknown to observations.
+        ValueError: If the policy is recurrent, a gate's k are not finite, a wrapper around `VecNormalize` does
+            something unknown to observations, or ``normalize`` is an environment for a student.
     """
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ImportError('export_onnx needs onnx and onnxscript: pip install "neural-battery[onnx]"') from error
-    module = DeterministicPolicy(model, normalize)
-    with warnings.catch_warnings():
+    module: Any
+    if isinstance(model, StudentPolicy):
+        if isinstance(normalize, VecEnv):
+            raise ValueError("normalize must be True or False for a student, which has its teacher's statistics itself")
+        module = StudentStep(model, normalize=check_flag("normalize", normalize))
+        inputs, outputs = module.inputs, module.outputs
+    else:
+        module = DeterministicPolicy(model, normalize)
+        inputs, outputs = list(module.inputs), [module.output]
+    axes = tuple({0: torch.export.Dim("batch")} for _ in inputs)
+    with warnings.catch_warnings(), _unvalidated_distributions():
         warnings.simplefilter("ignore")  # the exporter's own code, and inputs that share their batch axis
         program = torch.onnx.export(
             module,
             module.example(),
-            input_names=list(module.inputs),
-            output_names=[module.output],
-            dynamic_shapes=(tuple({0: torch.export.Dim("batch")} for _ in module.inputs),),
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=(axes[0], axes[1:]) if isinstance(module, StudentStep) else (axes,),
             dynamo=True,
             verbose=False,
         )
     assert program is not None
-    _keep_names_apart(program.model.graph, {*module.inputs, module.output})
+    _keep_names_apart(program.model.graph, {*inputs, *outputs})
     write_atomically(path, program.model_proto.SerializeToString())
 
 

@@ -53,7 +53,7 @@ class KGate(nn.Module):
 
     Attributes:
         k_start: Value of every k of a new gate; ``phi(k_start) = 1 / 2`` in a kind that starts neutral.
-        k: Parameter of shape ``(1 + n_blocks,)``.
+        k: Parameter of shape ``(1 + n_blocks,)``, or of another length in a kind with more numbers.
         membership: The matrix M, shape ``(n_units, 1 + n_blocks)``, which moves with the module and is not saved.
         regularizers: Terms added to the gradient of k, as the policy's k-target; none of them is a part of the gate.
 
@@ -89,7 +89,7 @@ class KGate(nn.Module):
         activation: nn.Module | None = None,
     ) -> None:
         k_init = self.k_start if k_init is None else k_init
-        _check_arguments(block_size, block_weight, k_init, gate_max)
+        check_arguments(block_size, block_weight, k_init, gate_max)
         if n_units < 1:
             raise ValueError(f"n_units must be >= 1, got {n_units!r}")
         super().__init__()
@@ -101,7 +101,11 @@ class KGate(nn.Module):
         self.activation = nn.Identity() if activation is None else activation
         self.regularizers: list[Regularizer] = []
         self.register_buffer("membership", self._membership(torch.get_default_dtype()), persistent=False)
-        self.k = nn.Parameter(torch.full((self.membership.shape[1],), float(k_init)))
+        self.k = nn.Parameter(self._start(float(k_init)))
+
+    def _start(self, k_init: float) -> torch.Tensor:
+        """The k's of a new gate."""
+        return torch.full((self.membership.shape[1],), k_init)
 
     def _membership(self, dtype: torch.dtype) -> torch.Tensor:
         """M, such that its rows' sums are exactly ``gate_max`` in this dtype."""
@@ -151,8 +155,55 @@ class KGate(nn.Module):
             g = g * self.gate_max
         return g[(..., *(None,) * self.spatial_dims)] if self.spatial_dims else g
 
+    def rows(self, k: torch.Tensor) -> torch.Tensor:
+        """The gates of many k-sets.
+
+        Args:
+            k: k-sets, shape ``(batch, 1 + n_blocks)``.
+
+        Returns:
+            Shape ``(batch, n_units)`` or ``(batch, 1)``, followed by ``spatial_dims`` ones.
+        """
+        if type(self).gate is not KGate.gate:
+            return torch.func.vmap(self.gate)(k)
+        return self._of_rows(k)
+
+    def _of_rows(self, k: torch.Tensor) -> torch.Tensor:
+        g = self.phi(k)
+        g = g @ self.membership.T if self.block_size is not None else g * (self.gate_max or 1.0)
+        return g[(..., *(None,) * self.spatial_dims)] if self.spatial_dims else g
+
+    def k_names(self) -> list[str]:
+        """What each k belongs to: nothing for the layer's, and ``_block_0`` and so on."""
+        return ["", *(f"_block_{j}" for j in range(self.membership.shape[1] - 1))]
+
+    def shift(self, k: torch.Tensor | None = None) -> torch.Tensor | None:
+        """What a kind adds behind its gate, shaped as that is; None in a kind that multiplies and no more."""
+        return None
+
+    def matrix(self) -> torch.Tensor | None:
+        """What φ(k) is multiplied by for the gate of each unit, and for its shift behind them all where there is one.
+
+        Returns:
+            Shape ``(len(self.k), n_units)`` or ``(len(self.k), 2 * n_units)``; None in a kind with its own `gate`.
+        """
+        return self.membership.T if type(self).gate is KGate.gate and not self.spatial_dims else None
+
+    def by_values(self, x: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """`by_rows` with what the matrix has made of the k-sets, shape ``(batch, matrix().shape[1])``."""
+        return self.activation(x) * values  # type: ignore[no-any-return]
+
+    def by_rows(self, x: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+        """`forward` with a k-set for each row.
+
+        Args:
+            x: Input of shape ``(batch, n_units)`` followed by ``spatial_dims`` dimensions.
+            k: k-sets, shape ``(batch, len(self.k))``.
+        """
+        return self.activation(x) * self.rows(k)  # type: ignore[no-any-return]
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``activation(x) ⊙ g``.
+        """``activation(x) ⊙ g``, and the shift where the kind has one.
 
         Args:
             x: Input of shape ``(..., n_units)`` followed by ``spatial_dims`` dimensions.
@@ -160,7 +211,9 @@ class KGate(nn.Module):
         Returns:
             The same shape.
         """
-        return self.activation(x) * self.gate()  # type: ignore[no-any-return]
+        scaled: torch.Tensor = self.activation(x) * self.gate()
+        shift = self.shift()
+        return scaled if shift is None else scaled + shift
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """The activation's state under the names that it has without the gate, and k; see `torch.nn.Module`."""
@@ -218,7 +271,7 @@ class KGate(nn.Module):
         k.requires_grad_(trains)
 
 
-def _check_arguments(block_size: Any, block_weight: Any, k_init: Any, gate_max: Any) -> None:
+def check_arguments(block_size: Any, block_weight: Any, k_init: Any, gate_max: Any) -> None:
     """Refuse what no gate can be built from, see `KGate`."""
     if block_size is not None:
         if isinstance(block_size, bool) or not isinstance(block_size, Integral):
@@ -232,51 +285,6 @@ def _check_arguments(block_size: Any, block_weight: Any, k_init: Any, gate_max: 
     for name, value in {"block_weight": block_weight, "k_init": k_init, "gate_max": gate_max}.items():
         if value is not None and abs(float(value)) > torch.finfo(torch.float32).max:
             raise ValueError(f"{name} must be finite in float32, got {value!r}")
-
-
-def gate_arguments(gate_class: Any, block_size: Any, block_weight: Any, gate_max: Any, k_init: Any) -> dict[str, Any]:
-    """The arguments that a user has given for all gates of a network, checked; ``k_init`` of None is the kind's own.
-
-    Raises:
-        TypeError: If ``gate_class`` is no kind of gate, or another argument is not of its kind.
-        ValueError: If one is out of its range.
-    """
-    check_gate_class(gate_class)
-    k_init = gate_class.k_start if k_init is None else k_init
-    _check_arguments(block_size, block_weight, k_init, gate_max)
-    return {
-        "gate_class": gate_class, "block_size": block_size, "block_weight": block_weight, "gate_max": gate_max,
-        "k_init": k_init,
-    }  # fmt: skip
-
-
-def check_gate_class(gate_class: Any) -> None:
-    """Refuse what is no kind of gate.
-
-    Raises:
-        TypeError: If ``gate_class`` is no subclass of `KGate`, lacks a formula, or its formula is not one.
-        ValueError: If its gates start at 0 or at no finite number, or k gets no gradient there.
-    """
-    accepted = "gate_class must be KGate or a subclass of it with a formula of its own, phi or gate"
-    if not (isinstance(gate_class, type) and issubclass(gate_class, KGate)):
-        raise TypeError(f"{accepted}, got {gate_class!r}")
-    if gate_class is not KGate and (gate_class.phi, gate_class.gate) == (KGate.phi, KGate.gate):
-        raise TypeError(f"{accepted}, got {gate_class!r} without one")
-    try:
-        with torch.enable_grad():  # whatever the caller's mode
-            gate = gate_class(3, block_size=2)
-            values = gate.gate()
-            found = tuple(gate.phi(gate.k).shape), tuple(values.shape)
-            slope = torch.autograd.grad(values.sum(), gate.k, allow_unused=True)[0] if values.requires_grad else None
-    except Exception as error:  # the formula is the user's, and may fail in any way
-        raise TypeError(f"{accepted}, got {gate_class!r}, which fails with {type(error).__name__}: {error}") from error
-    if found != ((3,), (3,)):
-        raise TypeError(f"{accepted}, got {gate_class!r}, which makes {found} of 3 k's and units")
-    start = f"{gate_class!r}, which at its k_start of {gate_class.k_start}"
-    if not values.isfinite().all() or values.eq(0).any():
-        raise ValueError(f"{accepted}, finite and not 0 at the start, got {start} is {values.tolist()}")
-    if slope is None or not slope.isfinite().all():
-        raise ValueError(f"{accepted}, with a gradient, got {start} has {None if slope is None else slope.tolist()}")
 
 
 def is_normalization(layer: nn.Module) -> bool:

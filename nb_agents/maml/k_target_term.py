@@ -13,6 +13,7 @@ from torch import nn
 
 from nb_agents.gates.gate import KGate, named_gates
 from nb_agents.gates.k_target import KTarget
+from nb_agents.inference.conditioned import conditioned_nets
 
 
 class KTargetTerm:
@@ -23,11 +24,15 @@ class KTargetTerm:
         starts: Index at which each of the actor's parameters begins in a flat vector, by name.
 
     Raises:
-        ValueError: If a gate has a regulariser of another kind, which would be passed by in silence.
+        ValueError: If a gate has a regulariser of another kind, or computed k's have one, which would be passed by.
     """
 
     def __init__(self, policy: nn.Module, starts: Mapping[str, int]) -> None:
         self._terms: list[tuple[int, KGate, KTarget]] = []
+        if any(k_target.weight for net in conditioned_nets(policy) for k_target in net.k_targets):
+            raise ValueError(
+                "k_target_weight must be 0 with k_from in MAML, whose gradients no k-target of rows can join"
+            )
         for path, gate in named_gates(policy):
             for regularizer in gate.regularizers if f"{path}.k" in starts else ():
                 if not isinstance(regularizer, KTarget):

@@ -210,12 +210,16 @@ def carry_groups(
     made, scaled = optimizer.param_groups, isinstance(optimizer, RatioMixin)
     names = {p: name for group in made for p, name in zip(group["params"], group.get("param_names", ()), strict=False)}
     place = {p: i for i, group in enumerate(old.param_groups) for p in group["params"]}
+    home = {p: place.get(each) for p, each in source.items()}
+    for group in made:  # a new parameter beside known ones, as one of f's beside k's, goes where they go
+        known = [home[p] for p in group["params"] if p in source]
+        home |= {p: known[0] for p in group["params"] if known and p not in source}
     ordered = dict.fromkeys([p for group in made for p in group["params"]] + list(source))
     own = [group for group in made if not any(p in source for p in group["params"])]
     beside = [_beside(group, made, source) for group in own]
     groups: list[dict[str, Any]] = []
     for i, group in enumerate(old.param_groups):
-        if params := [p for p in ordered if p in source and place.get(source[p]) == i]:
+        if params := [p for p in ordered if home.get(p) == i]:
             listed = {"params": params} | ({"param_names": [names.get(p, "") for p in params]} if names else {})
             groups.append(_options(group, made[0], scaled=scaled) | listed)
     for group, parameter in zip(own, beside, strict=True):

@@ -8,6 +8,7 @@ from typing import Any
 
 from nb_agents._objects import Extension
 from nb_agents.gates.gate import KGate, named_gates
+from nb_agents.inference.conditioned import ConditionedNet
 
 
 class GatedPart(Extension):
@@ -19,12 +20,21 @@ class GatedPart(Extension):
     Args:
         *args: Positional arguments of the SB3 network.
         k_gates: Gates by path, copies of which replace the modules there.
+        k_networks: Networks by path whose gates take their k's from the features; likewise.
         **kwargs: Further arguments of the SB3 network.
     """
 
-    def __init__(self, *args: Any, k_gates: Mapping[str, KGate], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        k_gates: Mapping[str, KGate],
+        k_networks: Mapping[str, ConditionedNet] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         network: Any = self
+        for path, whole in copy.deepcopy(dict(k_networks or {})).items():
+            network.set_submodule(path, whole)
         for path, gate in copy.deepcopy(dict(k_gates)).items():
             # A features extractor is handed over as it is, with its gates in it.
             if not isinstance(network.get_submodule(path), KGate):
@@ -32,7 +42,10 @@ class GatedPart(Extension):
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]
-        return data | {"k_gates": dict(named_gates(self))}  # type: ignore[arg-type]
+        module: Any = self
+        networks = {path: each for path, each in module.named_modules() if isinstance(each, ConditionedNet)}
+        inside = {path: gate for path, gate in named_gates(module) if path.rpartition(".")[0] not in networks}
+        return data | {"k_gates": inside} | ({"k_networks": networks} if networks else {})
 
 
 def gated_part(network: Any) -> Any:

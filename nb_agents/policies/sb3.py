@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -23,153 +21,11 @@ from stable_baselines3.sac.policies import SACPolicy
 from stable_baselines3.td3.policies import CnnPolicy as TD3CnnPolicy
 from stable_baselines3.td3.policies import MultiInputPolicy as TD3MultiInputPolicy
 from stable_baselines3.td3.policies import TD3Policy
-from torch import nn
 
-from nb_agents._checks import check_flag, check_number
-from nb_agents.gates.gate import ACTIVATIONS, KGate, gate_arguments, named_gates
-from nb_agents.gates.k_target import KTarget
-from nb_agents.policies.optim import optimized_parts, two_rates
+from nb_agents.policies.mixin import KGatedMixin
 from nb_agents.policies.parts import gated_part
-from nb_agents.policies.placing import gate_called, gate_sequential
-from nb_agents.policies.train_only import TrainOnlyMixin
-from nb_agents.policies.usage import check_algorithm, check_observations, offer
-
-
-class KGatedMixin(TrainOnlyMixin):
-    """Gives an SB3 policy k-gates, the k-target regulariser and a second learning rate; put it first in the bases.
-
-    SB3 builds its networks in overridable hooks, before it makes the optimizers. The mixin gates what those hooks
-    return and, when the policy stands, replaces each optimizer by one with a group for the k's. SB3's ``learn()`` and
-    ``train()`` are untouched.
-
-    The defaults are those with which a policy learns as without gates. The paper's are `nb_agents.PAPER`:
-    ``policy_kwargs={**PAPER, "block_size": 16}``.
-
-    Args:
-        *args: Positional arguments of the SB3 policy.
-        block_size: Units per block gate (NB Pro); None for layer gates alone (NB).
-        block_weight: Weight of a block's gate beside the layer's, >= 0.
-        gate_max: Bound that every gate stays below, > 0; a gate is half of it where k = 0. None for the paper's gate.
-        k_init: Start value of every k; None for the kind's own. At 0, that of the default kind, and with
-            ``gate_max=2.0`` the new policy computes what SB3's own does.
-        gate_class: Kind of the gates, a subclass of `KGate` with a formula of its own.
-        k_lr_ratio: Learning rate of the k's over that of the weights, at every update, >= 0.
-        k_target: Target of the k-target regulariser, >= 0; the effective target is ``k_target · (0.5 + 0.3 τ)``.
-        k_target_weight: Weight of its loss, >= 0; 0 for no k-target. In a loop of your own with a gradient scaler, or
-            without ``backward()``, add the loss yourself, see `nb_agents.KTarget`.
-        task_difficulty: Difficulty τ in [0, 1]; also a property that can be set, saved with the parameters.
-        gate_critic: Whether the critic's hidden layers are gated too.
-        **kwargs: Further arguments of the SB3 policy.
-
-    Raises:
-        TypeError: If an argument is not of its kind, or the policy is for another algorithm or other observations.
-        ValueError: If one is out of its range.
-
-    Warns:
-        UserWarning: If there is no hidden layer to gate: SB3 builds such networks, and so does this.
-    """
-
-    def __init__(
-        self,
-        *args: Any,
-        block_size: int | None = 16,
-        block_weight: float = 0.3,
-        gate_max: float | None = 2.0,
-        k_init: float | None = None,
-        gate_class: type[KGate] = KGate,
-        k_lr_ratio: float = 5.0,
-        k_target: float = 0.3,
-        k_target_weight: float = 0.0,
-        task_difficulty: float = 0.0,
-        gate_critic: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        check_algorithm(self)
-        check_observations(self, args, kwargs)
-        self._gate_kwargs = gate_arguments(gate_class, block_size, block_weight, gate_max, k_init)
-        regularizer = KTarget(k_target, k_target_weight, task_difficulty)
-        self.k_lr_ratio = check_number("k_lr_ratio", k_lr_ratio, low=0.0)
-        self.gate_critic = check_flag("gate_critic", gate_critic)
-        super().__init__(*args, **kwargs)
-        self._finish_networks()
-        self.regularizer = regularizer
-        if not self.gates:
-            warnings.warn("net_arch has no hidden layer that could be gated: the policy is a plain one", stacklevel=2)
-        for gate in self.gates.values():
-            gate.regularizers.append(regularizer)
-        self._split_learning_rates()
-
-    @property
-    def gates(self) -> dict[str, KGate]:
-        """The gates that train, by path and in the order of the modules: all but those of target networks."""
-        every = named_gates(self)  # type: ignore[arg-type]
-        return {name: gate for name, gate in every if not name.split(".")[0].endswith("_target")}
-
-    @property
-    def task_difficulty(self) -> float:
-        """τ of the k-target regulariser, in [0, 1]; set it when the task changes."""
-        return self.regularizer.task_difficulty
-
-    # nn.Module's __setattr__ leaves properties of the class alone, so this setter is reached.
-    @task_difficulty.setter
-    def task_difficulty(self, value: float) -> None:
-        self.regularizer.task_difficulty = value
-
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
-        if f"{prefix}regularizer._extra_state" not in state_dict and self._wrote(state_dict, prefix):
-            self.regularizer.reset_extra_state()
-        super()._load_from_state_dict(state_dict, prefix, *args)
-        written = state_dict.get(f"{prefix}_extra_state")
-        if self._gate_kwargs["gate_max"] is not None and getattr(written, "dtype", None) is torch.uint8:
-            # Files have held no integers since gates have had a maximum; these k's would mean other gates here.
-            args[-1].append(
-                "the k's were saved when all gates were the paper's: pass policy_kwargs={**nb_agents.PAPER, ...}, to "
-                'SB3\'s load as custom_objects={"policy_kwargs": {**PAPER, ...}}'
-            )
-
-    def _gate(self, network: nn.Module, *, gate_last: bool) -> None:
-        gate_sequential(network, gate_last=gate_last, activations=self._activations(), **self._gate_kwargs)
-
-    def _gate_values(self, network: Any, layers: str) -> Any:
-        """Gate a network of action values, whose layers are under that name."""
-        self._gate(network.features_extractor, gate_last=True)
-        self._gate(getattr(network, layers), gate_last=False)
-        return gated_part(network)
-
-    def _activations(self) -> tuple[type[nn.Module], ...]:
-        """Classes of what counts as an activation, that of ``activation_fn`` included."""
-        made = getattr(self, "activation_fn", nn.ReLU)
-        if not isinstance(made, type):  # SB3 only calls it: a partial or a function of no arguments does, too
-            with torch.random.fork_rng(devices=[]):
-                made = type(made())
-        is_container = not issubclass(made, nn.Module) or issubclass(made, nn.Sequential)
-        return ACTIVATIONS if is_container else (*ACTIVATIONS, made)
-
-    def _finish_networks(self) -> None:
-        """Gate what the SB3 class builds in its constructor and not in a hook; most classes need nothing here."""
-
-    def _split_learning_rates(self) -> None:
-        ks = [gate.k for gate in self.gates.values()]
-        scaled: dict[torch.optim.Optimizer, torch.optim.Optimizer] = {}
-        for part in optimized_parts(self).values():
-            if part.optimizer not in scaled:  # two parts may share one
-                scaled[part.optimizer] = two_rates(part.optimizer, ks, self.k_lr_ratio)
-            part.optimizer = scaled[part.optimizer]
-
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        data: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]
-        if hasattr(self, "share_features_extractor"):
-            # Some SB3 classes leave this one out, and a policy saved by itself could not be rebuilt.
-            data["share_features_extractor"] = self.share_features_extractor
-        return {
-            **data,
-            **self._gate_kwargs,
-            "k_lr_ratio": self.k_lr_ratio,
-            "k_target": self.regularizer.target,
-            "k_target_weight": self.regularizer.weight,
-            "task_difficulty": self.task_difficulty,
-            "gate_critic": self.gate_critic,
-        }
+from nb_agents.policies.placing import gate_called
+from nb_agents.policies.usage import offer
 
 
 class ActorCriticGates(KGatedMixin):
@@ -185,6 +41,7 @@ class ActorCriticGates(KGatedMixin):
         if self.gate_critic:
             self._gate(self.vf_features_extractor, gate_last=True)  # type: ignore[attr-defined]
             self._gate_latent("forward_critic")
+        self._condition(self.mlp_extractor, "policy_net", self.pi_features_extractor)  # type: ignore[attr-defined]
 
     def _gate_latent(self, method: str) -> None:
         """Gate the hidden layers of the MLP extractor, SB3's or the user's, that one of its two methods leads to."""
@@ -214,10 +71,9 @@ class ActorAndCriticsGates(KGatedMixin):
         actor = super().make_actor(features_extractor)  # type: ignore[misc]
         self._gate(actor.features_extractor, gate_last=True)
         # SAC's ends in `latent_pi`, before its output layers; TD3's `mu` holds output layer and squashing as well.
-        if hasattr(actor, "latent_pi"):
-            self._gate(actor.latent_pi, gate_last=True)
-        else:
-            self._gate(actor.mu, gate_last=False)
+        layers, hidden = ("latent_pi", True) if hasattr(actor, "latent_pi") else ("mu", False)
+        self._gate(getattr(actor, layers), gate_last=hidden)
+        self._condition(actor, layers, actor.features_extractor)
         return gated_part(actor)
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> Any:

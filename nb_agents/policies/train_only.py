@@ -13,6 +13,7 @@ from nb_agents._checks import check_flag
 from nb_agents.gates.extra_state import OptionalExtraState, as_numbers
 from nb_agents.gates.gate import KGate
 from nb_agents.gates.k_target import KTarget
+from nb_agents.inference.conditioned import ConditionedNet
 from nb_agents.policies.optim import optimized_parts
 
 CHOICES = ("all", "gates", "head")
@@ -22,7 +23,7 @@ _EVERYTHING = ("all", True)
 
 
 class TrainOnlyMixin(OptionalExtraState):
-    """Gives an SB3 policy `train_only`; `nb_agents.policies.sb3.KGatedMixin` contains it.
+    """Gives an SB3 policy `train_only`; `nb_agents.policies.mixin.KGatedMixin` contains it.
 
     A policy's parameters are those of the actor, which are carried to the new task, and those of critics, which have to
     learn the new task's values and always train. What both use belongs to the actor.
@@ -55,7 +56,7 @@ class TrainOnlyMixin(OptionalExtraState):
         TRPO it takes `nb_agents.contrib.KGatedTRPOPolicy`.
 
         Args:
-            what: Choice of "all"; "gates", the k's alone; or "head", the actor's output layer.
+            what: Choice of "all"; "gates", the k's alone and what computes them; or "head", the actor's output layer.
             log_std: Whether the parameters that set the spread of actions alone train (PPO's ``log_std``, the layer of
                 that name in SAC). By default they do not with "gates", so that the k's are all that distinguishes two
                 tasks, and do otherwise.
@@ -113,7 +114,11 @@ class TrainOnlyMixin(OptionalExtraState):
         if what == "all":
             selected = [parameter for _, parameter in acting_parameters(self)]
         elif what == "gates":
-            selected = [module.k for _, module in acting_modules(self) if isinstance(module, KGate)]
+            acting = [module for _, module in acting_modules(self)]
+            selected = [module.k for module in acting if isinstance(module, KGate)]
+            selected += [
+                p for module in acting if isinstance(module, ConditionedNet) for p in module.k_net.parameters()
+            ]
         else:
             selected = list(self._head())
         if not selected:
@@ -122,7 +127,9 @@ class TrainOnlyMixin(OptionalExtraState):
 
     def _head(self) -> Iterator[nn.Parameter]:
         part = None if self.head_part is None else _find(self, self.head_part)
-        layers = [] if part is None else [m for m in part.modules() if any(p.dim() > 1 for p in m.parameters(False))]
+        modules = [] if part is None else list(part.modules())
+        apart = {id(m) for net in modules if isinstance(net, ConditionedNet) for m in net.k_net.modules()}
+        layers = [m for m in modules if id(m) not in apart and any(p.dim() > 1 for p in m.parameters(False))]
         return iter(()) if not layers else layers[-1].parameters()
 
     def _exploration(self) -> Iterator[nn.Parameter]:
@@ -220,7 +227,7 @@ def _with_frozen_statistics(policy: Any, trained: set[int]) -> Iterator[nn.Modul
     acting = dict(acting_modules(policy))
     for path, module in acting.items():
         state = (*module._buffers.values(), *vars(module).values())
-        if isinstance(module, KGate) or not any(isinstance(value, torch.Tensor) for value in state):
+        if isinstance(module, (KGate, ConditionedNet)) or not any(isinstance(value, torch.Tensor) for value in state):
             continue
         # The state of a parametrization (spectral norm's, of weight matrices) goes with the parameter that it is of.
         parent = acting.get(path.rpartition(".")[0])

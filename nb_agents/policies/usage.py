@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Mapping
+import warnings
+import weakref
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gymnasium import spaces
@@ -12,7 +14,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
+from stable_baselines3.common.vec_env import VecEnv
 
+from nb_agents.inference.normalization import normalizing, standardised_parts
+from nb_agents.inference.student import HISTORY
 from nb_agents.policies.train_only import TrainOnlyMixin
 
 GENERIC_NAMES = ("KGatedPolicy", "KGatedCnnPolicy", "KGatedMultiInputPolicy")
@@ -21,16 +26,24 @@ GENERIC_NAMES = ("KGatedPolicy", "KGatedCnnPolicy", "KGatedMultiInputPolicy")
 _families: set[type[BasePolicy]] = set()
 _algorithms: list[type[BaseAlgorithm]] = []
 _policies: list[type[BasePolicy]] = []
+_without_backward: list[type[BaseAlgorithm]] = []
 
 
-def offer(family: type[BasePolicy], algorithms: tuple[type[BaseAlgorithm], ...], *policies: type[BasePolicy]) -> None:
+def offer(
+    family: type[BasePolicy],
+    algorithms: tuple[type[BaseAlgorithm], ...],
+    *policies: type[BasePolicy],
+    backward: bool = True,
+) -> None:
     """Let algorithms know their k-gated policies by name, so that ``SAC("KGatedPolicy", env)`` is one of SAC's.
 
     Args:
         family: The SB3 class that all policies of these algorithms extend.
         algorithms: Algorithms that train them, which know them by SB3's table of names, ``policy_aliases``.
         *policies: Classes for vectors, images and dictionaries of observations, in this order.
+        backward: Whether they call ``backward()`` for the actor.
     """
+    _without_backward.extend(() if backward else algorithms)
     _families.add(family)
     _algorithms.extend(algorithms)
     _policies.extend(policies)
@@ -72,6 +85,69 @@ def check_algorithm(policy: Any) -> None:
             f'{name} cannot train a {type(policy).__name__}: write {name}("KGatedPolicy", ...)'
             + (f", or one of {', '.join(ours)}" if ours else "")
         )
+
+
+def check_backward(policy: Any) -> None:
+    """Refuse an algorithm that takes an actor's gradient in another way than by ``backward()``; likewise.
+
+    Raises:
+        ValueError: If such a one is building the policy.
+    """
+    algorithm = _builder(policy)
+    if isinstance(algorithm, tuple(_without_backward)):
+        raise ValueError(
+            f"k_target_weight must be 0 with k_from in {type(algorithm).__name__}, whose gradients no k-target can join"
+        )
+
+
+def check_normalization(policy: Any, k_from: str | tuple[()] | None) -> None:
+    """Refuse a `VecNormalize` that would standardise the part that k's are computed from, or a history; likewise.
+
+    Its statistics move during training, so that f would be shown other numbers for the same context; and a history's
+    mask and its rows of zeros would no longer be any.
+
+    Raises:
+        ValueError: If k's are computed and the algorithm that is building the policy has such an environment.
+
+    Warns:
+        UserWarning: If k's are not computed, and a history would be standardised.
+    """
+    algorithm = _builder(policy)
+    if algorithm is not None:
+        env = algorithm.get_env()
+        _check_parts(env, k_from)
+        _watched[policy] = weakref.ref(algorithm), _reference(env)
+
+
+def check_normalization_again(policy: Any, k_from: str | tuple[()] | None) -> None:
+    """The same, once, of another environment that the algorithm has by now: SB3's ``set_env`` tells no policy."""
+    algorithm_of, env_of = _watched.get(policy, (_reference(None),) * 2)
+    algorithm = algorithm_of()
+    if algorithm is not None and (env := algorithm.get_env()) is not env_of():
+        _check_parts(env, k_from)
+        _watched[policy] = algorithm_of, _reference(env)
+
+
+_watched: weakref.WeakKeyDictionary[Any, tuple[Callable[[], Any], Callable[[], Any]]] = weakref.WeakKeyDictionary()
+"""Algorithm and environment of policies that algorithms have built; copies of these are on their own."""
+
+
+def _reference(env: VecEnv | None) -> Callable[[], VecEnv | None]:
+    return (lambda: None) if env is None else weakref.ref(env)
+
+
+def _check_parts(env: VecEnv | None, k_from: str | tuple[()] | None) -> None:
+    standardised = standardised_parts(env)
+    names = [repr(name) for name in dict.fromkeys((k_from or HISTORY, HISTORY)) if name in standardised]
+    if not names:
+        return
+    how = f"leave {' and '.join(names)} out of norm_obs_keys"
+    if not any(isinstance(layer.obs_rms, dict) for layer in normalizing(env)):
+        how = f"make the parts a dictionary, by the wrappers' key, and {how}"
+    said = f"VecNormalize must not standardise {' and '.join(names)}: {how}, or pass norm_obs=False"
+    if k_from:
+        raise ValueError(said)
+    warnings.warn(f"{said}: the mask of the history and its zeros are no longer any", stacklevel=2)
 
 
 def check_observations(policy: Any, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> None:

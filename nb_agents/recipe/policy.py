@@ -15,10 +15,10 @@ from stable_baselines3.common.torch_layers import create_mlp
 from torch import nn
 
 from nb_agents._checks import check_count, check_flag, check_number, check_positive
+from nb_agents._tensor_file import read_tensors, write_tensors
 from nb_agents.gates.clamped import ClampedKGate
 from nb_agents.gates.gate import KGate, named_gates
 from nb_agents.policies.train_only import TrainOnlyMixin
-from nb_agents.recipe.tensor_file import read_tensors, write_tensors
 
 KIND = "nb_agents.NeuralBatteryPolicy"
 

@@ -18,10 +18,10 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from nb_agents._checks import check_count, check_flag, check_number, check_positive
+from nb_agents._tensor_file import read_tensors, write_tensors
 from nb_agents.gates.k_target import KTarget
 from nb_agents.policies.optim import two_rates
 from nb_agents.recipe.policy import NeuralBatteryPolicy, check_fits
-from nb_agents.recipe.tensor_file import read_tensors, write_tensors
 
 __all__ = ["LearnedKTarget", "Losses", "NeuralBatteryPolicy", "NeuralBatteryTrainer"]
 

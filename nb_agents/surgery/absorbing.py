@@ -23,7 +23,7 @@ def absorb(
     inverse: bool = False,
     all_entries: bool = True,
 ) -> None:
-    """Multiply every gate into weights of ``root``, in place.
+    """Multiply every gate into weights of ``root``, and its shift, if it has one, into biases behind it; in place.
 
     Args:
         root: The network that was traced.
@@ -36,8 +36,10 @@ def absorb(
         FoldError: If a gate cannot be absorbed; it names all of those, and no weight has changed.
         ValueError: If ``inverse`` and a gate is so small that dividing by it overflows; likewise.
     """
-    values = {name: gate.gate().detach().flatten().expand(gate.n_units).clone() for name, gate in gates.items()}
-    broken = [name for name, g in values.items() if not g.isfinite().all()]
+    values = {name: _by_unit(gate, gate.gate()) for name, gate in gates.items()}
+    added = {name: _by_unit(gate, s) for name, gate in gates.items() if (s := gate.shift()) is not None}
+    shifts = {name: s for name, s in added.items() if s.any()}  # none of a new gate's, which `inverse` is for
+    broken = [name for found in (values, added) for name, g in found.items() if not g.isfinite().all()]
     if broken:
         raise FoldError(f"the gates {broken} are not finite numbers")
     closed = [name for name, g in values.items() if g.abs().min() < torch.finfo(g.dtype).tiny]
@@ -45,9 +47,9 @@ def absorb(
         raise ValueError(f"k_init must leave the gates open: the weights behind {closed} cannot be divided by 0")
     signed = frozenset(name for name, g in values.items() if g.min() < 0)
     ranks = Ranks(root, graphs)
-    positive = {name: gate for name, gate in gates.items() if name not in signed}
+    positive = {name: gate for name, gate in gates.items() if name not in signed | shifts.keys()}
     before = layers_before(root, graphs, positive, ranks)
-    flow = Flow(root, graphs, ranks, ungated=before, signed=signed)
+    flow = Flow(root, graphs, ranks, ungated=before, signed=signed, shifted=frozenset(shifts))
     blocked = dict(flow.blocked)
     called = {str(node.target) for graph in graphs for node in graph.nodes if node.op == "call_module"}
     for name in gates:
@@ -62,7 +64,12 @@ def absorb(
         values = {name: 1 / g for name, g in values.items()}
     for name, layer in before.items():
         scale_outputs(layer, values[name])
-    flow.absorb(values)
+    flow.absorb(values, shifts)
+
+
+def _by_unit(gate: KGate, values: torch.Tensor) -> torch.Tensor:
+    """A number for each unit, shape ``(n_units,)``."""
+    return values.detach().flatten().expand(gate.n_units).clone()
 
 
 def _uncalled(root: nn.Module, called: set[str]) -> list[str]:

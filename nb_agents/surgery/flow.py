@@ -16,8 +16,8 @@ from torch import fx, nn
 from nb_agents.gates.gate import ACTIVATIONS, CONVOLUTIONS, KGate, is_normalization
 from nb_agents.surgery.functions import FunctionFlow
 from nb_agents.surgery.layout import Layout, units
-from nb_agents.surgery.tracing import COMMUTING_MODULES, ScaleSink, has_hooks, operands
-from nb_agents.surgery.weights import TRANSPOSED, Multiply, Use, factor_of, into, sizes_of
+from nb_agents.surgery.tracing import COMMUTING_MODULES, ScaleSink, attribute_of, has_hooks, operands
+from nb_agents.surgery.weights import TRANSPOSED, Add, Multiply, Use, factor_of, into, into_bias, shift_of, sizes_of
 
 
 @dataclass
@@ -46,6 +46,9 @@ class Flow(FunctionFlow):
             if any(use.features != uses[0].features for use in uses):
                 for use in uses:
                     self._block(use.gates, f"the weights of {use.reader} are used several times, not always behind it")
+            for use in uses:
+                if use.add is None:
+                    self._block(use.gates & self.shifted, f"{use.reader} cannot take a shift into a bias of its own")
 
     def _layout(self, node: fx.Node) -> Layout | None:
         inputs = [self.layouts[n] for n in node.all_input_nodes]
@@ -99,7 +102,7 @@ class Flow(FunctionFlow):
             one_run = len(layout.pieces) == 1 and len(runs) == 1 and layout.pieces[0].pattern == "each"
             activation = type(gate.activation)
             passes = issubclass(activation, COMMUTING_MODULES) and self._may_pass(activation.__name__, layout)
-            if passes and one_run and layout.axis == -1 - gate.spatial_dims:
+            if passes and one_run and not self._is_shifted(layout) and layout.axis == -1 - gate.spatial_dims:
                 passed = runs[0][1]
             else:
                 self._lose([layout], f"{name} comes before a linear map")
@@ -120,8 +123,16 @@ class Flow(FunctionFlow):
             return None
         weight, groups, dims, width, n_units = sizes_of(module)
         multiply = into(weight, groups, transposed=isinstance(module, TRANSPOSED))
-        self._read(node, id(weight), layout, -1 - dims, width, multiply)
+        self._read(node, id(weight), layout, -1 - dims, width, multiply, self._addition(module))
         return units(n_units, dims)
+
+    def _addition(self, module: nn.Module) -> Add | None:
+        """How a linear map takes up a shift of its inputs, if nothing else reads its bias."""
+        bias = module._parameters.get("bias")
+        graphs_read = (node for graph in self.graphs for node in graph.nodes if node.op == "get_attr")
+        elsewhere = any(attribute_of(self.root, str(node.target)) is bias for node in graphs_read)
+        owners = [each for each in self.root.modules() if any(p is bias for p in each._parameters.values())]
+        return None if bias is None or elsewhere or len(owners) > 1 else into_bias(module)
 
     def _read(
         self,
@@ -131,6 +142,7 @@ class Flow(FunctionFlow):
         axis: int,
         width: int | None,
         multiply: Multiply,
+        add: Add | None = None,
     ) -> None:
         use = Use(str(node.target))
         self.uses.setdefault(weight, []).append(use)
@@ -142,12 +154,15 @@ class Flow(FunctionFlow):
         elif features is None:
             self._lose([layout], f"which inputs of {node.target} it scales is unknown without example_inputs")
         else:
-            use.features, use.multiply = features, multiply
+            use.features, use.multiply, use.add = features, multiply, add
 
     @torch.no_grad()
-    def absorb(self, values: Mapping[str, torch.Tensor]) -> None:
-        """Multiply factors, by gate, each of shape ``(n_units,)``, into the weights behind the gates, in place."""
-        for uses in self.uses.values():
-            if uses[0].gates:
-                assert uses[0].multiply is not None
-                uses[0].multiply(factor_of(uses[0].features, values))
+    def absorb(self, values: Mapping[str, torch.Tensor], shifts: Mapping[str, torch.Tensor]) -> None:
+        """Take factors and shifts, by gate, each of shape ``(n_units,)``, into the layers behind the gates."""
+        for use in (uses[0] for uses in self.uses.values()):
+            if not use.gates.isdisjoint(shifts):
+                assert use.add is not None
+                use.add(shift_of(use.features, shifts))  # through the weight as it is before the factors
+            if use.gates:
+                assert use.multiply is not None
+                use.multiply(factor_of(use.features, values))

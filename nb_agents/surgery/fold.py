@@ -13,7 +13,8 @@ from torch import fx, nn
 
 from nb_agents._objects import uncompiled
 from nb_agents.gates.gate import KGate, named_gates
-from nb_agents.policies.sb3 import KGatedMixin
+from nb_agents.inference.conditioned import conditioned_nets
+from nb_agents.policies.mixin import KGatedMixin
 from nb_agents.policies.usage import plain_class
 from nb_agents.surgery.absorbing import absorb
 from nb_agents.surgery.copies import copy_of
@@ -59,6 +60,8 @@ def fold_gates(
     network: Any = uncompiled(module.policy) if isinstance(module, BaseAlgorithm) else module
     if not any(named_gates(network)):
         raise ValueError(f"there are no gates to fold in {type(network).__name__}")
+    if any(conditioned_nets(network)):
+        raise FoldError("the gates' k's are computed for each row of a batch: fold the policy `at` a context")
     if any("forward" in vars(gate) for _, gate in named_gates(network)):
         raise FoldError("the gates have a k-set for each row of a batch at present (per_row)")
     folded: Any

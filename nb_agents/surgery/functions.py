@@ -24,6 +24,9 @@ from nb_agents.surgery.tracing import (
     shape_of,
 )
 
+_COPIES = frozenset(("identity", "contiguous", "clone", "detach", "float", "double", "to"))
+"""Operations that change no value."""
+
 
 @dataclass
 class FunctionFlow:
@@ -38,12 +41,14 @@ class FunctionFlow:
         graphs: Its graphs. Sizes come from its layers and, where they were traced with an example, from there.
         ranks: Numbers of dimensions of their values.
         signed: Names of gates with negative values, which commute with less.
+        shifted: Names of gates that add something too, which commutes with next to nothing.
     """
 
     root: nn.Module
     graphs: Sequence[fx.Graph]
     ranks: Ranks
     signed: frozenset[str] = frozenset()
+    shifted: frozenset[str] = frozenset()
     layouts: dict[fx.Node, Layout | None] = field(init=False, default_factory=dict)
     blocked: dict[str, str] = field(init=False, default_factory=dict)
 
@@ -61,7 +66,12 @@ class FunctionFlow:
         """A question about the tensor: its answer has no units, and what was asked stays as it is."""
 
     def _keep(self, node: fx.Node, name: str, layout: Layout | None) -> Layout | None:
+        if self._is_shifted(layout):
+            return self._lose([layout], f"{name}() of shifted values comes before a linear map")
         return layout
+
+    def _is_shifted(self, layout: Layout | None) -> bool:
+        return layout is not None and not self.shifted.isdisjoint(layout.gates)
 
     def _adds_alike(self, node: fx.Node) -> bool:
         """Whether both summands have the same units under the same gates, and neither may be broadcast."""
@@ -69,12 +79,15 @@ class FunctionFlow:
         return len(layouts) == 2 and layouts[0] == layouts[1] and (layouts[0] is None or layouts[0].width is not None)
 
     def _may_pass(self, name: str, layout: Layout) -> bool:
-        """Whether the gates' factors have the sign that an operation passes on."""
+        """Whether an operation passes on what the gates do: factors of their sign, and shifts."""
+        if self._is_shifted(layout) and name.lower() not in _COPIES:
+            return False
         return self.signed.isdisjoint(layout.gates) or not any(part in name.lower() for part in ("relu", "max"))
 
     def _hand_on(self, node: fx.Node, name: str, layout: Layout | None) -> Layout | None:
         if layout is not None and not self._may_pass(name, layout):
-            return self._lose([layout], f"{name} of values with a negative gate comes before a linear map")
+            gate = "a shift" if self._is_shifted(layout) else "a negative gate"
+            return self._lose([layout], f"{name} of values with {gate} comes before a linear map")
         if layout is None or layout.axis < -mixed_dims(name):
             return layout
         return self._lose([layout], f"{name} over neighbouring units comes before a linear map")

@@ -15,7 +15,8 @@ from torch import fx, nn
 
 from nb_agents._checks import check_flag
 from nb_agents._objects import free_name
-from nb_agents.gates.gate import ACTIVATIONS, KGate, gate_arguments, is_normalization, named_gates
+from nb_agents.gates.gate import ACTIVATIONS, KGate, is_normalization, named_gates
+from nb_agents.gates.kind import gate_arguments
 from nb_agents.policies.placing import Units, make_gate
 from nb_agents.surgery.absorbing import absorb
 from nb_agents.surgery.copies import copy_of

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
+from stable_baselines3.common.buffers import DictReplayBuffer, DictRolloutBuffer, ReplayBuffer, RolloutBuffer
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.save_util import recursive_getattr
+from stable_baselines3.common.type_aliases import GymEnv
 from torch import nn
 
 from nb_agents.gates.gate import named_gates
 from nb_agents.policies.optim import carry_groups, optimized_parts
+
+_OF_THE_ENVIRONMENT = ("observation_space", "n_envs", "_last_obs", "_last_original_obs", "_last_episode_starts")
+
+_BUFFERS = ("rollout_buffer_class", "replay_buffer_class")
+_SB3S_BUFFERS = (RolloutBuffer, DictRolloutBuffer, ReplayBuffer, DictReplayBuffer)
 
 
 def rebuild(
@@ -20,6 +28,7 @@ def rebuild(
     policy_class: type[BasePolicy],
     policy_kwargs: Mapping[str, Any],
     fill: Callable[[Any], object],
+    env: GymEnv | None = None,
 ) -> Any:
     """A model of the same algorithm in the same state of training, with another policy; as `BaseAlgorithm.load` does.
 
@@ -34,6 +43,8 @@ def rebuild(
         policy_class: Class of the new policy.
         policy_kwargs: Arguments of it, kept for `save` and `load`.
         fill: Function that gives the new policy its parameters.
+        env: Environment of the new model where it is not to be the old one's; what it observes may be something else,
+            so the replay buffer is new then, too.
 
     Raises:
         TypeError: If the policy's optimizer is of another class than its arguments say.
@@ -44,11 +55,15 @@ def rebuild(
     data = {name: value for name, value in model.__dict__.items() if name not in excluded}
     kept = {"observation_space", "action_space", "tensorboard_log"}
     shared = {name: data.pop(name) for name in kept & data.keys()}
+    if env is not None:
+        chosen = {name for name in _BUFFERS if data.get(name) in _SB3S_BUFFERS}  # by what is observed
+        left = {*_OF_THE_ENVIRONMENT, *chosen}
+        data, shared = ({k: v for k, v in each.items() if k not in left} for each in (data, shared))
     with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
-        new = type(model)(policy=policy_class, env=model.env, device=model.device, _init_setup_model=False)
+        new = type(model)(policy=policy_class, env=env or model.env, device=model.device, _init_setup_model=False)
         new.__dict__.update(copy.deepcopy(data) | shared)
         new.policy_class, new.policy_kwargs = policy_class, dict(copy.deepcopy(dict(policy_kwargs)))
-        if hasattr(model, "replay_buffer"):
+        if hasattr(model, "replay_buffer") and env is None:
             new.replay_buffer = model.replay_buffer
         if model._custom_logger:
             new.set_logger(model.logger)
@@ -78,11 +93,23 @@ def plain_name(name: str, gates: Iterable[str]) -> str:
     return name
 
 
+def unkeyed(name: str) -> str:
+    """The name of a parameter where the entry of a dictionary that it reads is the observation itself."""
+    return re.sub(r"\.extractors\.[^.]+\.", ".", name)
+
+
 def _counterparts(new: nn.Module, old: nn.Module) -> dict[nn.Parameter, nn.Parameter]:
-    """The parameters of the old network by those of the new one that have the same name without gates."""
+    """The parameters of the old network by those of the new one that have the same name without gates.
+
+    An entry of a dictionary may have become the observation itself, and the other way round.
+    """
     before, after = ([name for name, _ in named_gates(network)] for network in (old, new))
     named = {plain_name(name, before): p for name, p in old.named_parameters(remove_duplicate=False)}
-    pairs = ((p, named.get(plain_name(name, after))) for name, p in new.named_parameters(remove_duplicate=False))
+    alone = {unkeyed(name): p for name, p in named.items()}
+    pairs = (
+        (p, named.get(plain := plain_name(name, after), alone.get(unkeyed(plain))))
+        for name, p in new.named_parameters(remove_duplicate=False)
+    )
     return {p: source for p, source in pairs if source is not None}
 
 

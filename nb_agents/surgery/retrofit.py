@@ -6,12 +6,15 @@ import warnings
 from typing import Any, TypeVar
 
 import torch
+from gymnasium.vector import VectorEnv
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv
 
 from nb_agents.gates.gate import named_gates
-from nb_agents.policies.sb3 import KGatedMixin
+from nb_agents.policies.mixin import KGatedMixin
 from nb_agents.policies.usage import gated_classes
+from nb_agents.surgery.conditioning import with_computed_k
 from nb_agents.surgery.networks import absorb_in_policy
 from nb_agents.surgery.rebuild import keep_frozen, plain_name, rebuild
 from nb_agents.surgery.sameness import policy_difference
@@ -25,6 +28,8 @@ def retrofit(
     block_size: int | None = 16,
     *,
     policy_class: type[BasePolicy] | None = None,
+    k_from: str | None = None,
+    env: GymEnv | VectorEnv[Any, Any, Any] | None = None,
     **gate_kwargs: Any,
 ) -> Model:
     """A k-gated model that acts as ``model`` does, ready to be adapted or to go on learning.
@@ -35,16 +40,30 @@ def retrofit(
     those of ``model``, and what is frozen there stays frozen; environment and replay buffer are shared with it. The
     policy's optimizers keep their parameter groups and options, and start with no moments; the k's get own groups.
 
+    With ``k_from`` the gates are conditioned ones, on weights that never knew of any. Then
+    ``made.policy.train_only("gates")`` and ``made.learn(...)`` train k0 and f over the contexts of ``env``::
+
+        made = retrofit(model, gate_class=SignedKGate, k_from="context", env=ContextObservation(env, {"A": (1.0, 1.8)}))
+
+    Beside gates that were there from the start it reaches less, and weights that hold one sign of an actuator are not
+    turned around by training their k's: `docs/guides/single-pass.md` says how much less.
+
     Args:
         model: A model of SB3, or of sb3-contrib where that is installed, trained or loaded from a file (RL zoo's too).
         block_size: Units per block gate; None for layer gates alone.
         policy_class: The k-gated class, for models with a policy class of your own.
+        k_from: Part of the observations of ``env`` that the k's are to be computed from, see `KGatedMixin`. f starts at
+            0, so that the result acts as ``model`` does whatever the part says. The layers see the rest, and a critic
+            everything, with no weight on the part yet.
+        env: Environment of the result, which shows the part beside what ``model`` observes; only with ``k_from``. Where
+            the model's has a `VecNormalize` of observations it needs one, too, which is given the model's statistics if
+            it has seen nothing yet: ``VecNormalize(env, norm_obs_keys=["observation"])``, of a dictionary.
         **gate_kwargs: Further arguments of `KGatedMixin`.
 
     Raises:
         TypeError: If ``model`` is no SB3 model, or an argument is unknown or of the wrong kind.
-        ValueError: If its policy is gated already, of an unknown class or without hidden layers, or an argument is out
-            of its range.
+        ValueError: If its policy is gated already, of an unknown class or without hidden layers, an argument is out of
+            its range, or ``env`` shows something else than the part beside what ``model`` observes.
         FoldError: If the gates are not to start at 1 and the weights cannot be divided (it names the gates), or if the
             result does not compute the same.
     """
@@ -61,6 +80,14 @@ def retrofit(
         )
     if not (isinstance(target, type) and issubclass(target, KGatedMixin)):
         raise TypeError(f"policy_class must be a class that extends KGatedMixin, got {target!r}")
+    if k_from is None and env is not None:
+        raise ValueError(f"env is for k_from, a part of its observations, and must be None without; got {env!r}")
+    if k_from is not None:
+        later: dict[str, Any] = {
+            name: gate_kwargs.pop(name) for name in ("k_net", "task_difficulty") if name in gate_kwargs
+        }
+        gated = retrofit(model, block_size, policy_class=policy_class, **gate_kwargs)
+        return with_computed_k(gated, model, k_from, env, later)  # type: ignore[no-any-return]
     arguments = {"block_size": block_size, **gate_kwargs}
 
     def fill(policy: BasePolicy) -> None:

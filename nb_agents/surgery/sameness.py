@@ -23,11 +23,13 @@ def difference(
     other: nn.Module,
     run: Callable[[nn.Module], Any],
     modes: tuple[bool | None, ...] = (None, True, False),
+    run_other: Callable[[nn.Module], Any] | None = None,
 ) -> str:
     """In words, where ``run`` gives different values on two modules; empty if nowhere.
 
     Copies are run, from the same state of the random number generators. ``modes`` are train() (True), eval() (False)
-    and the mode in which each part is (None); one in which ``one`` fails is skipped.
+    and the mode in which each part is (None); one in which ``one`` fails is skipped. ``run_other`` is for ``other``
+    where that is asked otherwise.
 
     Raises:
         ValueError: If ``one`` fails in every mode.
@@ -43,7 +45,7 @@ def difference(
         compared = True
         name = "its present" if mode is None else "train()" if mode else "eval()"
         try:
-            got = _run(other, run, mode)
+            got = _run(other, run_other or run, mode)
         except Exception as error:
             return f"in {name} mode it fails: {error}"
         leaves, structure = pytree.tree_flatten(expected)
@@ -58,17 +60,27 @@ def difference(
     return ""
 
 
-def policy_difference(policy: BasePolicy, other: BasePolicy) -> str:
-    """`difference` of two SB3 policies on samples of their observation space."""
+def policy_difference(
+    policy: BasePolicy, other: BasePolicy, seen: Callable[[Any], Any] = lambda observations: observations
+) -> str:
+    """`difference` of two SB3 policies on samples of the observation space of ``other``.
+
+    Args:
+        policy: One policy.
+        other: Another one.
+        seen: Function that gives of observations of ``other`` what ``policy`` sees of them.
+    """
     modes = (True, False) if getattr(policy, "trains", "all") == "all" else (False,)
-    return difference(policy, other, lambda p: list(_answers(p)), modes)
+    observations = _samples(other.observation_space, 4)
+    run, run_other = (lambda p, o=o: list(_answers(p, o)) for o in (seen(observations), observations))
+    return difference(policy, other, run, modes, run_other)
 
 
 @torch.no_grad()
-def _answers(policy: Any) -> Iterator[Any]:
-    """All that algorithms and users ask a policy of SB3 or sb3-contrib for."""
-    obs_space, act_space = policy.observation_space, policy.action_space
-    obs_np, actions_np = _samples(obs_space, 4), _samples(act_space, 4)
+def _answers(policy: Any, obs_np: Any) -> Iterator[Any]:
+    """All that algorithms and users ask a policy of SB3 or sb3-contrib for, on a batch of four observations."""
+    act_space = policy.action_space
+    actions_np = _samples(act_space, 4)
     if isinstance(act_space, spaces.Box):
         actions_np = policy.scale_action(actions_np) if np.isfinite(act_space.low).all() else actions_np
     obs, _ = policy.obs_to_tensor(obs_np)

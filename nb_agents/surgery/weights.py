@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -16,14 +18,18 @@ Multiply = Callable[[torch.Tensor], None]
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
+Add = Callable[[torch.Tensor], None]
+"""Takes what is added to each input, shape ``(n_inputs,)``, into a bias behind the weight, in place."""
+
 
 @dataclass
 class Use:
-    """A weight that reads scaled features: ``features`` are those of its input, ``multiply`` takes factors into it."""
+    """A weight that reads scaled features: those of its input, and how it takes up what gates do to them."""
 
     reader: str
     features: Runs = ()
     multiply: Multiply | None = None
+    add: Add | None = None
 
     @property
     def gates(self) -> frozenset[str]:
@@ -37,15 +43,29 @@ class FoldError(ValueError):
 
 def factor_of(features: Runs, values: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """The product of the gates, feature by feature."""
+    return _over(features, values, torch.ones(1), torch.mul)
+
+
+def shift_of(features: Runs, shifts: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """What is added, feature by feature, by the gates of ``shifts``; one of a feature's gates at most."""
+    return _over(features, shifts, torch.zeros(1), torch.add)
+
+
+def _over(
+    features: Runs,
+    values: Mapping[str, torch.Tensor],
+    neutral: torch.Tensor,
+    join: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
     parts = []
     for n, gates in features:
-        part = torch.ones(1)
+        part = neutral
         for name in gates:
-            g = values[name]
-            part = part.to(g) * g
+            if name in values:
+                part = join(part.to(values[name]), values[name])
         # One entry per unit: a flattened channel's entry serves all of its places, a gate's run may be tiled.
         parts.append(part.repeat_interleave(n // len(part)))
-    like = next(values[name] for _, gates in features for name in gates)
+    like = next(values[name] for _, gates in features for name in gates if name in values)
     return torch.cat([part.to(like) for part in parts])
 
 
@@ -61,6 +81,20 @@ def into(weight: torch.Tensor, groups: int = 1, *, transposed: bool = False) -> 
         weight.copy_(scaled.reshape(weight.shape))
 
     return multiply
+
+
+def into_bias(module: nn.Module) -> Add | None:
+    """Addition of ``W s`` to the bias of a linear map; None if it has none, or its borders see less of a shift."""
+    weight, bias = module._parameters.get("weight"), module._parameters.get("bias")
+    padding: Any = getattr(module, "padding", 0)
+    bordered = padding != "valid" if isinstance(padding, str) else np.any(padding)
+    if isinstance(module, TRANSPOSED) or bordered or getattr(module, "groups", 1) > 1 or weight is None or bias is None:
+        return None
+
+    def add(shift: torch.Tensor) -> None:
+        bias.add_((weight.flatten(2).sum(2) if weight.dim() > 2 else weight) @ shift)
+
+    return add
 
 
 def sizes_of(module: nn.Module) -> tuple[torch.Tensor, int, int, int, int]:

@@ -3,15 +3,47 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from nb_agents._objects import uncompiled
 from nb_agents.gates.gate import KGate
+from nb_agents.inference.conditioned import conditioned_nets
+from nb_agents.policies.mixin import KGatedMixin
 from nb_agents.policies.optim import optimized_parts
-from nb_agents.policies.sb3 import KGatedMixin
 from nb_agents.tracking.history import GateHistory
+
+
+def _computed(policy: Any) -> dict[KGate, torch.Tensor]:
+    """The k's that the rows of the last batch had, ``(batch, len(gate.k))``, by the gate."""
+    net, last = next(conditioned_nets(policy)), policy.regularizer.last
+    k = () if last is None else torch.split(last[0], [len(gate.k) for gate in net.gates], dim=1)
+    return dict(zip(net.gates, k, strict=False))
+
+
+@torch.no_grad()
+def _in_force(policy: Any) -> list[float]:
+    """φ of all k's in order; the mean over rows where they are computed, and nothing before there are any."""
+    if not policy.k_from:
+        return [value for gate in policy.gates.values() for value in gate.phi(gate.k).tolist()]
+    computed = _computed(policy)
+    if not computed:
+        return []
+    rows = (gate.phi(computed.get(gate, gate.k[None])).mean(dim=0) for gate in policy.gates.values())
+    return [value for row in rows for value in row.tolist()]
+
+
+@torch.no_grad()
+def _k_target_loss(policy: Any) -> float:
+    """The k-target loss as it trains: with computed k's, their rows' and that of gates which have k's of their own."""
+    if not policy.k_from:
+        return float(policy.regularizer(policy.gates.values()))
+    gates = next(conditioned_nets(policy)).gates
+    own = [gate for gate in policy.gates.values() if gate not in set(gates)]
+    loss = policy.regularizer.of_rows(gates, *policy.regularizer.last)
+    return float(loss + (policy.regularizer(own) if own else 0.0))
 
 
 class KGateCallback(BaseCallback):
@@ -23,10 +55,14 @@ class KGateCallback(BaseCallback):
     | ------------------------------------- | ----------------------------------------------------------------------- |
     | ``gates/layer_0``                     | φ(k_layer) of the first gated layer, σ(k_layer) unless the kind differs |
     | ``gates/layer_0_block_1``             | φ(k) of its second block, without the block's weight                    |
+    | ``gates/layer_0_shift``               | φ(k) of the layer's shift, in a kind that has one                       |
     | ``train/k_target_loss``               | the k-target loss, unweighted                                           |
     | ``train/k_learning_rate``             | what the schedule gives the k's                                         |
     | ``train/learning_rate_actor_gates``   | rate of the k's in the actor's optimizer, as of the last update         |
     | ``train/learning_rate_actor_weights`` | rate of its weights                                                     |
+
+    Where the k's are computed, ``gates/`` and the loss are means over the rows of the last batch that was trained on,
+    so that there are none before the first; the history is that of k0.
 
     Layers are numbered in the order of `KGatedMixin.gates`. An optimizer is named after what it trains: ``policy``
     (PPO, A2C, DQN and their like), ``actor`` or ``critic``; those that train no gate are left out.
@@ -57,7 +93,7 @@ class KGateCallback(BaseCallback):
             raise TypeError(f"KGateCallback needs a k-gated policy, got {type(policy).__name__}")
         names: list[str] = []
         for i, gate in enumerate(policy.gates.values()):
-            names += [f"layer_{i}", *(f"layer_{i}_block_{j}" for j in range(len(gate.k) - 1))]
+            names += [f"layer_{i}{name}" for name in gate.k_names()]
         if self.history is None or self.history.names != tuple(names):
             phi = next((gate.phi for gate in policy.gates.values()), KGate.phi)
             self.history = GateHistory(tuple(names), self.max_rows, phi)
@@ -73,11 +109,11 @@ class KGateCallback(BaseCallback):
         assert isinstance(policy, KGatedMixin)
         assert self.history is not None
         self._remember()
-        values = [gate.phi(gate.k.detach()) for gate in policy.gates.values()]
-        for name, value in zip(self.history.names, (v for each in values for v in each.tolist()), strict=True):
+        in_force = _in_force(policy)
+        for name, value in zip(self.history.names, in_force, strict=False):
             self.logger.record(f"gates/{name}", value)
-        if policy.gates:
-            self.logger.record("train/k_target_loss", policy.regularizer(policy.gates.values()).item())
+        if in_force:
+            self.logger.record("train/k_target_loss", _k_target_loss(policy))
         rate = self.model.lr_schedule(self.model._current_progress_remaining)
         self.logger.record("train/k_learning_rate", rate * policy.k_lr_ratio)
         for owner, part in optimized_parts(policy).items():

@@ -50,12 +50,10 @@ def plot_gates(history: GateHistory, path: str | os.PathLike[str]) -> None:
 
 def _draw(axes: Any, history: GateHistory) -> None:
     gates = history.values
-    layer = -1
     for name, gate in zip(history.names, gates.T, strict=True):
-        block = "_block_" in name
-        layer += not block
+        layer = int(name.split("_")[1])
         style = {"color": COLOURS[layer % len(COLOURS)], "linestyle": LINES[layer % len(LINES)]}
-        if block:
+        if name != f"layer_{layer}":
             axes.plot(history.timesteps, gate, **style, linewidth=0.8, alpha=0.6)
         else:
             axes.plot(history.timesteps, gate, **style, linewidth=2.5, label=name.replace("_", " "), zorder=3)

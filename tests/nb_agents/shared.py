@@ -77,6 +77,26 @@ class Clock(gym.Env[Any, Any]):
         return parts if isinstance(self.observation_space, spaces.Dict) else tuple(parts.values())
 
 
+class Pictures(gym.Env[Any, Any]):
+    """Random images beside a context, or without."""
+
+    action_space = spaces.Box(-1.0, 1.0, (2,))
+
+    def __init__(self, *, told: bool) -> None:
+        image = spaces.Box(0, 255, (3, 36, 36), np.uint8)
+        context = spaces.Box(-1.0, 1.0, (2,), np.float32)
+        self.observation_space = spaces.Dict({"context": context, "observation": image}) if told else image
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        """A random observation."""
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action: Any) -> Any:
+        """There is nothing to gain."""
+        return self.observation_space.sample(), 0.0, False, False, {}
+
+
 class WithSkip(BaseFeaturesExtractor):
     """A features extractor with gates in a Sequential and a skip around the next layer."""
 

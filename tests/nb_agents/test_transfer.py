@@ -18,7 +18,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNorm
 
 import nb_gym  # noqa: F401
 from nb_agents import KGatedDQNMultiInputPolicy, KGatedPolicy, KGatedSACPolicy, VectorEnvAdapter, transfer
+from nb_agents.inference.conditioned import conditioned_nets
 from nb_agents.policies.train_only import acting_parameters
+from tests.nb_agents.inference.test_conditioned import make_env, make_model
 
 PENDULUM = "NBPendulumControl-v0"
 
@@ -152,6 +154,17 @@ def test_a_model_without_environment_is_warned_of() -> None:
 def sac(**kwargs: Any) -> SAC:
     settings = {"learning_starts": 20, "buffer_size": 1_000, "policy_kwargs": {"net_arch": [32]}, "seed": 0}
     return SAC(KGatedSACPolicy, gym.make(PENDULUM), device="cpu", **settings, **kwargs)
+
+
+def test_computed_ks_move_by_k0_and_f_and_there_is_no_k_set() -> None:
+    model = make_model(PPO, KGatedPolicy, False, {"n_steps": 8, "batch_size": 8})
+    before = {name: value.clone() for name, value in acting(model).items()}
+    done = transfer(model, make_env(), 16, n_eval_episodes=1)
+    assert done.battery is None
+    (net,) = conditioned_nets(model.policy)
+    assert done.n_trained == len(net.k0) + sum(p.numel() for p in net.k_net.parameters())
+    moved = {name for name, value in acting(model).items() if not torch.equal(value, before[name])}
+    assert moved == {name for name in before if name.endswith(".k") or ".k_net." in name}
 
 
 @pytest.mark.parametrize("keep", [False, True])

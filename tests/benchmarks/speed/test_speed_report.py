@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from benchmarks.commands.report import DEFAULT, main
-from benchmarks.speed import battery, learning, maml
+from benchmarks.speed import battery, inference, learning, maml
 from benchmarks.speed import report as speed
 from benchmarks.speed.rows import Target
 from benchmarks.speed.tables import make_tables, median_and_range
 from nb_evaluation.question import Job, Skipped
 from nb_evaluation.runs.earlier import MADE_EARLIER
 
-FILES = ("environments.json", "learning.json", "learning_ppo.json", "battery.json", "maml.json")
+FILES = ("environments.json", "learning.json", "learning_ppo.json", "battery.json", "inference.json", "maml.json")
 MADE = {"versions": {}, "commit": "0123456789ab", "machine": {"cpu": "a CPU", "cores": 3}}
 
 
@@ -63,13 +63,14 @@ def test_the_committed_page_is_what_the_committed_measurements_give():
 
 
 def test_the_numbers_are_those_that_were_published_before_there_was_one_schema():
-    tables = make_tables(speed.read_speed(DEFAULT).runs)
+    published = [run for run in speed.read_speed(DEFAULT).runs if run.part != "inference"]
+    tables = make_tables(published)
     rows = json.dumps([[list(table.columns), table.rows] for table in tables], ensure_ascii=False)
     assert (
         hashlib.sha256(rows.encode()).hexdigest() == "05feeecd404450617a1d3bf3dda1ded031a18757db6f7c9b4f72f0a4087bda7f"
     )
-    closing = speed.SpeedPage().caption(speed.read_speed(DEFAULT).runs, "")
-    verdict = speed.SpeedPage().answer(speed.read_speed(DEFAULT).runs)
+    closing = speed.SpeedPage().caption(published, "")
+    verdict = speed.SpeedPage().answer(published)
     assert verdict[:2] == ("The medians reach 30 of 32 targets beside their peers.", "open")
     assert "Reached: 30 of 32 targets. Missed: MAML, pytorch-maml-rl, 2 × 64 tanh, all samples (1.83 [1.69," in closing
 
@@ -128,6 +129,7 @@ def test_targets_of_gates_k_sets_and_maml_are_those_that_were_set():
     assert (Target(most=1.05), Target(least=0.97, most=1.03)) == (learning.LEARN, learning.PREDICT)
     assert (Target(most=50, unit="µs"), Target(most=1.25)) == (battery.SWAP, battery.PER_ROW)
     assert [network.target for network in maml.NETWORKS] == [6.0, None, 40.0]
+    assert (Target(most=1.5), Target(most=1.15)) == (inference.DECISION, inference.LEARN)
 
 
 def test_a_swap_is_judged_by_its_time_and_rows_by_their_ratio(tmp_path):
@@ -170,7 +172,7 @@ def test_missing_files_are_named_with_the_command_that_writes_them(folder, capsy
     assert (folder / "speed" / "table.md").read_text().splitlines()[-1] == f"Left out: `maml.json` {reason}."
     page = (folder / "index.html").read_text()
     assert "<code>maml.json</code>: is missing" in page
-    assert page.count("<table>") == 3
+    assert page.count("<table>") == 4
     assert "<h3>Figures</h3>" not in page
 
 
@@ -235,7 +237,7 @@ def test_damaged_files_are_named_and_the_others_shown(folder, damage):
     (skipped,) = job.skipped
     assert skipped.name == "battery.json"
     assert "is damaged, or none of `python -m benchmarks speed battery" in skipped.reason
-    assert len(make_tables(job.runs)) == 4
+    assert len(make_tables(job.runs)) == 5
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -263,6 +265,11 @@ def test_where_every_file_is_damaged_nothing_is_overwritten(folder, capsys):
     assert "left out: speed no measurement can be reported" in capsys.readouterr().err
     assert (folder / "speed" / "table.md").read_text() == "mine"
     assert not (folder / "index.html").exists()
+
+
+def test_runs_of_an_unfinished_job_are_no_measurements(tmp_path):
+    (tmp_path / "maml-seed100-0123456789ab.json").write_text("{}")
+    assert speed.read_speed(tmp_path) is None
 
 
 def test_a_folder_without_measurements_has_no_such_section(tmp_path):

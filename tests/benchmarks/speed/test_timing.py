@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from stable_baselines3 import PPO
 
-from benchmarks.speed import battery, environments, learning, maml
+from benchmarks.speed import battery, environments, inference, learning, maml
 from benchmarks.speed.rows import Measurement, Row
 from benchmarks.speed.tables import make_tables
 from benchmarks.speed.timing import interleave, seconds
@@ -93,6 +93,18 @@ def test_a_folded_policy_predicts_beside_sb3s_own() -> None:
     row = learning.predict("PPO", rounds=2, calls=3)
     assert [len(samples) for samples in row.samples.values()] == [2, 2]
     assert min(map(min, row.samples.values())) > 0
+
+
+def test_students_decide_and_conditioned_gates_learn_beside_sb3s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "BATCHES", {1: 2, 3: 1})
+    monkeypatch.setattr(inference, "STEPS", 128)
+    rows = inference.decisions(2) + inference.learning(1)
+    assert [list(row.samples) for row in rows] == [
+        [ours, "`MlpPolicy`"] for ours in ("student", "student", "σ", "signed", "FiLM")
+    ]
+    assert [cells(row)[4:6] for row in rows] == 2 * [["2", "≤ 1.5"]] + 3 * [["1", "≤ 1.15"]]
+    assert [row.what for row in rows[:2]] == ["`predict`, 1 observation", "`predict`, 3 observations"]
+    assert min(value for row in rows for each in row.samples.values() for value in each) > 0
 
 
 def test_every_time_of_k_sets_has_a_sample_per_round_and_the_ratio_is_paired(monkeypatch: pytest.MonkeyPatch) -> None:

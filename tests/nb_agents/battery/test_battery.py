@@ -27,6 +27,8 @@ from nb_agents import (
     insert_gates,
 )
 from nb_agents.battery.battery import Battery, FingerprintError
+from nb_agents.inference.distill import make_student
+from tests.nb_agents.inference.test_conditioned import make_model
 
 ON_POLICY = {"n_steps": 16, "batch_size": 16, "n_epochs": 2}
 OFF_POLICY = {"learning_starts": 8, "buffer_size": 100, "batch_size": 8, "train_freq": 4}
@@ -558,6 +560,12 @@ def test_networks_that_have_no_k_sets() -> None:
         Battery(nn.Linear(2, 2))
     with pytest.raises(ValueError, match="network has no k-gates: ActorCriticPolicy"):
         Battery(PPO("MlpPolicy", "Pendulum-v1", device="cpu"))
+    conditioned = make_model(PPO, KGatedPolicy, False, {})
+    for network in (conditioned, conditioned.policy, make_student(conditioned, 4)):
+        with pytest.raises(
+            ValueError, match="network's k's are computed for each row of a batch: take the policy `at` a context"
+        ):
+            Battery(network)
     with pytest.raises(TypeError, match=r"network must be a torch.nn.Module or an SB3 model, got str"):
         Battery("ppo.zip")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no k-set to save"):

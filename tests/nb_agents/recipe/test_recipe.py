@@ -14,8 +14,8 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 import nb_gym  # noqa: F401  (registers NBPendulum-v0)
 from nb_agents import Battery
+from nb_agents._tensor_file import write_tensors
 from nb_agents.recipe.policy import ClampedKGate
-from nb_agents.recipe.tensor_file import write_tensors
 from nb_agents.recipe.trainer import LearnedKTarget, NeuralBatteryPolicy, NeuralBatteryTrainer
 
 

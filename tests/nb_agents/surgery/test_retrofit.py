@@ -22,7 +22,7 @@ from torch import nn
 import nb_agents
 from nb_agents.battery.per_row import gates_per_row
 from nb_agents.gates.gate import named_gates
-from nb_agents.policies.sb3 import KGatedMixin
+from nb_agents.policies.mixin import KGatedMixin
 from nb_agents.policies.usage import plain_class
 from nb_agents.surgery.fold import fold_gates
 from nb_agents.surgery.retrofit import retrofit

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import math
 import sys
 from pathlib import Path
@@ -7,13 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stable_baselines3 import PPO
+import torch
+from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.logger import configure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nb_agents import PAPER, KGateCallback
 from nb_agents.tracking.history import GateHistory
 from nb_agents.tracking.plot import plot_gates
+from tests.nb_agents.inference.test_conditioned import FLAT, make_model
+from tests.nb_agents.inference.test_row_k_target import HARD_IS_A, loss_by_hand, net_of, ppo
 
 START = 1 / (1 + math.exp(-0.25))
 
@@ -61,6 +65,34 @@ def test_gated_critics_log_their_own_groups(algorithm: Any, tmp_path: Path) -> N
     names = {name for name in recorded if name.startswith("train/learning_rate_")}
     assert names == {f"train/learning_rate_{o}_{g}" for o in ("actor", "critic") for g in ("weights", "gates")}
     assert "gates/layer_5_block_1" in recorded
+
+
+def test_of_computed_ks_it_logs_what_trains(tmp_path: Path) -> None:
+    """One update on one batch: the loss and the gates of its rows, and none before there was one."""
+    model, fresh = (ppo(0.1, task_difficulty=HARD_IS_A) for _ in range(2))
+    model.set_logger(configure(str(tmp_path), []))
+    recorded: dict[str, Any] = model.logger.name_to_value
+    model.learn(64, callback=KGateCallback(), log_interval=100)
+    assert not [name for name in recorded if name.startswith("gates/") or "k_target" in name]
+    rows = torch.as_tensor(model.rollout_buffer.observations).reshape(64, -1)
+    model.learn(64, callback=KGateCallback(), log_interval=100, reset_num_timesteps=False)
+    assert recorded["train/k_target_loss"] == pytest.approx(loss_by_hand(fresh, rows), rel=1e-4)
+    k = net_of(fresh).k(rows).detach()
+    means = torch.sigmoid(k).mean(dim=0)
+    logged = [value for name, value in recorded.items() if name.startswith("gates/")]
+    np.testing.assert_allclose(logged, means, rtol=1e-4)
+    assert copy.deepcopy(model.policy.regularizer).last is None, "a copy does not keep the batch"
+
+
+@pytest.mark.parametrize(("algorithm", "policy", "key", "settings"), FLAT)
+def test_computed_ks_are_logged_in_every_algorithm(algorithm: Any, policy: Any, key: bool, settings: Any) -> None:
+    model = make_model(algorithm, policy, key, settings, gate_critic=algorithm is SAC)
+    model.set_logger(configure(None, []))
+    recorded: dict[str, Any] = model.logger.name_to_value
+    model.learn(40, callback=KGateCallback(), log_interval=100)
+    logged = {name: value for name, value in recorded.items() if name.startswith("gates/")}
+    assert len(logged) == sum(len(gate.k) for gate in model.policy.gates.values())
+    assert np.isfinite([*logged.values(), recorded["train/k_target_loss"]]).all()
 
 
 def test_every_algorithm_takes_the_callback(algorithm: Any) -> None:
