@@ -26,6 +26,7 @@ METHODS = {
         "history": "the last eight transitions in the observation",
         "recurrent": "RecurrentPPO",
         "fine-tune": "that of `blind`, fine-tuned for 5 or 25 episodes",
+        "retrofit": "signed gates, k = f(context), on weights that trained without any, in one context or in all",
         "oracle": "a policy trained on the target alone",
     }.items()
 }

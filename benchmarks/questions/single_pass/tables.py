@@ -41,9 +41,9 @@ NOTE = (
     " mean over a seed's contexts, then the interquartile mean over the seeds [95 % CI]; worst seed. In range are the"
     " contexts in which a torque can hold the pendulum, in all also those with gain ±0.5 at A > 1, which return −74 and"
     " −314 at best. `maml-k`, `maml-short-k` and `fine-tune-n` have trained in the context before (`k` steps, `n`"
-    " episodes), and so has `oracle`; the rows without `student` of gates and numbers, and `context`, are told it. All"
-    " train on evened rewards, see the question's `learners.evened`. Knowing controller: in each context the better of"
-    " two that are told it and act at each physics step; a mark, not a bound. The second episode has other starts; a"
+    " episodes), and so has `oracle`; `context`, the retrofitted, and gates and numbers without `student` are told it."
+    " All train on evened rewards, see the question's `learners.evened`. Knowing controller: in each context the better"
+    " of two that are told it and act at each physics step; a mark, not a bound. The second episode has other starts; a"
     " student's window goes on into it."
 )
 
