@@ -12,7 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
-from nb_agents import KGate, named_gates
+from nb_agents import Battery, KGate, named_gates
 
 
 class Spaces(gym.Env[Any, Any]):
@@ -77,6 +77,18 @@ class Clock(gym.Env[Any, Any]):
         return parts if isinstance(self.observation_space, spaces.Dict) else tuple(parts.values())
 
 
+class TwoTorques(gym.ActionWrapper[Any, Any, Any]):
+    """Full torque to either side."""
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self.action_space = spaces.Discrete(2)
+
+    def action(self, action: Any) -> Any:
+        """One of the two."""
+        return np.float32([2.0 if action else -2.0])
+
+
 class Pictures(gym.Env[Any, Any]):
     """Random images beside a context, or without."""
 
@@ -123,3 +135,27 @@ def move_gates(network: nn.Module, low: float = -1.5, high: float = 1.5) -> None
     """Other k's than those of the start, the same for the same network."""
     for i, (_, gate) in enumerate(named_gates(network)):
         gate.k.data = torch.linspace(low, high, len(gate.k)).roll(i).to(gate.k)
+
+
+def swapped(model: Any, observations: np.ndarray) -> Battery:
+    """A battery of two k-sets, "easy" and "hard", after each was put back, and both at once, one to a row.
+
+    Args:
+        model: A k-gated model.
+        observations: Observations, shape ``(n, ...)`` with an even n.
+    """
+    battery, expected = Battery(model), []
+
+    def actions() -> np.ndarray:
+        return model.predict(observations, deterministic=True)[0]  # type: ignore[no-any-return]
+
+    for i, name in enumerate(("easy", "hard")):
+        move_gates(model.policy, -1.0 - i, 2.0)
+        battery.capture(name)
+        expected.append(actions())
+    battery.apply("easy")
+    assert np.array_equal(actions(), expected[0])
+    with battery.per_row(["hard", "easy"] * (len(observations) // 2)):
+        np.testing.assert_allclose(actions()[::2], expected[1][::2], atol=1e-6)
+        np.testing.assert_allclose(actions()[1::2], expected[0][1::2], atol=1e-6)
+    return battery

@@ -18,17 +18,7 @@ from nb_agents import KGatedMultiInputPolicy, KGatedPolicy, KGatedSACPolicy, Sig
 from nb_agents.export.student import StudentStep
 from nb_agents.inference.distill import make_student
 from nb_gym.wrappers import ContextObservation
-
-
-class TwoTorques(gym.ActionWrapper[Any, Any, Any]):
-    """Full torque to either side."""
-
-    def __init__(self, env: gym.Env[Any, Any]) -> None:
-        super().__init__(env)
-        self.action_space = gym.spaces.Discrete(2)
-
-    def action(self, action: Any) -> Any:
-        return np.float32([2.0 if action else -2.0])
+from tests.nb_agents.shared import TwoTorques
 
 
 def pendulum(discrete: bool) -> gym.Env[Any, Any]:

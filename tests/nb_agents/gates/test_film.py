@@ -12,7 +12,6 @@ from stable_baselines3 import PPO, SAC
 from torch import nn
 
 from nb_agents import (
-    Battery,
     FiLMGate,
     FoldError,
     KGateCallback,
@@ -25,7 +24,7 @@ from nb_agents import (
     retrofit,
 )
 from nb_agents.export.onnx import DeterministicPolicy, export_onnx
-from tests.nb_agents.shared import move_gates
+from tests.nb_agents.shared import move_gates, swapped
 
 OBSERVATIONS = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
 
@@ -162,16 +161,7 @@ def test_a_policy_learns_folds_exports_and_is_kept(retrofitted: bool, tmp_path: 
     np.testing.assert_allclose(module(torch.as_tensor(OBSERVATIONS)).detach(), actions(made), atol=1e-5)
     made.save(tmp_path / "model.zip")
     assert np.array_equal(actions(PPO.load(tmp_path / "model.zip", device="cpu")), actions(made))
-    battery, expected = Battery(made), []
-    for i, name in enumerate(("easy", "hard")):
-        move_gates(made.policy, -1.0 - i, 2.0)
-        battery.capture(name)
-        expected.append(actions(made))
-    battery.apply("easy")
-    assert np.array_equal(actions(made), expected[0])
-    with battery.per_row(["hard", "easy"] * 4):
-        np.testing.assert_allclose(actions(made)[::2], expected[1][::2], atol=1e-6)
-        np.testing.assert_allclose(actions(made)[1::2], expected[0][1::2], atol=1e-6)
+    swapped(made, OBSERVATIONS)
 
 
 def test_an_actor_with_a_squashed_gaussian_folds_and_one_with_state_dependent_noise_does_not() -> None:

@@ -29,7 +29,7 @@ from nb_agents import (
 )
 from nb_agents.export.onnx import DeterministicPolicy
 from nb_agents.maml.actor import StackedActor
-from tests.nb_agents.shared import Signed, move_gates
+from tests.nb_agents.shared import Signed, move_gates, swapped
 
 SCRIPT = Path(__file__).parents[3] / "docs" / "contributing" / "gate_kind.py"
 
@@ -237,16 +237,7 @@ def test_a_model_is_retrofitted_and_exported_with_a_kind(kind: Any) -> None:
 
 def test_a_battery_keeps_k_sets_of_its_kind_and_refuses_another_by_name(tmp_path: Path) -> None:
     made = model(Signed)
-    battery, expected = Battery(made), []
-    for i, name in enumerate(("easy", "hard")):
-        move_gates(made.policy, -1.0 - i, 2.0)
-        battery.capture(name)
-        expected.append(actions(made))
-    battery.apply("easy")
-    assert np.array_equal(actions(made), expected[0])
-    with battery.per_row(["hard", "easy"] * 4):
-        np.testing.assert_allclose(actions(made)[::2], expected[1][::2], atol=1e-6)
-        np.testing.assert_allclose(actions(made)[1::2], expected[0][1::2], atol=1e-6)
+    battery = swapped(made, OBSERVATIONS)
     battery.save(tmp_path / "k.safetensors")
     assert list(Battery.load(tmp_path / "k.safetensors", made)) == ["easy", "hard"]
     with pytest.raises(FingerprintError, match="was written for gates of the kind Signed, not KGate"):

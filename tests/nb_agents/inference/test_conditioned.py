@@ -19,20 +19,10 @@ from nb_agents import ClampedKGate, FiLMGate, FoldError, KGate, KGatedPolicy, co
 from nb_agents.gates.signed import SignedKGate
 from nb_agents.inference.conditioned import ConditionedNet, condition, conditioned_nets
 from nb_gym.wrappers import ContextObservation, HistoryObservation
+from tests.nb_agents.shared import TwoTorques
 
 RANGES = {"torque_gain": (-1.0, 1.0), "A": (1.0, 1.5)}
 SHORT = {"episode_steps": 100, "frame_skip": 20}
-
-
-class TwoTorques(gym.ActionWrapper[Any, Any, Any]):
-    """Full torque to either side."""
-
-    def __init__(self, env: gym.Env[Any, Any]) -> None:
-        super().__init__(env)
-        self.action_space = gym.spaces.Discrete(2)
-
-    def action(self, action: Any) -> Any:
-        return np.float32([2.0 if action else -2.0])
 
 
 def make_env(*, key: bool = False, discrete: bool = False) -> gym.Env[Any, Any]:

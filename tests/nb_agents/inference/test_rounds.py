@@ -267,7 +267,11 @@ def test_a_context_that_never_changes_is_said(teacher: Any, total_timesteps: int
 
 def test_one_environment_is_wrapped_as_sb3_does(teacher: Any) -> None:
     env = gym.make("NBPendulum-v0", torque_gain=(-1.0, 1.0), frame_skip=20, episode_steps=60)
-    distill(teacher, ContextObservation(env), 12, rounds=2, n_epochs=1)
+    one = distill(teacher, ContextObservation(env), 12, rounds=2, n_epochs=1)
+    model = PPO("MlpPolicy", ContextObservation(env), n_steps=8, batch_size=8, device="cpu")
+    other = distill(teacher, model.get_env(), 12, rounds=2, n_epochs=1)
+    for ours, theirs in zip(one.encoder.parameters(), other.encoder.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize(
