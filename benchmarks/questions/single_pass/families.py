@@ -122,7 +122,7 @@ class EndsWithAFall(VectorWrapper):
     """Truncates an episode of a training when the pendulum has turned by more than `FALLEN`.
 
     What decides whether it falls are the first decisions. An episode that fell is long, of one kind, and says nothing
-    of them; without this one teacher in ten never learns in which direction a weak actuator works.
+    of them; without this some teachers never learn in which direction a weak actuator works.
     """
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:

@@ -37,7 +37,7 @@ LABEL_SHARE = 0.2
 """Share of the budget of a teacher with a student that goes into the student's labels."""
 
 FALL_SHARE = 0.02
-"""Share of the costs that is added to their roots; without it one seed in twenty falls beyond the known gains."""
+"""Share of the costs that is added to their roots, so that a fall goes on to cost more the longer it is."""
 
 FINE_TUNING = (5, 25)
 """Episodes in the target that the policy over all contexts is fine-tuned for."""
