@@ -43,6 +43,14 @@ register(
     entry_point="nb_gym.navigation:Navigation2DEnv",
     vector_entry_point="nb_gym.navigation:Navigation2DVectorEnv",
 )
+# Gymnasium's v5 robots with contexts. Nothing here imports MuJoCo, an extra, before one is made.
+for _name in ("HalfCheetah", "Hopper", "Walker2d", "Ant", "Humanoid", "InvertedDoublePendulum", "Reacher"):
+    register(
+        id=f"NB{_name}-v0",
+        entry_point="nb_gym.mujoco:NBMujocoEnv",
+        vector_entry_point="nb_gym.mujoco:NBMujocoVectorEnv",
+        kwargs={"source": f"{_name}-v5"},
+    )
 
 __version__: str
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from nb_gym.interface import Interface
 from nb_gym.rendering import Scene
 
 
-class ScalarBase(Interface, gym.Env[NDArray[np.float32], NDArray[np.float32]]):
+class ScalarBase(Interface, gym.Env[NDArray[Any], NDArray[Any]]):
     """Counts decisions, ends episodes, checks seeds and actions, and draws; a subclass gives dynamics and spaces.
 
     A subclass calls the constructor and then `_set_spaces`, and gives `_parse_options`, `_begin`, `_advance`,
@@ -25,6 +24,7 @@ class ScalarBase(Interface, gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     """
 
     _running = False
+    _cut = False  # `_advance` sets it where an episode cannot go on: it is truncated there
 
     def _set_spaces(self, observation: spaces.Box, action: spaces.Box) -> None:
         self.observation_space, self.action_space = observation, action
@@ -39,7 +39,7 @@ class ScalarBase(Interface, gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         """Move on by one decision; returns the reward, and whether the episode has terminated."""
 
     @abstractmethod
-    def _observation(self) -> NDArray[np.float32]:
+    def _observation(self) -> NDArray[Any]:
         """Observe the state as it is now; the array is a new one."""
 
     def _scene(self) -> Scene:
@@ -48,7 +48,7 @@ class ScalarBase(Interface, gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    ) -> tuple[NDArray[Any], dict[str, Any]]:
         """Begin an episode.
 
         Args:
@@ -66,12 +66,12 @@ class ScalarBase(Interface, gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         super().reset(seed=seed)
         self._begin(settings)
         self._begun = self._running = True
-        self._elapsed, self._return = 0, 0.0
+        self._elapsed, self._return, self._cut = 0, 0.0, False
         if self.render_mode == "human":
             self.render()
         return self._observation(), self._facts()
 
-    def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+    def step(self, action: NDArray[Any]) -> tuple[NDArray[Any], float, bool, bool, dict[str, Any]]:
         """Make one decision.
 
         Args:
@@ -89,7 +89,7 @@ class ScalarBase(Interface, gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         reward, terminated = self._advance(parse_action(action, self._action_shape))
         self._elapsed += 1
         self._return += reward
-        truncated = self._elapsed >= self._decisions
+        truncated = self._cut or self._elapsed >= self._decisions
         if terminated or truncated:
             self._running = False
         if self.render_mode == "human":

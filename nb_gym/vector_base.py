@@ -29,7 +29,7 @@ from nb_gym.interface import Interface
 from nb_gym.rendering import FRAME_SIZE, Frame, Scene
 
 
-class VectorBase(Interface, VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[Any]]):
+class VectorBase(Interface, VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     """`num_envs` environments stepped together; a subclass gives dynamics and spaces.
 
     A subclass calls the constructor and then `_set_spaces`, sets `_settings`, which `_parse_options` merges with the
@@ -77,6 +77,7 @@ class VectorBase(Interface, VectorEnv[NDArray[np.float32], NDArray[np.float32], 
         # Decisions since the start of each episode: one number while all are at the same, which is the fast case.
         self._elapsed: int | NDArray[np.int64] = 0
         self._over: BoolArray | None = None
+        self._cut: BoolArray | None = None  # `_advance` sets it where episodes cannot go on: they are truncated there
         self._returns: FloatArray = np.zeros(self.num_envs)  # counted only where a picture may show them
         self._everywhere = np.ones(self.num_envs, dtype=np.bool_)
         self._everywhere.flags.writeable = False
@@ -121,8 +122,12 @@ class VectorBase(Interface, VectorEnv[NDArray[np.float32], NDArray[np.float32], 
         """
 
     @abstractmethod
-    def _observations(self) -> NDArray[np.float32]:
+    def _observations(self) -> NDArray[Any]:
         """Observe the states as they are now, shape `(num_envs, ...)`; the array is a new one."""
+
+    def _told(self) -> dict[str, Any]:
+        """Collect what the info says of the decision made last, beside `_facts`: new arrays, by name."""
+        return {}
 
     def _scenes(self) -> Iterable[Scene]:
         """Describe what to draw of each environment, the sums `_returns` of the rewards included."""
@@ -130,7 +135,7 @@ class VectorBase(Interface, VectorEnv[NDArray[np.float32], NDArray[np.float32], 
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    ) -> tuple[NDArray[Any], dict[str, Any]]:
         """Begin new episodes, in all environments or in those of `options["reset_mask"]`.
 
         Args:
@@ -158,9 +163,7 @@ class VectorBase(Interface, VectorEnv[NDArray[np.float32], NDArray[np.float32], 
         self._begun = True
         return self._observations(), masked(self._facts(), mask)
 
-    def step(
-        self, actions: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], FloatArray, BoolArray, BoolArray, dict[str, Any]]:
+    def step(self, actions: NDArray[Any]) -> tuple[NDArray[Any], FloatArray, BoolArray, BoolArray, dict[str, Any]]:
         """Make one decision in each environment.
 
         Args:
@@ -191,15 +194,17 @@ class VectorBase(Interface, VectorEnv[NDArray[np.float32], NDArray[np.float32], 
             self._start(over, self._settings)
         if self.render_mode is not None:
             self._returns += rewards
+        made = self._everywhere if over is None else ~over  # where a decision was made
         truncations, over = self._ends(terminations)
         self._over = over
         if terminations is None:
             terminations = np.zeros(self.num_envs, dtype=np.bool_)
         if over is None or self.autoreset_mode is not AutoresetMode.SAME_STEP:
-            return self._observations(), rewards, terminations, truncations, self._info()
+            return self._observations(), rewards, terminations, truncations, self._info() | masked(self._told(), made)
         final = self._final_info(over)
+        told = masked(self._told(), ~over)
         self._start(over, self._settings)
-        return self._observations(), rewards, terminations, truncations, self._info() | final
+        return self._observations(), rewards, terminations, truncations, self._info() | told | final
 
     def _start(self, mask: BoolArray, settings: Mapping[str, Any], seeds: list[int | None] | None = None) -> None:
         """Begin new episodes where `mask` is True."""
@@ -225,10 +230,7 @@ class VectorBase(Interface, VectorEnv[NDArray[np.float32], NDArray[np.float32], 
 
     def _info(self) -> dict[str, Any]:
         """Copy the info of all environments, since a caller may write into it."""
-        info = self._info_now.copy()
-        for name in self._facts_now:
-            info[name] = info[name].copy()
-        return info
+        return self._info_now | {name: self._info_now[name].copy() for name in self._facts_now}
 
     def _draw_seeded(
         self, settings: Mapping[str, Any], rngs: Sequence[np.random.Generator], index: NDArray[np.int64]
@@ -249,6 +251,8 @@ class VectorBase(Interface, VectorEnv[NDArray[np.float32], NDArray[np.float32], 
         else:
             truncations = self._elapsed >= self._decisions
             ended = bool(truncations.any())
+        if self._cut is not None:
+            truncations, ended, self._cut = truncations | self._cut, True, None
         if terminations is not None and terminations.any():
             return truncations, truncations | terminations
         return truncations, truncations.copy() if ended else None
@@ -258,7 +262,7 @@ class VectorBase(Interface, VectorEnv[NDArray[np.float32], NDArray[np.float32], 
         final_obs = np.full(self.num_envs, None, dtype=object)
         last = self._observations()[over]
         final_obs[over] = np.fromiter(last, dtype=object, count=len(last))
-        info = masked(self._facts(), over)
+        info = masked(self._facts() | self._told(), over)
         return {"final_obs": final_obs, "_final_obs": over, "final_info": info, "_final_info": over}
 
     def _with_length(self, spec: EnvSpec) -> EnvSpec:

@@ -25,7 +25,7 @@ FLOORS = {
         "context",
         "interface",
         "vector_base scalar_base",
-        "pendulum navigation wrappers",
+        "pendulum navigation mujoco wrappers",
     ],
     "nb_agents": [
         "_checks _objects _old_names _tensor_file returns",

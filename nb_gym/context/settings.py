@@ -1,11 +1,11 @@
-"""The parameters of an environment's dynamics, in the three forms in which a user may set them."""
+"""The parameters of an environment's dynamics, in the four forms in which a user may set them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import EllipsisType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,17 @@ Index: TypeAlias = int | NDArray[np.int64] | EllipsisType
 Value: TypeAlias = float | FloatArray
 """A parameter in force: a number, or one number for each environment."""
 Setting: TypeAlias = float | tuple[float, float] | FloatArray
-"""A number, a `(low, high)` range drawn afresh for each episode, or one number for each environment."""
+"""A number, a range drawn afresh for each episode, or one number for each environment."""
 
 LIMIT = 1e6
 """Largest absolute value of a setting, and the observation space's bound where nothing physical gives one."""
+
+
+class LogRange(NamedTuple):
+    """A range whose logarithm is drawn uniformly: what `("log", low, high)` becomes."""
+
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,8 @@ class Parameters:
 
         Args:
             name: Name of the parameter.
-            value: A number, a `(low, high)` tuple or list, or, if `num_envs` is given, an array of shape `(num_envs,)`.
+            value: A number, a `(low, high)` or `("log", low, high)` tuple or list, or, if `num_envs` is given, an array
+                of shape `(num_envs,)`.
             num_envs: Number of environments, or None for a single one.
 
         Returns:
@@ -97,6 +105,10 @@ class Parameters:
         Raises:
             ValueError: If the value has another form, is not finite or beyond ±1e6, has the wrong sign, or low > high.
         """
+        if isinstance(value, (tuple, list)) and len(value) == 3 and isinstance(value[0], str) and value[0] == "log":
+            return self._parse_log_range(name, value)
+        if isinstance(value, LogRange):  # parsed already
+            return value
         accepted = "a number or a (low, high) range" + (f" or an array of shape ({num_envs},)" if num_envs else "")
         try:
             array = np.array(value)
@@ -123,6 +135,13 @@ class Parameters:
             raise ValueError(f"{name} must be a (low, high) range with low <= high, got {value!r}")
         return low, high
 
+    def _parse_log_range(self, name: str, value: Any) -> LogRange:
+        ends = self.parse_setting(name, tuple(value[1:]))
+        assert isinstance(ends, tuple)
+        if ends[0] <= 0:
+            raise ValueError(f"{name} must be a ('log', low, high) range with low > 0, got {value!r}")
+        return LogRange(*ends)
+
 
 def draw(setting: Setting, rng: np.random.Generator, index: Index = ..., size: int | None = None) -> Value:
     """Draw a setting for new episodes.
@@ -136,6 +155,10 @@ def draw(setting: Setting, rng: np.random.Generator, index: Index = ..., size: i
     Returns:
         A number where the setting is one, else an array of shape `(size,)`; for a single episode always a number.
     """
+    if isinstance(setting, LogRange):
+        logarithm = rng.uniform(np.log(setting.low), np.log(setting.high), size=size)
+        value: Value = np.clip(np.exp(logarithm), *setting)  # rounding may leave the range
+        return value
     if isinstance(setting, tuple):
         return rng.uniform(*setting, size=size)
     return setting[index] if isinstance(setting, np.ndarray) else setting
