@@ -106,17 +106,16 @@ class Dynamics:
     def _compile(self, sizes: NDArray[np.float64]) -> Arrays:
         assert self._path is not None
         spec = mujoco.MjSpec.from_file(self._path)
-        # The compiler orders geoms by body, a specification's list follows the file: their names do not, but bodies do.
-        for geom, i in zip(_geoms_in_order(spec), range(len(sizes)), strict=True):
-            geom.size = np.asarray(geom.size) * sizes[i]
+        geoms = [geom for body in spec.bodies for geom in body.geoms]  # in the compiler's order
+        for geom, size in zip(geoms, sizes, strict=True):
+            geom.size = np.asarray(geom.size) * size
+        total, spec.compiler.settotalmass = spec.compiler.settotalmass, -1.0  # the compiler's own way is deprecated
         compiled = spec.compile()
+        if total > 0:
+            mujoco.mj_setTotalmass(compiled, total)
         if compiled.ngeom != self._model.ngeom or compiled.nv != self._model.nv:
             raise Error(f"the model of {self._path} changed its structure with its sizes")
         return {name: getattr(compiled, name).copy() for name in _SHAPE_ARRAYS}
-
-
-def _geoms_in_order(spec: Any) -> list[Any]:
-    return [geom for body in spec.bodies for geom in body.geoms]
 
 
 def _scaled(field: Field, pristine: NDArray[Any], factors: Factors) -> NDArray[Any]:

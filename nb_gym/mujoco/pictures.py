@@ -47,7 +47,7 @@ class RobotScene(NamedTuple):
         return [
             *lines,
             Caption(f"step {self.step}", 0, right=True),
-            Caption(f"return {self.episode_return:.1f}", -1, right=True),
+            Caption(f"return {self.episode_return:.1f}", 1, right=True),
         ]
 
 
