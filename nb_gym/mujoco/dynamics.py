@@ -113,8 +113,9 @@ class Dynamics:
         compiled = spec.compile()
         if total > 0:
             mujoco.mj_setTotalmass(compiled, total)
-        if compiled.ngeom != self._model.ngeom or compiled.nv != self._model.nv:
-            raise Error(f"the model of {self._path} changed its structure with its sizes")
+        same = [body.name for body in spec.bodies] == [compiled.body(i).name for i in range(compiled.nbody)]
+        if not same or not np.array_equal(compiled.geom_type, self._model.geom_type) or compiled.nv != self._model.nv:
+            raise Error(f"size cannot be set: compiling {self._path} again gives a model of another structure")
         return {name: getattr(compiled, name).copy() for name in _SHAPE_ARRAYS}
 
 

@@ -25,13 +25,14 @@ _NAMES: dict[str, tuple[str, ...]] = {
 }
 """Of Gymnasium's classes whose observation is no list of the model's own numbers."""
 
+_FREE, _BALL = int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_BALL)
 _POSITIONS = {
-    mujoco.mjtJoint.mjJNT_FREE: ("_x", "_y", "_z", "_qw", "_qx", "_qy", "_qz"),
-    mujoco.mjtJoint.mjJNT_BALL: ("_qw", "_qx", "_qy", "_qz"),
+    _FREE: ("_x", "_y", "_z", "_qw", "_qx", "_qy", "_qz"),
+    _BALL: ("_qw", "_qx", "_qy", "_qz"),
 }
 _VELOCITIES = {
-    mujoco.mjtJoint.mjJNT_FREE: ("_vx", "_vy", "_vz", "_wx", "_wy", "_wz"),
-    mujoco.mjtJoint.mjJNT_BALL: ("_wx", "_wy", "_wz"),
+    _FREE: ("_vx", "_vy", "_vz", "_wx", "_wy", "_wz"),
+    _BALL: ("_wx", "_wy", "_wz"),
 }
 
 
@@ -80,9 +81,9 @@ def _by_structure(model: Any, structure: Mapping[str, int]) -> Slices:
     return slices
 
 
-def _of_joints(model: Any, endings: Mapping[Any, Sequence[str]], ending: str) -> list[str]:
+def _of_joints(model: Any, endings: Mapping[int, Sequence[str]], ending: str) -> list[str]:
     names = joint_names(model)
-    return [name + end for i, name in enumerate(names) for end in endings.get(model.jnt_type[i], (ending,))]
+    return [name + end for i, name in enumerate(names) for end in endings.get(int(model.jnt_type[i]), (ending,))]
 
 
 class Blur:

@@ -39,7 +39,11 @@ def arrays(model: Any) -> dict[str, Any]:
     # acc0 is what muscles are scaled by, which have no gain here.
     visual = re.compile("^(cam|light|tex|mat|skin|mesh|hfield|name|text|numeric|plugin|paths|actuator_acc0)")
     found = {name: value for name, value in found.items() if not visual.match(name)}
-    return found | {"gravity": model.opt.gravity, "meaninertia": model.stat.meaninertia, "meanmass": model.stat.meanmass}
+    return found | {
+        "gravity": model.opt.gravity,
+        "meaninertia": model.stat.meaninertia,
+        "meanmass": model.stat.meanmass,
+    }
 
 
 def geoms(spec: Any, body: str | None = None) -> list[Any]:

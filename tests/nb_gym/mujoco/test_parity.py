@@ -106,7 +106,11 @@ def test_episodes_that_begin_by_themselves_are_those_of_single_robots(robot: str
                     final = infos["final_info"]
                     assert {name: final["context"][name][i] for name in outcome[4]["context"]} == outcome[4]["context"]
                     assert_array_equal(observations[i], singles[i].reset()[0])
-                    assert infos["context"]["gravity"][i] == singles[i].context["gravity"] != outcome[4]["context"]["gravity"]
+                    assert (
+                        infos["context"]["gravity"][i]
+                        == singles[i].context["gravity"]
+                        != outcome[4]["context"]["gravity"]
+                    )
         else:
             over = terminations | truncations
 
