@@ -1,4 +1,4 @@
-"""Times environments, learning, k-sets, computed k's and MAML beside their peers: `python -m benchmarks speed`."""
+"""Times environments, learning, k-sets, robots and MAML beside their peers: `python -m benchmarks speed`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.speed import battery, environments, inference, learning, maml
+from benchmarks.speed import battery, environments, inference, learning, maml, robots
 from benchmarks.speed.report import read_speed
 from benchmarks.speed.rows import Measurement, Row, write_rows
 from benchmarks.speed.tables import make_tables
@@ -19,7 +19,8 @@ from nb_evaluation.question import Job
 from nb_evaluation.report.screen import any_terminal, make_console, show_table
 
 DESCRIPTION = """\
-Time environments, learning, k-sets, computed k's and MAML beside their peers.
+Time environments, learning, k-sets, computed k's, robots and MAML beside their
+peers.
 Each part leaves its samples in FOLDER/PART.json, and all that are there become
 FOLDER/table.md.
 """
@@ -38,6 +39,7 @@ PARTS = {
     "learning": Part(learning.COMPARISONS, 9),
     "battery": Part(battery.COMPARISONS, 50),
     "inference": Part(inference.COMPARISONS, 9),
+    "robots": Part(robots.COMPARISONS, 9, ("mujoco", "envpool")),
     "maml": Part(maml.COMPARISONS, 5),
 }
 

@@ -96,6 +96,15 @@ TABLES = {
         peer="peer",
         cell=None,
     ),
+    "robots": Form(
+        title="Robots: 64 half-cheetahs with 64 contexts",
+        note="More is better, but of a reset, in µs of one robot. Each of ours has a gravity, friction, mass, damping"
+        " and gain of its own.",
+        ours="ours, steps/s",
+        peer="peer, steps/s",
+        ratio="speed over the peer's [min, max]",
+        cell=_three_digits,
+    ),
     "maml": Form(
         title="MAML: processor seconds of a meta-iteration",
         note="More is better. Navigation2D, 80,000 environment steps, medians. Ours estimates the Fisher matrix on a"

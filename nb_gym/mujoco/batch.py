@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
@@ -20,7 +21,7 @@ def available_threads() -> int:
 
 
 class Threads:
-    """Calls a function on items, some in the caller's thread and some in others; MuJoCo lets them run side by side.
+    """Shares work between the caller's thread and others; MuJoCo lets them run side by side.
 
     Args:
         count: Number of threads, the caller's included.
@@ -30,30 +31,27 @@ class Threads:
         self.count = count
         self._pool: ThreadPoolExecutor | None = None
 
-    def each(self, function: Callable[[Any], None], items: Iterable[Any]) -> None:
-        """Call the function on all items; what it raises is raised here, once all threads are done."""
+    def share(self, work: Callable[[Iterator[Any]], None], items: Iterable[Any]) -> None:
+        """Call `work` in each thread with one iterator over the items, so that no thread waits for a slower one.
+
+        What it raises is raised here, once all threads are done.
+        """
+        shared = iter(items)
         if self.count == 1:
-            for item in items:
-                function(item)
+            work(shared)
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.count - 1, thread_name_prefix="nb_gym.mujoco")
-        shared = iter(items)  # each thread takes the next: none waits for a slower one
-
-        def work() -> None:
-            for item in shared:
-                function(item)
-
-        others = [self._pool.submit(work) for _ in range(self.count - 1)]
+        others = [self._pool.submit(work, shared) for _ in range(self.count - 1)]
         try:
-            work()
+            work(shared)
         finally:
             wait(others)
         for other in others:
             other.result()
 
     def close(self) -> None:
-        """End the threads; a later call of `each` begins new ones."""
+        """End the threads; a later call of `share` begins new ones."""
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
@@ -74,25 +72,35 @@ class Batch:
         self._threads, self._after, self._frames = threads, after, envs[0].frame_skip
         self._controls = [data.ctrl for data in self.datas]
         self._views: dict[str, list[Array]] = {}
-        self._everything = list(zip(self.models, self.datas, self._controls, range(len(envs)), strict=True))
+        self._read: dict[str, Array] = {}
 
     def read(self, name: str) -> Array:
-        """Read a quantity of all data, such as `qpos`: a new array of shape `(num_envs, ...)`."""
-        views = self._views.get(name)
-        if views is None:
-            views = self._views[name] = [getattr(data, name)[None] for data in self.datas]
-        return np.concatenate(views)
+        """Read a quantity of all data, such as `qpos`, shape `(num_envs, ...)`, not to be written into.
+
+        What was read since the last `forget` is not read again.
+        """
+        if name not in self._read:
+            if name not in self._views:
+                self._views[name] = [getattr(data, name)[None] for data in self.datas]
+            self._read[name] = np.concatenate(self._views[name])
+        return self._read[name]
+
+    def forget(self) -> None:
+        """Take note that data have changed."""
+        self._read.clear()
 
     def simulate(self, actions: Array, chosen: NDArray[np.bool_] | None) -> None:
         """Move on by one decision, all or those chosen, as `MujocoEnv.do_simulation` does."""
+        self.forget()
         step, frames, finish = mujoco.mj_step, self._frames, mujoco.mj_rnePostConstraint if self._after else None
 
-        def one(item: tuple[Any, Any, Array, int]) -> None:
-            model, data, control, i = item
-            control[:] = actions[i]
-            step(model, data, frames)
-            if finish is not None:
-                finish(model, data)
+        def work(shared: Iterator[tuple[Any, Any, Array, Array]]) -> None:
+            for model, data, control, action in shared:
+                control[:] = action
+                step(model, data, frames)
+                if finish is not None:
+                    finish(model, data)
 
-        everything = self._everything
-        self._threads.each(one, everything if chosen is None else [everything[i] for i in np.flatnonzero(chosen)])
+        # An iterator of lists' is advanced under the interpreter's lock: threads can share it.
+        items = zip(self.models, self.datas, self._controls, list(actions.astype(np.float64)), strict=True)
+        self._threads.share(work, items if chosen is None else itertools.compress(items, chosen.tolist()))

@@ -69,7 +69,12 @@ class _Runner(Formula):
         observations = np.concatenate([observed, self.velocities(qvel)], axis=1)
         forward = env._forward_reward_weight * x_velocity
         control = env._ctrl_cost_weight * np.square(actions).sum(axis=1)
-        facts = {"x_position": qpos[:, 0], "x_velocity": x_velocity, "reward_forward": forward, "reward_ctrl": -control}
+        facts = {
+            "x_position": qpos[:, 0].copy(),
+            "x_velocity": x_velocity,
+            "reward_forward": forward,
+            "reward_ctrl": -control,
+        }
         healthy = self.healthy(qpos, qvel)
         if healthy is None:
             return observations, forward - control, None, facts
@@ -118,8 +123,8 @@ class _Walker(Formula):
         forces = batch.read("cfrc_ext")
         contact, shown = self.contact(forces.reshape(len(forces), -1))
         facts = {
-            "x_position": qpos[:, 0],
-            "y_position": qpos[:, 1],
+            "x_position": qpos[:, 0].copy(),
+            "y_position": qpos[:, 1].copy(),
             "distance_from_origin": np.array([np.linalg.norm(each, ord=2) for each in qpos[:, :2]]),
             "x_velocity": velocity[:, 0],
             "y_velocity": velocity[:, 1],
@@ -206,7 +211,7 @@ class _Humanoid(_Walker):
 
     def outcome(self, batch: Batch, actions: Array, before: Array) -> tuple[Array, Array, Array | None, Facts]:
         observations, rewards, over, facts = super().outcome(batch, actions, before)
-        facts |= {"tendon_length": batch.read("ten_length"), "tendon_velocity": batch.read("ten_velocity")}
+        facts |= {f"tendon_{name}": batch.read(f"ten_{name}").copy() for name in ("length", "velocity")}
         return observations, rewards, over, facts
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -145,6 +145,7 @@ class NBMujocoVectorEnv(EzPickle, VectorBase):
         if self._formula is None:
             observations, rewards, over, facts = self._step_each(actions, running)
         else:
+            self._batch.forget()  # whoever holds the data may have changed them
             before = self._formula.before(self._batch)
             self._batch.simulate(actions, running)
             observations, rewards, over, facts = self._formula.outcome(self._batch, actions, before)
@@ -175,10 +176,11 @@ class NBMujocoVectorEnv(EzPickle, VectorBase):
         chosen = np.arange(self.num_envs) if running is None else np.flatnonzero(running)
         outcomes: list[Any] = [None] * self.num_envs
 
-        def one(i: int) -> None:
-            outcomes[i] = self._crew.robots[i].step(actions[i])
+        def work(shared: Iterator[int]) -> None:
+            for i in shared:
+                outcomes[i] = self._crew.robots[i].step(actions[i])
 
-        self._threads.each(one, chosen.tolist())
+        self._threads.share(work, chosen.tolist())
         observations, rewards = self._shown.copy(), np.zeros(self.num_envs)
         over, cut = np.zeros((2, self.num_envs), dtype=np.bool_)
         told: dict[str, list[Any]] = {}
