@@ -39,6 +39,13 @@ def test_own_environment(tmp_path: Path) -> None:
     assert again == before != after
 
 
+def test_own_robot(tmp_path: Path) -> None:
+    printed = run("own_robot", tmp_path).splitlines()
+    assert [line.split(":")[0] for line in printed[:1]] == ["as built"]
+    assert len(printed) == 5
+    assert all(1 <= int(re.findall(r"up for (\d+) of 100", line)[0]) <= 100 for line in printed)
+
+
 def test_rl_zoo_model(tmp_path: Path) -> None:
     printed = run("rl_zoo_model", tmp_path)
     assert "10 of the actor's" in printed
