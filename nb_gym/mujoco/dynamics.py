@@ -7,22 +7,13 @@ from typing import Any
 
 import mujoco
 import numpy as np
-from gymnasium.error import Error
 from numpy.typing import NDArray
 
-from nb_gym.mujoco.fields import Field, Ids, has_muscles, make_fields, sizable
+from nb_gym.mujoco import sizes
+from nb_gym.mujoco.fields import Field, Ids, has_muscles, make_fields
+from nb_gym.mujoco.sizes import Arrays, Sizes
 
 Factors = Mapping[str, float]
-Arrays = dict[str, NDArray[Any]]
-
-_SHAPE_ARRAYS = (
-    *("geom_size", "geom_rbound", "geom_aabb", "geom_pos", "geom_quat", "geom_sameframe"),
-    *("body_mass", "body_inertia", "body_ipos", "body_iquat", "body_sameframe"),
-    *("bvh_aabb", "bvh_nodeid", "bvh_child", "bvh_depth"),
-)
-"""What the compiler works out of the sizes of geoms, beside what `mj_setConst` computes."""
-_MOST_SHAPES = 64
-"""Compiled sizes that are kept; ranges draw ever new ones."""
 
 
 class Dynamics:
@@ -30,35 +21,49 @@ class Dynamics:
 
     A factor of all parts, such as `mass`, and one of a single part, such as `mass_torso`, multiply. Nothing compounds:
     whatever a model was set to before, the factors apply to the pristine numbers. `mass` scales the inertia with the
-    mass, as a change of density does. `size` scales the `size` of geoms, in the way of the same change in the XML: the
-    model is compiled again, so that masses, inertias and frames follow as the file says, and mass factors come on top.
+    mass, as a change of density does. `size` scales the `size` of geoms, as the same change in the XML would: masses,
+    inertias and frames follow as the file says, and mass factors come on top.
 
     Args:
         model: The model as it was compiled.
-        path: File that it was compiled from, which a change of size reads again; None where there is none.
+        path: File that it was compiled from, which a change of size needs; None where there is none.
     """
 
     def __init__(self, model: Any, path: str | None) -> None:
-        self._path = path
-        self._fields = make_fields(model)
-        self._geoms = sizable(model) if path else {}
-        self._all_geoms = np.sort(np.concatenate([np.empty(0, np.int64), *self._geoms.values()]))
+        self._sizes, self._fields = Sizes(model, path), make_fields(model)
         self._gravity = model.opt.gravity.copy()
-        arrays = (*(field.array for field in self._fields), *_SHAPE_ARRAYS)
+        arrays = (*(field.array for field in self._fields), *sizes.ARRAYS)
         self._pristine: Arrays = {name: getattr(model, name).copy() for name in arrays}
-        self._model = model
-        self._shapes: dict[bytes, Arrays] = {}
+        self._statistics = (model.stat.meaninertia, model.stat.meanmass)
+        # A file may state the averages itself; then they stay.
+        self._are_averages = np.allclose(self._statistics, _averages(model), rtol=1e-12)
+        self._n_geoms, self._has_muscles = model.ngeom, has_muscles(model)
 
     @property
     def parts(self) -> dict[str, tuple[str, ...]]:
         """The names of the parts that each parameter may name, by the parameter."""
-        parts: dict[str, dict[str, None]] = {"size": dict.fromkeys(self._geoms)} if self._geoms else {}
+        parts: dict[str, dict[str, None]] = {"size": dict.fromkeys(self._sizes.geoms)} if self._sizes.geoms else {}
         for field in self._fields:
             known = parts.setdefault(field.parameter, {})
             known.update(dict.fromkeys(name for name, ids in field.parts.items() if len(ids)))
-        if has_muscles(self._model):
-            del parts["gain"]
-        return {parameter: tuple(names) for parameter, names in parts.items()}
+        refused = {"gain"} if self._has_muscles else set()
+        if self._sizes.relative:
+            refused |= {"mass", "size", "armature"}
+        return {parameter: tuple(names) for parameter, names in parts.items() if parameter not in refused}
+
+    def prepare(self, factors: Factors) -> Arrays:
+        """The pristine numbers with the sizes that factors set.
+
+        Raises:
+            ValueError: If there is no model of such sizes.
+        """
+        given = {name: value for name, value in factors.items() if name.startswith("size") and value != 1.0}
+        if not given:
+            return self._pristine
+        vector = np.ones(self._n_geoms)
+        for name, ids in self._sizes.geoms.items():
+            vector[ids] *= given.get("size", 1.0) * given.get(f"size_{name}", 1.0)
+        return self._pristine | self._sizes.compiled(vector)
 
     def apply(self, model: Any, data: Any, factors: Factors, before: Factors) -> None:
         """Set a model to factors.
@@ -68,55 +73,33 @@ class Dynamics:
             data: Its data, which this leaves to be reset.
             factors: Factors by name; those not named are 1.
             before: The factors in force, so that only what differs is written.
+
+        Raises:
+            ValueError: If there is no model of such sizes; nothing has changed then.
         """
         names = factors.keys() | before.keys()
         families = {name.partition("_")[0] for name in names if factors.get(name, 1.0) != before.get(name, 1.0)}
+        resized = "size" in families
+        shape = self.prepare(factors) if families & {"size", "mass"} else self._pristine
         if "gravity" in families:
             model.opt.gravity[:] = self._gravity * factors.get("gravity", 1.0)
-        shape, derived = self._shape(factors), "size" in families
-        if derived:
-            for name in _SHAPE_ARRAYS:
-                getattr(model, name)[:] = shape[name]
+        for name in sizes.ARRAYS if resized else ():
+            getattr(model, name)[:] = shape[name]
+        derived = resized
         for field in self._fields:
-            if field.parameter in families or (derived and field.array in _SHAPE_ARRAYS):
+            if field.parameter in families or (resized and field.array in sizes.ARRAYS):
                 getattr(model, field.array)[:] = _scaled(field, shape[field.array], factors)
                 derived = derived or field.derived
         if derived:
             mujoco.mj_setConst(model, data)
-            # The compiler's averages, which the constraint solver's tolerance is relative to: mj_setConst leaves them.
-            model.stat.meaninertia = sum(model.dof_M0.tolist()) / model.nv
-            model.stat.meanmass = sum(model.body_mass[1:].tolist()) / (model.nbody - 1)
+            # The solver's tolerance is relative to averages that the compiler makes, and mj_setConst does not.
+            if self._are_averages:
+                model.stat.meaninertia, model.stat.meanmass = _averages(model)
 
-    def _shape(self, factors: Factors) -> Arrays:
-        """The pristine numbers with the sizes that factors set."""
-        given = {name: value for name, value in factors.items() if name.startswith("size") and value != 1.0}
-        if not given:
-            return self._pristine
-        sizes = np.ones(self._model.ngeom)
-        sizes[self._all_geoms] *= given.get("size", 1.0)
-        for name, ids in self._geoms.items():
-            sizes[ids] *= given.get(f"size_{name}", 1.0)
-        key = sizes.tobytes()
-        if key not in self._shapes:
-            if len(self._shapes) >= _MOST_SHAPES:
-                self._shapes.clear()
-            self._shapes[key] = self._pristine | self._compile(sizes)
-        return self._shapes[key]
 
-    def _compile(self, sizes: NDArray[np.float64]) -> Arrays:
-        assert self._path is not None
-        spec = mujoco.MjSpec.from_file(self._path)
-        geoms = [geom for body in spec.bodies for geom in body.geoms]  # in the compiler's order
-        for geom, size in zip(geoms, sizes, strict=True):
-            geom.size = np.asarray(geom.size) * size
-        total, spec.compiler.settotalmass = spec.compiler.settotalmass, -1.0  # the compiler's own way is deprecated
-        compiled = spec.compile()
-        if total > 0:
-            mujoco.mj_setTotalmass(compiled, total)
-        same = [body.name for body in spec.bodies] == [compiled.body(i).name for i in range(compiled.nbody)]
-        if not same or not np.array_equal(compiled.geom_type, self._model.geom_type) or compiled.nv != self._model.nv:
-            raise Error(f"size cannot be set: compiling {self._path} again gives a model of another structure")
-        return {name: getattr(compiled, name).copy() for name in _SHAPE_ARRAYS}
+def _averages(model: Any) -> tuple[float, float]:
+    inertia = sum(model.dof_M0.tolist()) / max(1, model.nv)
+    return inertia, sum(model.body_mass[1:].tolist()) / max(1, model.nbody - 1)
 
 
 def _scaled(field: Field, pristine: NDArray[Any], factors: Factors) -> NDArray[Any]:
@@ -124,7 +107,8 @@ def _scaled(field: Field, pristine: NDArray[Any], factors: Factors) -> NDArray[A
     vector[field.everywhere] *= factors.get(field.parameter, 1.0)
     for name, ids in _named(field, factors).items():
         vector[ids] *= factors[name]
-    return pristine * vector.reshape(-1, *[1] * (pristine.ndim - 1))
+    scaled = pristine * vector.reshape(-1, *[1] * (pristine.ndim - 1))
+    return np.sort(scaled, axis=1) if field.is_range else scaled
 
 
 def _named(field: Field, factors: Factors) -> dict[str, Ids]:

@@ -11,9 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ids = NDArray[np.int64]
-_MOTOR_BIAS = mujoco.mjtBias.mjBIAS_NONE
-_SCALABLE_GAINS = (mujoco.mjtGain.mjGAIN_FIXED, mujoco.mjtGain.mjGAIN_AFFINE)
-_GEOMS_WITHOUT_SIZE = (mujoco.mjtGeom.mjGEOM_PLANE, mujoco.mjtGeom.mjGEOM_MESH, mujoco.mjtGeom.mjGEOM_HFIELD)
+_NO_BIAS, _FIXED = int(mujoco.mjtBias.mjBIAS_NONE), int(mujoco.mjtGain.mjGAIN_FIXED)
+_SCALABLE_GAINS = (_FIXED, int(mujoco.mjtGain.mjGAIN_AFFINE))
+_TRANSMISSIONS = mujoco.mjtTrn
+_WITH_GEAR = [
+    int(each)
+    for each in (
+        *(_TRANSMISSIONS.mjTRN_JOINT, _TRANSMISSIONS.mjTRN_JOINTINPARENT, _TRANSMISSIONS.mjTRN_TENDON),
+        *(_TRANSMISSIONS.mjTRN_SITE, _TRANSMISSIONS.mjTRN_SLIDERCRANK),
+    )
+]
+_PLANE = int(mujoco.mjtGeom.mjGEOM_PLANE)
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,7 @@ class Field:
         parts: Indices along that axis by the name of a part, such as `torso`.
         everywhere: Indices that the parameter without a part multiplies.
         derived: Whether other numbers of the model follow from it, which `mj_setConst` computes.
+        is_range: Whether it holds lower and upper bounds, which a negative factor exchanges.
     """
 
     parameter: str
@@ -33,16 +42,17 @@ class Field:
     parts: Mapping[str, Ids]
     everywhere: Ids
     derived: bool = False
+    is_range: bool = False
 
 
 def body_names(model: Any) -> list[str]:
     """The names of the bodies, the world's first; `body_<number>` where the model gives none."""
-    return [model.body(i).name or f"body_{i}" for i in range(model.nbody)]
+    return _unique([model.body(i).name or f"body_{i}" for i in range(model.nbody)])
 
 
 def joint_names(model: Any) -> list[str]:
     """The names of the joints; `joint_<number>` where the model gives none."""
-    return [model.joint(i).name or f"joint_{i}" for i in range(model.njnt)]
+    return _unique([model.joint(i).name or f"joint_{i}" for i in range(model.njnt)])
 
 
 def actuator_names(model: Any) -> list[str]:
@@ -63,8 +73,9 @@ def make_fields(model: Any) -> list[Field]:
     geoms = _geoms_by_body(model, range(model.ngeom))
     joints = {name: np.flatnonzero(model.dof_jntid == i) for i, name in enumerate(joint_names(model))}
     dofs, pairs = np.arange(model.nv), np.arange(model.npair)
-    motors = np.flatnonzero(model.actuator_biastype == _MOTOR_BIAS)
-    servos = np.flatnonzero(model.actuator_biastype != _MOTOR_BIAS)
+    is_motor = (model.actuator_biastype == _NO_BIAS) & (model.actuator_gaintype == _FIXED)
+    is_motor &= np.isin(model.actuator_trntype, _WITH_GEAR)
+    motors, others = np.flatnonzero(is_motor), np.flatnonzero(~is_motor)
     fields = [
         Field("friction", "geom_friction", geoms, np.arange(model.ngeom)),
         Field("friction", "pair_friction", {}, pairs),
@@ -72,11 +83,12 @@ def make_fields(model: Any) -> list[Field]:
         Field("mass", "body_inertia", bodies, massive, derived=True),
         Field("damping", "dof_damping", joints, dofs),
         Field("armature", "dof_armature", joints, dofs, derived=True),
-        # A motor's gear turns its control into force. A servo's force is also fed back from its position, in units of
-        # the gear, so that its gain and bias are scaled instead.
+        # A motor's gear turns its control into force. The force of others also depends on their length, in units of the
+        # gear, so that gain and bias are scaled instead, and the limits of the force with them.
         Field("gain", "actuator_gear", _actuators(model, motors), motors),
-        Field("gain", "actuator_gainprm", _actuators(model, servos), servos),
-        Field("gain", "actuator_biasprm", _actuators(model, servos), servos),
+        Field("gain", "actuator_gainprm", _actuators(model, others), others),
+        Field("gain", "actuator_biasprm", _actuators(model, others), others),
+        Field("gain", "actuator_forcerange", _actuators(model, others), others, is_range=True),
     ]
     if hasattr(model, "dof_dampingpoly"):  # since MuJoCo 3.4: damping beyond the linear one
         fields.append(Field("damping", "dof_dampingpoly", joints, dofs))
@@ -85,12 +97,18 @@ def make_fields(model: Any) -> list[Field]:
 
 def sizable(model: Any) -> dict[str, Ids]:
     """The geoms that have a size of their own, by the names of the bodies they belong to."""
-    return _geoms_by_body(model, np.flatnonzero(~np.isin(model.geom_type, _GEOMS_WITHOUT_SIZE)))
+    own = (model.geom_type != _PLANE) & (model.geom_dataid < 0)  # others are meshes, height fields or fitted to them
+    return _geoms_by_body(model, np.flatnonzero(own))
 
 
 def has_muscles(model: Any) -> bool:
     """Whether an actuator is of a kind whose force is not proportional to its gain."""
     return not np.isin(model.actuator_gaintype, _SCALABLE_GAINS).all()
+
+
+def _unique(names: list[str]) -> list[str]:
+    """The names, a later one with its number behind it where it stands for two."""
+    return [f"{name}_{i}" if name in names[:i] else name for i, name in enumerate(names)]
 
 
 def _geoms_by_body(model: Any, geoms: Sequence[int] | range | Ids) -> dict[str, Ids]:
