@@ -148,6 +148,8 @@ class KGate(nn.Module):
         Returns:
             Shape ``(n_units,)``, or ``(1,)`` where one number serves all units, followed by ``spatial_dims`` ones.
         """
+        # Not kept while k stands still: fused optimizers, and writes through `data`, leave k's version as it was, and
+        # to compare k's values saves less than can be measured.
         g = self.phi(self.k if k is None else k)
         if self.block_size is not None:
             g = self.membership @ g
@@ -164,9 +166,7 @@ class KGate(nn.Module):
         Returns:
             Shape ``(batch, n_units)`` or ``(batch, 1)``, followed by ``spatial_dims`` ones.
         """
-        if type(self).gate is not KGate.gate:
-            return torch.func.vmap(self.gate)(k)
-        return self._of_rows(k)
+        return self._of_rows(k) if type(self).gate is KGate.gate else torch.func.vmap(self.gate)(k)
 
     def _of_rows(self, k: torch.Tensor) -> torch.Tensor:
         g = self.phi(k)

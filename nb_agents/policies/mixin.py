@@ -21,7 +21,7 @@ from nb_agents.inference.k_net import KNet, check_k_net
 from nb_agents.inference.parts import check_k_from, feature_parts
 from nb_agents.inference.row_k_target import Difficulty, RowKTarget
 from nb_agents.policies.bare import bare_class
-from nb_agents.policies.optim import optimized_parts, two_rates
+from nb_agents.policies.optim import optimized_parts, prefer_fused, two_rates
 from nb_agents.policies.parts import gated_part
 from nb_agents.policies.placing import gate_sequential
 from nb_agents.policies.train_only import TrainOnlyMixin
@@ -238,6 +238,8 @@ class KGatedMixin(TrainOnlyMixin):
         ks += [p for net in conditioned_nets(self) for p in net.k_net.parameters()]  # type: ignore[arg-type]
         scaled: dict[torch.optim.Optimizer, torch.optim.Optimizer] = {}
         for part in optimized_parts(self).values():
+            if ks:  # the critic's too, which may hold no k: what the actor's gates cost is saved there as well
+                prefer_fused(part.optimizer)
             if part.optimizer not in scaled:  # two parts may share one
                 scaled[part.optimizer] = two_rates(part.optimizer, ks, self.k_lr_ratio)
             part.optimizer = scaled[part.optimizer]

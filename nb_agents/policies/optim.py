@@ -115,7 +115,7 @@ def two_rates(
     for group in groups:
         check_number("lr_ratio", group.get("lr_ratio", 1.0), low=0.0)
     optimizer = _scaled(optimizer)
-    _prefer_fused(optimizer)
+    prefer_fused(optimizer)
     split = [_split(group, ks) for group in groups]
     # In place, and the k's last: another object may hold the list, and files know groups by their order.
     for group, (weights, _) in zip(groups, split, strict=True):
@@ -174,8 +174,11 @@ def _scaled(original: Any) -> Any:
     return optimizer
 
 
-def _prefer_fused(optimizer: torch.optim.Optimizer) -> None:
-    """Take the fused implementation of the optimizers that have one on every device, if nothing speaks against it."""
+def prefer_fused(optimizer: torch.optim.Optimizer) -> None:
+    """Take the fused implementation of an optimizer that has one on every device, if nothing speaks against it.
+
+    Nothing does unless an implementation was chosen, or there are moments already.
+    """
     options = (optimizer.defaults, *optimizer.param_groups)
     chosen = any(
         each.get("fused") is not None or each.get("foreach") is not None or each.get("differentiable")

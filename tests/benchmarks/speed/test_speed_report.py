@@ -127,6 +127,7 @@ def test_a_target_is_reached_or_not(tmp_path, target, ratio, shown, reached):
 
 def test_targets_of_gates_k_sets_and_maml_are_those_that_were_set():
     assert (Target(most=1.05), Target(least=0.97, most=1.03)) == (learning.LEARN, learning.PREDICT)
+    assert Target(most=1.03) == learning.VECTORIZED_LEARN
     assert (Target(most=50, unit="µs"), Target(most=1.25)) == (battery.SWAP, battery.PER_ROW)
     assert [network.target for network in maml.NETWORKS] == [6.0, None, 40.0]
     assert (Target(most=1.5), Target(most=1.15)) == (inference.DECISION, inference.LEARN)

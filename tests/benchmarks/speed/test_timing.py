@@ -15,7 +15,8 @@ from benchmarks.speed import battery, environments, inference, learning, maml
 from benchmarks.speed.rows import Measurement, Row
 from benchmarks.speed.tables import make_tables
 from benchmarks.speed.timing import interleave, seconds
-from nb_agents import KGatedPolicy
+from nb_agents import KGatedMixin, KGatedPolicy
+from nb_agents.policies.optim import optimized_parts
 
 
 def cells(row: Row) -> list[str]:
@@ -87,6 +88,48 @@ def test_learning_is_timed_in_pairs_and_predict_five_times_as_often(monkeypatch:
         ["0.50 [0.50, 0.50]", "3", "≤ 1.05", "yes"],
         ["1.00 [1.00, 1.00]", "3", "", ""],
     ]
+
+
+def test_with_many_environments_both_peers_share_the_rounds_of_the_gated_policies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def made_up(name: str, policy: Any, policy_kwargs: Any) -> float:
+        asked.append(tuple(policy_kwargs))
+        return 1.0 if policy != "MlpPolicy" else 0.5 if policy_kwargs else 2.0
+
+    monkeypatch.setattr(learning, "learning_seconds", made_up)
+    rows = learning.COMPARISONS["PPO, 64 environments, 256-256"](2)
+    assert asked == [*(turn := [("block_size",), (), (), ("optimizer_kwargs",)]), *turn[::-1], *turn]
+    assert [cells(row) for row in rows] == [
+        [what, ours, peer, f"{ratio} [{ratio}, {ratio}]", "2", "≤ 1.03", reached]
+        for what, peer, ratio, reached in (
+            ("PPO, 64 environments, 256-256, `learn`", "`MlpPolicy`", "0.50", "yes"),
+            ("PPO, 64 environments, 256-256, `learn`, one optimizer", "`MlpPolicy`, fused Adam", "2.00", "no"),
+        )
+        for ours in ("NB", "NB Pro")
+    ]
+
+
+@pytest.mark.parametrize("name", learning.VECTORIZED)
+def test_what_learns_in_many_environments_has_the_layers_and_the_optimizer_that_are_told(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All step 64 environments, and all that the strict comparison trains is stepped by fused Adam, critics too."""
+    setting, made = learning.VECTORIZED[name], []
+    monkeypatch.setattr(learning, "seconds", lambda run: 1.0)  # what is timed is made, and not run
+    monkeypatch.setattr(learning, "without_log_folder", lambda model: model)
+    monkeypatch.setitem(learning.VECTORIZED, name, setting._replace(algorithm=lambda *a, **k: made.append((a, k))))
+    for policy, policy_kwargs in learning.variants(setting).values():
+        learning.learning_seconds(name, policy, policy_kwargs)
+    for (policy, env), arguments in made:
+        assert env.num_envs == 64
+        policy = setting.algorithm(policy, env, **arguments).policy
+        optimizers = [part.optimizer for part in optimized_parts(policy).values()]
+        plain = "optimizer_kwargs" not in arguments["policy_kwargs"] and not isinstance(policy, KGatedMixin)
+        assert {group["fused"] for each in optimizers for group in each.param_groups} == {None if plain else True}
+        assert policy.net_arch == [setting.width, setting.width]
 
 
 def test_a_folded_policy_predicts_beside_sb3s_own() -> None:

@@ -112,6 +112,40 @@ def test_gradient_by_finite_differences(block_size: int | None) -> None:
     assert torch.autograd.gradgradcheck(function, (gate.k.detach().clone().requires_grad_(), x))
 
 
+def step(gate: KGate, **implementation: bool) -> None:
+    gate.k.grad = torch.ones_like(gate.k)
+    torch.optim.SGD([gate.k], lr=0.5, **implementation).step()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda gate: step(gate, fused=True), id="fused step"),
+        pytest.param(lambda gate: step(gate, foreach=True), id="foreach step"),
+        pytest.param(lambda gate: step(gate, foreach=False), id="step"),
+        pytest.param(lambda gate: gate.k.data.add_(0.7), id="in place through data"),
+        pytest.param(lambda gate: gate.k.data.__setitem__(0, 0.7), id="an element"),
+        pytest.param(lambda gate: setattr(gate.k, "data", torch.tensor([0.1, -0.4, 0.9])), id="other data"),
+        pytest.param(lambda gate: gate.k.detach().numpy().__iadd__(0.7), id="through NumPy"),
+        pytest.param(lambda gate: gate.load_state_dict({"k": torch.tensor([0.1, -0.4, 0.9])}), id="state dict"),
+        pytest.param(lambda gate: setattr(gate, "k", nn.Parameter(torch.tensor([0.1, -0.4, 0.9]))), id="another k"),
+        pytest.param(lambda gate: gate.double(), id="another type"),
+    ],
+)
+@pytest.mark.parametrize("grad", [True, False])
+def test_a_gate_follows_its_k_whatever_has_changed_it(change: Any, grad: bool) -> None:
+    """Some of these leave the counter of the changes in place as it was."""
+    gate, x = KGate(5, block_size=3, activation=nn.ReLU()), torch.rand(2, 5, requires_grad=True)
+    with torch.set_grad_enabled(grad):
+        for change_k in (lambda gate: None, change):
+            with torch.no_grad():
+                change_k(gate)
+            out = gate(x.to(gate.k.dtype))
+            layer, *blocks = (2.0 / 1.3 * sigmoid(value) for value in gate.k.tolist())
+            expected = torch.tensor([layer + 0.3 * blocks[unit // 3] for unit in range(5)])
+            torch.testing.assert_close(out, x.to(out) * expected.to(out))
+
+
 def test_gates_take_the_place_of_activations_and_leave_names_alone() -> None:
     net = nn.Sequential(
         nn.Linear(3, 8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 4), nn.Tanh(), nn.Linear(4, 2), nn.Tanh()
