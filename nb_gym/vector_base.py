@@ -125,8 +125,8 @@ class VectorBase(Interface, VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]])
     def _observations(self) -> NDArray[Any]:
         """Observe the states as they are now, shape `(num_envs, ...)`; the array is a new one."""
 
-    def _told(self) -> dict[str, Any]:
-        """Collect what the info says of the decision made last, beside `_facts`: new arrays, by name."""
+    def _told(self, made: BoolArray) -> dict[str, Any]:
+        """Write what the info says of the last decisions, where `made` is True: new arrays, as `masked` has them."""
         return {}
 
     def _scenes(self) -> Iterable[Scene]:
@@ -200,9 +200,9 @@ class VectorBase(Interface, VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]])
         if terminations is None:
             terminations = np.zeros(self.num_envs, dtype=np.bool_)
         if over is None or self.autoreset_mode is not AutoresetMode.SAME_STEP:
-            return self._observations(), rewards, terminations, truncations, self._info() | masked(self._told(), made)
+            return self._observations(), rewards, terminations, truncations, self._info() | self._told(made)
         final = self._final_info(over)
-        told = masked(self._told(), ~over)
+        told = self._told(made & ~over)
         self._start(over, self._settings)
         return self._observations(), rewards, terminations, truncations, self._info() | told | final
 
@@ -262,7 +262,7 @@ class VectorBase(Interface, VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]])
         final_obs = np.full(self.num_envs, None, dtype=object)
         last = self._observations()[over]
         final_obs[over] = np.fromiter(last, dtype=object, count=len(last))
-        info = masked(self._facts() | self._told(), over)
+        info = masked(self._facts(), over) | self._told(over)
         return {"final_obs": final_obs, "_final_obs": over, "final_info": info, "_final_info": over}
 
     def _with_length(self, spec: EnvSpec) -> EnvSpec:

@@ -109,6 +109,8 @@ class Parameters:
             return self._parse_log_range(name, value)
         if isinstance(value, LogRange):  # parsed already
             return value
+        if isinstance(value, (tuple, list)) and len(value) == 3 and isinstance(value[0], str):
+            raise ValueError(f"{name} must be a (low, high) or a ('log', low, high) range, got {value!r}")
         accepted = "a number or a (low, high) range" + (f" or an array of shape ({num_envs},)" if num_envs else "")
         try:
             array = np.array(value)

@@ -6,7 +6,7 @@ try:
 except ImportError as error:
     from gymnasium.error import DependencyNotInstalled
 
-    raise DependencyNotInstalled('robots need MuJoCo: run `pip install "neural-battery[mujoco]"`') from error
+    raise DependencyNotInstalled(f'robots need MuJoCo ({error}): run `pip install "neural-battery[mujoco]"`') from error
 
 from nb_gym.mujoco.env import NBMujocoEnv
 from nb_gym.mujoco.model_env import ModelEnv

@@ -30,6 +30,7 @@ class Threads:
     def __init__(self, count: int) -> None:
         self.count = count
         self._pool: ThreadPoolExecutor | None = None
+        self._process = os.getpid()
 
     def share(self, work: Callable[[Iterator[Any]], None], items: Iterable[Any]) -> None:
         """Call `work` in each thread with one iterator over the items, so that no thread waits for a slower one.
@@ -40,7 +41,8 @@ class Threads:
         if self.count == 1:
             work(shared)
             return
-        if self._pool is None:
+        if self._pool is None or self._process != os.getpid():  # a forked process has no threads of its parent's
+            self._process = os.getpid()
             self._pool = ThreadPoolExecutor(self.count - 1, thread_name_prefix="nb_gym.mujoco")
         others = [self._pool.submit(work, shared) for _ in range(self.count - 1)]
         try:

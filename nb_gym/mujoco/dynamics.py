@@ -92,7 +92,7 @@ class Dynamics:
                 derived = derived or field.derived
         if derived:
             mujoco.mj_setConst(model, data)
-            # The solver's tolerance is relative to averages that the compiler makes, and mj_setConst does not.
+            # Before MuJoCo 4 the solver's tolerance is relative to these, which mj_setConst does not make anew.
             if self._are_averages:
                 model.stat.meaninertia, model.stat.meanmass = _averages(model)
 

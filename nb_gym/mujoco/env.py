@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from nb_gym.context.arguments import parse_count, parse_frame_size, parse_render_mode
 from nb_gym.context.settings import Setting, draw
 from nb_gym.mujoco.pictures import MODES, RobotScene, draw_robot
-from nb_gym.mujoco.rewards import forward_reward, is_usual
-from nb_gym.mujoco.robot import failed, set_up, warn_of_failure
+from nb_gym.mujoco.rewards import adjusted, is_usual
+from nb_gym.mujoco.robot import warn_of_failure
+from nb_gym.mujoco.setup import set_up
 from nb_gym.mujoco.source import find_source
 from nb_gym.rendering import FRAME_SIZE
 from nb_gym.scalar_base import ScalarBase
@@ -55,12 +56,17 @@ class NBMujocoEnv(EzPickle, ScalarBase):
     | `sensor`            | 1       | any      | factor of all observations: 0 loses them                             |
     | `sensor_<obs>`      | 1       | any      | factor of one observation                                            |
     | `noise`             | 0       | ≥ 0      | standard deviation of Gaussian noise on all observations             |
-    | `noise_<obs>`       | 0       | ≥ 0      | that of one observation, in the place of the common one              |
+    | `noise_<obs>`       | 0       | ≥ 0      | that of noise on one observation, added to the common one            |
     | `direction`         | 1       | 1 or −1  | −1 pays for velocity backwards                                       |
     | `heading`           | 0       | rad      | rewarded way, to the left of the x-axis; Ant and Humanoid            |
     | `target_velocity`   |         | m/s      | velocity v* that is paid for: −abs(v − v*) in place of v             |
 
-    Common and single factors multiply. The names of bodies, joints, actuators and observations are the model's:
+    Common and single factors multiply. Limits of joints and of their forces stay; those of a servo's force are scaled
+    with its gain. `gain` cannot be set where a muscle is among the actuators, nor `mass`, `size` and `armature` where
+    the file states a `dampratio` or `springdamper`, which MuJoCo resolves with the masses as it compiles, nor `size`
+    where compiling the file again does not give the model. `friction_<body>` leaves explicit pairs of geoms.
+
+    The names of bodies, joints, actuators and observations are the model's:
     `parts` lists them. The last three are of robots that report the velocity that they are paid for.
 
     ## Episode end
@@ -112,33 +118,31 @@ class NBMujocoEnv(EzPickle, ScalarBase):
             parse_render_mode(render_mode, MODES),
             parse_frame_size(frame_size),
         )
-        self._crew = set_up(found, None, picture_arguments(render_mode, frame_size), kwargs)
-        self._settings = self._crew.settings
-        self._robot = self._crew.robots[0]
+        self._setup = set_up(found, None, picture_arguments(render_mode, frame_size), kwargs)
+        self._settings = self._setup.settings
+        self._robot = self._setup.robots[0]
         self.metadata = self.metadata | {"render_fps": round(1.0 / self._robot.env.dt)}
-        self._set_spaces(*self._crew.spaces)
+        self._set_spaces(*self._setup.spaces)
         self._context: dict[str, float] = {}
 
     def _parse_options(self, options: Any) -> Mapping[str, Setting]:
-        return self._crew.parameters.parse_options(options, self._settings)
+        return self._setup.parse_options(options)
 
     def _begin(self, settings: Mapping[str, Any]) -> None:
         self._context = {name: float(draw(setting, self.np_random)) for name, setting in settings.items()}
         observation, self._told = self._robot.begin(self._context, self.np_random)
-        self._usual_reward = not self._crew.pays_velocity or bool(is_usual(self._context))
-        self._blur = self._crew.sensors.blur(self._context, self.np_random)
+        self._usual_reward = not self._setup.pays_velocity or bool(is_usual(self._context))
+        self._blur = self._setup.sensors.blur(self._context, self.np_random)
         self._shown = observation if self._blur is None else self._blur(observation)
 
     def _advance(self, action: NDArray[Any]) -> tuple[float, bool]:
         observation, reward, terminated, self._cut, self._told = self._robot.step(action)
-        if failed(self._robot.warnings):
+        if self._robot.failed:
             warn_of_failure(type(self._robot.env).__name__, self._context, self._elapsed + 1)
             self._cut, self._told = True, {"simulation_failed": True}
             return 0.0, False
         if not self._usual_reward:
-            paid = forward_reward(self._told, self._context, self._crew.forward_weight)
-            reward = float(reward - self._told["reward_forward"] + paid)
-            self._told["reward_forward"] = paid
+            reward = float(adjusted(reward, self._told, self._context, self._setup.forward_weight))
         self._shown = observation if self._blur is None else self._blur(observation)
         return reward, terminated
 
@@ -146,7 +150,7 @@ class NBMujocoEnv(EzPickle, ScalarBase):
         return np.array(self._shown)
 
     def _facts(self) -> dict[str, Any]:
-        return {"context": self._context.copy(), **self._told}
+        return {**self._told, "context": self._context.copy()}
 
     def _scene(self) -> RobotScene:
         return RobotScene(draw_robot(self._robot.env), self._context, self._elapsed, self._return)
@@ -159,7 +163,7 @@ class NBMujocoEnv(EzPickle, ScalarBase):
     @property
     def parts(self) -> dict[str, tuple[str, ...]]:
         """The names of the parts that each parameter may name, by the parameter."""
-        return self._crew.parameters.parts
+        return self._setup.parameters.parts
 
     @property
     def context(self) -> dict[str, float]:

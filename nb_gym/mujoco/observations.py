@@ -7,18 +7,21 @@ from typing import Any
 
 import mujoco
 import numpy as np
+from gymnasium.envs.mujoco.inverted_double_pendulum_v5 import InvertedDoublePendulumEnv
+from gymnasium.envs.mujoco.reacher_v5 import ReacherEnv
 from numpy.typing import NDArray
 
 from nb_gym.mujoco.fields import body_names, joint_names
+from nb_gym.mujoco.parameters import usual
 
 Slices = dict[str, slice]
 
-_NAMES: dict[str, tuple[str, ...]] = {
-    "InvertedDoublePendulumEnv": (
+_NAMES: dict[type[Any], tuple[str, ...]] = {
+    InvertedDoublePendulumEnv: (
         *("slider", "sin_hinge", "sin_hinge2", "cos_hinge", "cos_hinge2"),
         *("slider_velocity", "hinge_velocity", "hinge2_velocity", "slider_constraint_force"),
     ),
-    "ReacherEnv": (
+    ReacherEnv: (
         *("cos_joint0", "cos_joint1", "sin_joint0", "sin_joint1", "target_x", "target_y"),
         *("joint0_velocity", "joint1_velocity", "to_target_x", "to_target_y"),
     ),
@@ -36,7 +39,7 @@ _VELOCITIES = {
 }
 
 
-def observation_slices(env: Any, size: int) -> Slices:
+def observation_slices(env: Any, robot_class: type[Any], size: int) -> Slices:
     """Name the parts of a robot's observation.
 
     The names are those that the class lists in `observation_names`, or those of its `observation_structure`: joints,
@@ -45,19 +48,22 @@ def observation_slices(env: Any, size: int) -> Slices:
 
     Args:
         env: Environment of Gymnasium's `MujocoEnv`.
+        robot_class: Class of the environment.
         size: Length of its observation.
 
     Returns:
         Slices of the observation by name, each of one number or of a body's six or ten.
     """
-    listed = getattr(env, "observation_names", None) or _NAMES.get(type(env).__name__)
+    listed = getattr(env, "observation_names", None) or _NAMES.get(robot_class)
     if listed is not None:
         if len(listed) != size:
             raise ValueError(f"observation_names must name {size} observations, got {len(listed)}: {list(listed)}")
+        if len(set(listed)) < size:
+            raise ValueError(f"observation_names must be different ones, got {list(listed)}")
         return {name: slice(i, i + 1) for i, name in enumerate(listed)}
     structure = getattr(env, "observation_structure", None)
     slices = _by_structure(env.model, structure) if structure else {}
-    if slices and max(part.stop for part in slices.values()) == size:
+    if slices and sum(part.stop - part.start for part in slices.values()) == size:
         return slices
     return {str(i): slice(i, i + 1) for i in range(size)}
 
@@ -104,10 +110,11 @@ class Blur:
         self._rng = None if seed is None else np.random.default_rng(seed)
 
     def __call__(self, observation: NDArray[Any]) -> NDArray[Any]:
-        """What the sensors show of an observation of one robot."""
+        """What the sensors show of an observation of one robot, in numbers of the same type."""
+        shown = observation
         if self._rng is not None:
-            observation = observation + self._rng.standard_normal(len(self.deviations)) * self.deviations
-        return observation * self.factors
+            shown = shown + self._rng.standard_normal(len(self.deviations)) * self.deviations
+        return (shown * self.factors).astype(observation.dtype, copy=False)
 
 
 class Sensors:
@@ -128,6 +135,8 @@ class Sensors:
             context: Parameters in force.
             rng: Generator of the seed of the noise, left as it is where there is none.
         """
+        if not any(name.startswith(("sensor", "noise")) and value != usual(name) for name, value in context.items()):
+            return None
         factors = np.full(self._size, context.get("sensor", 1.0))
         deviations = np.full(self._size, context.get("noise", 0.0))
         for name, value in context.items():
@@ -135,8 +144,7 @@ class Sensors:
             if part and parameter == "sensor":
                 factors[self._slices[part]] *= value
             elif part and parameter == "noise":
-                deviations[self._slices[part]] = value
+                here = self._slices[part]
+                deviations[here] = np.hypot(deviations[here], value)
         noisy = bool(deviations.any())
-        if not noisy and (factors == 1.0).all():
-            return None
         return Blur(factors, deviations, int(rng.integers(2**63)) if noisy else None)

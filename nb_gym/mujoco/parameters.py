@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -68,12 +69,13 @@ class RobotParameters:
     Args:
         parts: Names of the parts that each parameter may name; a parameter that is no key cannot be set.
         rewards: Those of `direction`, `heading` and `target_velocity` that the robot's reward allows.
+        taken: Names of arguments that the robot's class takes itself.
     """
 
-    def __init__(self, parts: Mapping[str, Sequence[str]], rewards: Iterable[str]) -> None:
+    def __init__(self, parts: Mapping[str, Sequence[str]], rewards: Iterable[str], taken: Iterable[str] = ()) -> None:
         self.parts = {name: tuple(known) for name, known in parts.items()}
-        self._globals = [name for name in DEFAULTS if name == "gravity" or name in parts]
-        self._rewards = tuple(rewards)
+        self._globals = [name for name in DEFAULTS if (name == "gravity" or name in parts) and name not in taken]
+        self._rewards = tuple(name for name in rewards if name not in taken)
 
     def parse(self, given: Mapping[str, Any], num_envs: int | None = None) -> dict[str, Setting]:
         """Check parameters by name and add the defaults of all others that name no part.
@@ -124,7 +126,9 @@ class RobotParameters:
         parameter, part = split
         if part not in self.parts[parameter]:
             kind, known = PART_OF[parameter], list(self.parts[parameter])
-            raise ValueError(f"{name}: there is no {kind} {part!r} whose {parameter} could be set; there are {known}")
+            close = difflib.get_close_matches(part, known)
+            meant = f"did you mean {close[0]!r}? there are" if close else "there are"
+            raise ValueError(f"{name}: there is no {kind} {part!r} whose {parameter} could be set; {meant} {known}")
 
     def _parameters(self, given: Mapping[str, Any]) -> Parameters:
         named = [*self._globals, *(name for name in self._rewards if name == "direction"), *given]

@@ -61,7 +61,7 @@ def draw_robot(env: Any) -> NDArray[np.uint8]:
         picture: NDArray[np.uint8] = env.render()
     except Exception as error:  # whatever the missing library raises: OSError, AttributeError, glfw's own, ...
         raise DependencyNotInstalled(
-            "MuJoCo could not draw: it needs OpenGL. Without a screen, set the environment variable MUJOCO_GL to egl "
-            "or osmesa before Python starts, and install Debian's libegl1 or libosmesa6 (or your system's)"
+            f"MuJoCo could not draw ({error}): it needs OpenGL. Without a screen, set the environment variable "
+            "MUJOCO_GL to egl or osmesa before Python starts, and install Debian's libegl1 or libosmesa6"
         ) from error
     return picture

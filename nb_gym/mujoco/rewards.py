@@ -37,6 +37,21 @@ def forward_reward(facts: Mapping[str, Any], context: Mapping[str, Any], weight:
     return weight * np.where(np.isnan(target), velocity, -np.abs(velocity - target))
 
 
+def adjusted(reward: Any, facts: dict[str, Any], context: Mapping[str, Any], weight: float) -> Any:
+    """The reward of one robot's step or of many under a context; where it is as usual, to the bit what it was.
+
+    Args:
+        reward: Reward as the robot's class computes it.
+        facts: Info of the step, in which `reward_forward` becomes what is paid.
+        context: Parameters in force.
+        weight: Weight of the forward reward.
+    """
+    usual, before = is_usual(context), facts["reward_forward"]
+    paid = np.where(usual, before, forward_reward(facts, context, weight))[()]
+    facts["reward_forward"] = paid
+    return np.where(usual, reward, reward - before + paid)[()]
+
+
 def is_usual(context: Mapping[str, Any]) -> Any:
     """Whether a context, of one robot or of many, leaves the reward as the robot's class computes it."""
     target = context.get("target_velocity", np.nan)

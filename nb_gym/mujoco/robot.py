@@ -1,25 +1,21 @@
-"""One simulated robot under a context, and what scalar and vector class set up alike."""
+"""One simulated robot under a context, and what happens where its simulation fails."""
 
 from __future__ import annotations
 
-import inspect
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mujoco
 import numpy as np
-from gymnasium import spaces
+from gymnasium.error import Error
+from numpy.typing import NDArray
 
 from nb_gym.mujoco.dynamics import Dynamics
-from nb_gym.mujoco.observations import Sensors, observation_slices
-from nb_gym.mujoco.parameters import DEFAULTS, REWARDS, RobotParameters, is_context
-from nb_gym.mujoco.rewards import reward_parameters
-from nb_gym.mujoco.source import Source
 
 _WARNINGS = mujoco.mjtWarning
 _FAILURES = [int(each) for each in (_WARNINGS.mjWARN_BADQPOS, _WARNINGS.mjWARN_BADQVEL, _WARNINGS.mjWARN_BADQACC)]
+_HUGE: float = mujoco.mjMAXVAL
 
 
 class Robot:
@@ -46,12 +42,24 @@ class Robot:
 
         Returns:
             Observation and info of the class.
+
+        Raises:
+            gymnasium.error.Error: If the class has made itself another model, which has no context, or the start is
+                none that can be simulated.
+            ValueError: If there is no model of the sizes in the context.
         """
         if context != self._factors:
             self._dynamics.apply(self.model, self.data, context, self._factors)
             self._factors = dict(context)
+        self.warnings[:] = 0
         self.env.np_random = rng
         observation, info = self.env.reset()
+        if self.env.model is not self.model or self.env.data is not self.data:
+            raise Error(
+                f"{type(self.env).__name__} makes a new model or data in its reset: these would have no context"
+            )
+        if not is_sound(self.data.qpos[None], self.data.qvel[None])[0]:
+            raise Error(f"{type(self.env).__name__} starts with NaN or a huge number, with the context {dict(context)}")
         return observation, own(info)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -59,14 +67,26 @@ class Robot:
         observation, reward, terminated, truncated, info = self.env.step(action)
         return observation, float(reward), bool(terminated), bool(truncated), own(info)
 
+    @property
+    def failed(self) -> bool:
+        """Whether the simulation has failed in the last decision."""
+        return bool((~is_sound(self.data.qpos[None], self.data.qvel[None]) | have_warned(self.warnings[None]))[0])
 
-def failed(numbers: Any) -> Any:
-    """Whether the simulation gave a number that is none, or is huge; MuJoCo has reset the state then.
+
+def is_sound(positions: NDArray[Any], velocities: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether the numbers of states, shapes `(n, nq)` and `(n, nv)`, are ones that MuJoCo takes for such."""
+    sound: Any = (np.abs(positions) < _HUGE).all(axis=1) & (np.abs(velocities) < _HUGE).all(axis=1)
+    return np.asarray(sound)
+
+
+def have_warned(numbers: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether MuJoCo found NaN or a huge number in states, which it has reset then.
 
     Args:
-        numbers: `Robot.warnings`, or a stack of those of many.
+        numbers: `Robot.warnings` of each, shape `(n, …)`.
     """
-    return (numbers[..., _FAILURES] > 0).any(axis=-1)
+    warned: NDArray[np.bool_] = (numbers[:, _FAILURES] > 0).any(axis=1)
+    return warned
 
 
 def warn_of_failure(which: str, context: Mapping[str, Any], step: int) -> None:
@@ -80,74 +100,24 @@ def warn_of_failure(which: str, context: Mapping[str, Any], step: int) -> None:
 
 
 def own(info: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of an info: some of Gymnasium's robots put views of the running simulation into theirs."""
-    return {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in info.items()}
+    """A copy of an info without a context: some of Gymnasium's robots put views of the running simulation into it."""
+    copied = {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in info.items()}
+    copied.pop("context", None)
+    return copied
 
 
-@dataclass(frozen=True)
-class Crew:
-    """Robots of one kind, and what a user may set of them.
-
-    Attributes:
-        robots: The robots.
-        parameters: Their context parameters.
-        settings: The arguments that are no context parameters were given to the class; these are those that are.
-        sensors: Their sensors.
-        spaces: Spaces of observations and actions of one robot.
-        forward_weight: Weight of the forward reward.
-        pays_velocity: Whether the reward has a part that a context can change.
-    """
-
-    robots: list[Robot]
-    parameters: RobotParameters
-    settings: dict[str, Any]
-    sensors: Sensors
-    spaces: tuple[spaces.Box, spaces.Box]
-    forward_weight: float
-    pays_velocity: bool
-
-
-def set_up(source: Source, num_envs: int | None, pictures: Mapping[str, Any], given: Mapping[str, Any]) -> Crew:
-    """Make robots.
-
-    Args:
-        source: Kind of robot.
-        num_envs: Number of robots, or None for a single one.
-        pictures: Keyword arguments of the class that concern pictures.
-        given: The user's keyword arguments: context parameters, and others of the robot's class.
-
-    Raises:
-        TypeError: If the class takes no such argument.
-        ValueError: If a context parameter is not accepted.
-    """
-    explicit = inspect.signature(source.robot_class.__init__).parameters
-    context = {name: value for name, value in given.items() if is_context(name) and name not in explicit}
-    kwargs = {name: value for name, value in given.items() if name not in context}
-    try:
-        envs = source.make(num_envs or 1, {**pictures, **kwargs})
-    except TypeError as error:
-        if "unexpected keyword argument" not in str(error):
-            raise
-        accepted = [name for name in explicit if name not in ("self", "args", "kwargs")]
-        raise TypeError(
-            f"{error}: the robot's class takes {accepted}, and context parameters are {[*DEFAULTS, *REWARDS]}"
-        ) from error
-    first = envs[0]
-    space = first.observation_space
-    if not (isinstance(space, spaces.Box) and len(space.shape) == 1):
-        raise ValueError(f"source must observe a Box of one dimension, got {space} of {source.robot_class.__name__}")
-    slices = observation_slices(first, space.shape[0])
-    dynamics = Dynamics(first.model, getattr(first, "fullpath", None))
-    first.reset(seed=0)
-    rewards = reward_parameters(first.step(np.zeros(first.action_space.shape, first.action_space.dtype))[4])
-    parts = dynamics.parts | {"sensor": tuple(slices), "noise": tuple(slices)}
-    parameters = RobotParameters(parts, rewards)
-    return Crew(
-        robots=[Robot(env, dynamics) for env in envs],
-        parameters=parameters,
-        settings=parameters.parse(context, num_envs),
-        sensors=Sensors(slices, space.shape[0]),
-        spaces=(space, first.action_space),
-        forward_weight=float(getattr(first, "_forward_reward_weight", 1.0)),
-        pays_velocity=bool(rewards),
-    )
+def gathered(infos: Sequence[Mapping[str, Any]]) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[np.bool_]]]:
+    """Gather the infos of many robots: arrays by name, of objects where values differ in shape, and who has each."""
+    names = dict.fromkeys(name for info in infos for name in info)
+    values, reported = {}, {}
+    for name in names:
+        reported[name] = np.array([name in info for info in infos])
+        shapes = {np.shape(info[name]) for info in infos if name in info}
+        if len(shapes) > 1:
+            values[name] = np.array([None] * len(infos), dtype=object)
+            for i in np.flatnonzero(reported[name]).tolist():
+                values[name][i] = infos[i][name]
+        else:
+            empty = np.zeros_like(next(info[name] for info in infos if name in info))
+            values[name] = np.array([info.get(name, empty) for info in infos])
+    return values, reported

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from os import PathLike
+from os import PathLike, fspath
 from typing import Any
 
 import gymnasium as gym
@@ -39,18 +40,23 @@ class Source:
     decisions: int = DECISIONS
 
     def make(self, count: int, kwargs: Mapping[str, Any]) -> list[Any]:
-        """Make robots, each with a model and data of its own; the XML is compiled once."""
-        first = self.robot_class(**{**self.kwargs, **kwargs})
-        if count == 1:
-            return [first]
-        compiled = first.model
+        """Make robots, each with a model and data of its own; the XML is compiled once, unless the class sees to it."""
+        robot_class: Any = self.robot_class
+        if robot_class._initialize_simulation is MujocoEnv._initialize_simulation:
+            robot_class = _compiled_once(robot_class)
+        return [robot_class(**{**self.kwargs, **kwargs}) for _ in range(count)]
 
-        class Copied(self.robot_class):  # type: ignore[name-defined, misc]
-            def _initialize_simulation(self) -> tuple[Any, Any]:
-                model = copy.copy(compiled)
-                return model, mujoco.MjData(model)
 
-        return [first, *(Copied(**{**self.kwargs, **kwargs}) for _ in range(count - 1))]
+def _compiled_once(robot_class: Any) -> Any:
+    compiled: list[Any] = []
+
+    def _initialize_simulation(self: Any) -> tuple[Any, Any]:
+        if not compiled:
+            compiled.append(MujocoEnv._initialize_simulation(self)[0])
+        model = copy.copy(compiled[0])
+        return model, mujoco.MjData(model)
+
+    return type(robot_class.__name__, (robot_class,), {"_initialize_simulation": _initialize_simulation})
 
 
 def find_source(source: Any) -> Source:
@@ -58,22 +64,26 @@ def find_source(source: Any) -> Source:
 
     Raises:
         TypeError: If it is of none of the accepted kinds.
-        ValueError: If it names nothing that exists, or no MuJoCo environment.
+        ValueError: If it names nothing that exists, no MuJoCo environment, or one with wrappers of its own.
     """
-    if isinstance(source, Source):
-        return source
-    if isinstance(source, PathLike) or (isinstance(source, str) and source.endswith(".xml")):
-        return Source(ModelEnv, {"xml_file": source})
+    if isinstance(source, PathLike) or (isinstance(source, str) and source.lower().endswith(".xml")):
+        return Source(ModelEnv, {"xml_file": fspath(source)})
     if isinstance(source, type):
         return Source(_checked(source, source), {})
     if not isinstance(source, str):
         raise TypeError(f"{ACCEPTED}; got {source!r}")
     try:
-        if ":" in source and not source.startswith(("/", "~")) and source.partition(":")[2].isidentifier():
+        module, _, name = source.rpartition(":")
+        if module and hasattr(importlib.import_module(module), name):
             return Source(_checked(load_env_creator(source), source), {})
-        spec = gym.spec(source)
-    except (gym.error.Error, ImportError, AttributeError) as error:
+        spec = gym.spec(name)
+    except (gym.error.Error, ImportError) as error:
         raise ValueError(f"{ACCEPTED}; got {source!r}: {error}") from error
+    if spec.additional_wrappers:
+        names = [each.name for each in spec.additional_wrappers]
+        raise ValueError(
+            f"source {source!r} has wrappers of its own, {names}: give its class, and wrap what comes of it"
+        )
     entry = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
     return Source(_checked(entry, source), spec.kwargs, spec.max_episode_steps or DECISIONS)
 

@@ -31,8 +31,12 @@ class Task:
     """
 
     id: str
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
     source: str = CSP
+
+    def __post_init__(self) -> None:
+        """Keep a copy of the arguments, which no other task shares."""
+        object.__setattr__(self, "kwargs", dict(self.kwargs))
 
     def make(self, **kwargs: Any) -> gym.Env[Any, Any]:
         """Make the robot; keywords go before the task's own."""

@@ -14,14 +14,19 @@ from nb_gym.context.arguments import parse_count
 from nb_gym.context.settings import BoolArray, FloatArray, Setting, draw
 from nb_gym.mujoco.batch import Batch, Threads, available_threads
 from nb_gym.mujoco.env import picture_arguments
-from nb_gym.mujoco.formulas import FORMULAS
+from nb_gym.mujoco.formulas import FORMULAS, Facts
+from nb_gym.mujoco.observations import Blur
 from nb_gym.mujoco.parameters import ContextShapes, usual
 from nb_gym.mujoco.pictures import RobotScene, draw_robot
-from nb_gym.mujoco.rewards import forward_reward, is_usual
-from nb_gym.mujoco.robot import failed, set_up, warn_of_failure
+from nb_gym.mujoco.rewards import adjusted, is_usual
+from nb_gym.mujoco.robot import gathered, have_warned, is_sound, warn_of_failure
+from nb_gym.mujoco.setup import set_up
 from nb_gym.mujoco.source import find_source
 from nb_gym.rendering import FRAME_SIZE
 from nb_gym.vector_base import VectorBase
+
+_OBSERVATION = ""
+"""Key of the first observation among what an episode draws; no parameter has such a name."""
 
 
 class NBMujocoVectorEnv(EzPickle, VectorBase):
@@ -88,108 +93,109 @@ class NBMujocoVectorEnv(EzPickle, VectorBase):
             frame_size=frame_size,
         )
         self._threads = Threads(available_threads() if threads is None else parse_count("threads", threads))
-        self._crew = set_up(found, self.num_envs, picture_arguments(render_mode, frame_size), kwargs)
-        self._settings = self._crew.settings
-        self._set_spaces(*self._crew.spaces)
-        robots, formula = self._crew.robots, FORMULAS.get(found.robot_class)
+        self._setup = set_up(found, self.num_envs, picture_arguments(render_mode, frame_size), kwargs)
+        self._settings = self._setup.settings
+        self._set_spaces(*self._setup.spaces)
+        robots, formula = self._setup.robots, FORMULAS.get(found.robot_class)
         self.metadata = self.metadata | {"render_fps": round(1.0 / robots[0].env.dt)}
         self._formula = formula(robots[0].env) if formula else None
         self._batch = Batch([robot.env for robot in robots], self._threads, after=bool(formula and formula.forces))
-        self._failures = [robot.warnings[None] for robot in robots]
+        self._warnings = [robot.warnings[None] for robot in robots]
         self._context: dict[str, FloatArray] = {}
-        self._blurs: dict[int, Any] = {}
-        self._shown = np.zeros(self.observation_space.shape or (), dtype=self._crew.spaces[0].dtype)
-        self._decision: dict[str, Any] = {}
+        self._named: dict[str, BoolArray] = {}  # where a parameter is set, and not merely as usual
+        self._blurs: dict[int, Blur] = {}
+        self._shown = np.zeros(self.observation_space.shape or (), dtype=self._setup.spaces[0].dtype)
+        self._decision: Facts = {}
+        self._reported: dict[str, BoolArray] = {}  # where an entry of the decision's info is one, if not everywhere
 
     def _parse_options(self, options: Any) -> Mapping[str, Setting]:
-        return self._crew.parameters.parse_options(options, self._settings, self.num_envs)
+        return self._setup.parse_options(options, self.num_envs)
 
     def _draw(
         self, settings: Mapping[str, Any], rng: np.random.Generator, index: int | NDArray[np.int64], size: int | None
     ) -> dict[str, Any]:
         """Draw context and start of one episode after the other; the robot's class draws the start as it begins."""
-        if size is None:
-            assert isinstance(index, (int, np.integer))
-            return self._begin_one(settings, rng, int(index))
-        assert isinstance(index, np.ndarray)
-        drawn = [self._begin_one(settings, rng, int(i)) for i in index]
-        return {name: np.array([each[name] for each in drawn]) for name in drawn[0]}
+        if isinstance(index, np.ndarray):
+            drawn = [self._begin_one(settings, rng, int(i)) for i in index]
+            return {name: np.array([each[name] for each in drawn]) for name in drawn[0]}
+        return self._begin_one(settings, rng, int(index))
 
     def _begin_one(self, settings: Mapping[str, Any], rng: np.random.Generator, i: int) -> dict[str, Any]:
-        context = {name: float(draw(setting, rng, i)) for name, setting in settings.items()}
-        observation, _ = self._crew.robots[i].begin(context, rng)
-        blur = self._crew.sensors.blur(context, rng)
+        context, robot = (
+            {name: float(draw(setting, rng, i)) for name, setting in settings.items()},
+            self._setup.robots[i],
+        )
+        observation, _ = robot.begin(context, rng)
+        blur = self._setup.sensors.blur(context, rng)
+        self._blurs.pop(i, None)
         if blur is not None:
-            observation = blur(observation)
             self._blurs[i] = blur
-        else:
-            self._blurs.pop(i, None)
-        return {**context, "": observation}
+        if self._formula is None and rng is self.np_random:
+            robot.env.np_random = rng.spawn(1)[0]  # steps in threads would draw from a common one in any order
+        return {**context, _OBSERVATION: observation if blur is None else blur(observation)}
 
     def _begin(self, index: NDArray[np.int64], drawn: dict[str, Any]) -> None:
         self._shown = self._shown.copy()
-        self._shown[index] = drawn.pop("")
-        # What an earlier reset's options named stays while an episode goes on in which it is not as usual.
+        self._shown[index] = drawn.pop(_OBSERVATION)
+        # What an earlier reset's options named stays while an episode goes on that it was named for.
         for name in [*drawn, *(self._context.keys() - drawn.keys())]:
             column = np.full(self.num_envs, usual(name)) if name not in self._context else self._context[name].copy()
             column[index] = drawn.get(name, usual(name))
             column.flags.writeable = False
+            named = self._named.setdefault(name, np.zeros(self.num_envs, dtype=np.bool_))
+            named[index] = name in drawn
             self._context[name] = column
-            if name not in self._settings and np.array_equal(column, np.full_like(column, usual(name)), equal_nan=True):
-                del self._context[name]
-        self._unusual = ~is_usual(self._context) if self._crew.pays_velocity else np.zeros(1, dtype=np.bool_)
+            if not named.any():
+                del self._context[name], self._named[name]
+        self._pays_as_usual = not self._setup.pays_velocity or bool(np.all(is_usual(self._context)))
 
     def _advance(self, actions: NDArray[Any]) -> tuple[FloatArray, BoolArray | None]:
-        running = None if self._over is None else ~self._over
+        running = self._everywhere if self._over is None else ~self._over
+        actions = np.ascontiguousarray(actions)  # sums along other strides round otherwise
         over: BoolArray | None
+        self._reported = {}
+        self._batch.forget()  # whoever holds the data may have changed them
         if self._formula is None:
             observations, rewards, over, facts = self._step_each(actions, running)
         else:
-            self._batch.forget()  # whoever holds the data may have changed them
             before = self._formula.before(self._batch)
-            self._batch.simulate(actions, running)
+            self._batch.simulate(actions, None if self._over is None else running)
             observations, rewards, over, facts = self._formula.outcome(self._batch, actions, before)
-        if self._unusual.any():
-            paid = np.where(
-                self._unusual,
-                forward_reward(facts, self._context, self._crew.forward_weight),
-                facts["reward_forward"],
-            )
-            rewards = np.where(self._unusual, rewards - facts["reward_forward"] + paid, rewards)
-            facts["reward_forward"] = paid
-        broken = failed(np.concatenate(self._failures))
-        if running is not None:
-            broken &= running
+        sound = is_sound(self._batch.read("qpos"), self._batch.read("qvel"))
+        broken = (~sound | have_warned(np.concatenate(self._warnings))) & running
+        if not self._pays_as_usual:
+            rewards = adjusted(rewards, facts, self._context, self._setup.forward_weight)
         for i, blur in self._blurs.items():
-            if not broken[i] and (running is None or running[i]):
+            if running[i] and not broken[i]:
                 observations[i] = blur(observations[i])
         if broken.any():
             self._truncate(broken, observations, rewards, over)
-            facts["simulation_failed"] = broken
+            self._reported = {name: self._reported.get(name, self._everywhere) & ~broken for name in facts}
+            facts["simulation_failed"], self._reported["simulation_failed"] = broken, broken
         self._shown, self._decision = observations, facts
         return rewards, over
 
     def _step_each(
-        self, actions: NDArray[Any], running: BoolArray | None
-    ) -> tuple[NDArray[Any], FloatArray, BoolArray, dict[str, Any]]:
+        self, actions: NDArray[Any], running: BoolArray
+    ) -> tuple[NDArray[Any], FloatArray, BoolArray, Facts]:
         """Step robot by robot where the class has no formula."""
-        chosen = np.arange(self.num_envs) if running is None else np.flatnonzero(running)
+        chosen = np.flatnonzero(running).tolist()
         outcomes: list[Any] = [None] * self.num_envs
 
         def work(shared: Iterator[int]) -> None:
             for i in shared:
-                outcomes[i] = self._crew.robots[i].step(actions[i])
+                outcomes[i] = self._setup.robots[i].step(actions[i])
 
-        self._threads.share(work, chosen.tolist())
+        self._threads.share(work, chosen)
+        self._batch.forget()
         observations, rewards = self._shown.copy(), np.zeros(self.num_envs)
         over, cut = np.zeros((2, self.num_envs), dtype=np.bool_)
-        told: dict[str, list[Any]] = {}
+        told: list[dict[str, Any]] = [{} for _ in outcomes]
         for i in chosen:
-            observations[i], rewards[i], over[i], cut[i], info = outcomes[i]
-            for name, value in info.items():
-                told.setdefault(name, [np.zeros_like(value)] * self.num_envs)[i] = value
+            observations[i], rewards[i], over[i], cut[i], told[i] = outcomes[i]
         self._cut = cut if cut.any() else None
-        return observations, rewards, over, {name: np.array(values) for name, values in told.items()}
+        facts, self._reported = gathered(told)
+        return observations, rewards, over, facts
 
     def _truncate(
         self, broken: BoolArray, observations: NDArray[Any], rewards: FloatArray, over: BoolArray | None
@@ -197,7 +203,7 @@ class NBMujocoVectorEnv(EzPickle, VectorBase):
         """End the episodes whose simulation failed, with the observation before and no reward."""
         elapsed = np.broadcast_to(self._elapsed, self.num_envs)
         for i in np.flatnonzero(broken):
-            which = f"environment {i} of {type(self._crew.robots[0].env).__name__}"
+            which = f"environment {i} of {type(self._setup.robots[0].env).__name__}"
             warn_of_failure(which, self._context_of(int(i)), int(elapsed[i]) + 1)
         observations[broken], rewards[broken] = self._shown[broken], 0.0
         if over is not None:
@@ -210,14 +216,15 @@ class NBMujocoVectorEnv(EzPickle, VectorBase):
     def _facts(self) -> dict[str, Any]:
         return {"context": dict(self._context)}
 
-    def _told(self) -> dict[str, Any]:
-        return self._decision
+    def _told(self, made: BoolArray) -> dict[str, Any]:
+        told = {name: values.copy() for name, values in self._decision.items()}
+        return told | {f"_{name}": made & self._reported.get(name, self._everywhere) for name in told}
 
     def _scenes(self) -> list[RobotScene]:
         steps = np.broadcast_to(self._elapsed, self.num_envs)
         return [
             RobotScene(draw_robot(robot.env), self._context_of(i), int(steps[i]), float(self._returns[i]))
-            for i, robot in enumerate(self._crew.robots)
+            for i, robot in enumerate(self._setup.robots)
         ]
 
     def _context_of(self, i: int) -> dict[str, float]:
@@ -227,13 +234,13 @@ class NBMujocoVectorEnv(EzPickle, VectorBase):
         """End the threads, and close what draws; may be called again."""
         super().close_extras(**kwargs)
         self._threads.close()
-        for robot in self._crew.robots:
+        for robot in self._setup.robots:
             robot.env.close()
 
     @property
     def parts(self) -> dict[str, tuple[str, ...]]:
         """The names of the parts that each parameter may name, by the parameter."""
-        return self._crew.parameters.parts
+        return self._setup.parameters.parts
 
     @property
     def context(self) -> dict[str, FloatArray]:
@@ -244,4 +251,4 @@ class NBMujocoVectorEnv(EzPickle, VectorBase):
     @property
     def robots(self) -> list[Any]:
         """The environments of Gymnasium's that are simulated; their `model` and `data` are MuJoCo's."""
-        return [robot.env for robot in self._crew.robots]
+        return [robot.env for robot in self._setup.robots]

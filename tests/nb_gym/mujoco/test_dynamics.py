@@ -188,21 +188,3 @@ def test_a_robot_under_a_context_is_gymnasiums_with_a_changed_xml(tmp_path: Path
         assert found[1] == expected[1] == many[1][0]
         if expected[2]:
             break
-
-
-def test_a_servo_is_scaled_by_its_force(tmp_path: Path) -> None:
-    """A position servo that is half as strong holds half the force at the same place, not another place."""
-    (tmp_path / "servo.xml").write_text(
-        """<mujoco><worldbody><body><joint name="j" type="slide" axis="1 0 0"/><geom size="0.1"/></body></worldbody>
-        <actuator><position name="p" joint="j" kp="10" kv="1"/></actuator></mujoco>"""
-    )
-    model = mujoco.MjModel.from_xml_path(str(tmp_path / "servo.xml"))
-    forces = []
-    for gain in (1.0, 0.5, -1.0):
-        weak = copy.copy(model)
-        data = mujoco.MjData(weak)
-        Dynamics(model, None).apply(weak, data, {"gain_p": gain}, {})
-        data.ctrl[0], data.qpos[0], data.qvel[0] = 1.0, 0.3, 0.2
-        mujoco.mj_forward(weak, data)
-        forces.append(data.qfrc_actuator[0])
-    assert_allclose(forces, np.array([1.0, 0.5, -1.0]) * (10 * 0.7 - 0.2), rtol=1e-12)
