@@ -85,8 +85,7 @@ def have_warned(numbers: NDArray[Any]) -> NDArray[np.bool_]:
     Args:
         numbers: `Robot.warnings` of each, shape `(n, …)`.
     """
-    warned: NDArray[np.bool_] = (numbers[:, _FAILURES] > 0).any(axis=1)
-    return warned
+    return np.asarray((numbers[:, _FAILURES] > 0).any(axis=1))
 
 
 def warn_of_failure(which: str, context: Mapping[str, Any], step: int) -> None:
