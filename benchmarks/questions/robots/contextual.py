@@ -39,10 +39,10 @@ TEACHER: dict[str, Any] = {
 STUDENT: dict[str, Any] = {"steps": 8, "units": 32, "rounds": 6, "n_epochs": 8, "batch_size": 1024}
 
 META: dict[str, Any] = {
-    "inner_steps": 1, "inner_lr": 0.1, "episodes_per_task": 4, "gamma": 0.99, "gae_lambda": 0.95,
-    "outer": TRPOUpdate(max_kl=0.01),
+    "inner_steps": 1, "inner_lr": 0.2, "episodes_per_task": 4, "gamma": 0.99, "gae_lambda": 0.95,
+    "outer": TRPOUpdate(max_kl=0.02),
 }  # fmt: skip
-"""MAML's settings; of few trials on seeds below 100, as those of the others are."""
+"""MAML's settings; of two trials on seed 0, by the mean over the targets after five inner steps."""
 
 META_TASKS, META_EPISODE = 16, 200
 """Tasks of a meta-iteration, and decisions of their episodes."""
@@ -53,7 +53,8 @@ META_HERE = 25
 META_MEASURED = (0, 1, 5)
 """Inner steps after which it is measured."""
 
-RECURRENT: dict[str, Any] = {"n_steps": 64, "batch_size": 512}
+RECURRENT: dict[str, Any] = {"batch_size": 2048}
+"""What differs for a recurrent policy, whose batches are padded: smaller ones cost twice as much."""
 
 
 def over_contexts(method: str, robot: Robot, width: int, seed: int, steps: int) -> dict[str, Row]:

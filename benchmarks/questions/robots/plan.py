@@ -80,6 +80,8 @@ class Planned(NamedTuple):
 def planned(options: argparse.Namespace, seed: int) -> Iterator[Planned]:
     """What is run of the options with a seed, the seeds counted from 0.
 
+    What is trained over contexts comes first: while one worker is at that, another trains the source for all others.
+
     Raises:
         ValueError: A robot has no such target.
     """
@@ -89,7 +91,7 @@ def planned(options: argparse.Namespace, seed: int) -> Iterator[Planned]:
             wide = width != WIDTHS[0]
             if seed >= (WIDE_SEEDS if wide else robot.seeds):
                 continue
-            for method in dict.fromkeys(options.methods):
+            for method in sorted(dict.fromkeys(options.methods), key=lambda name: not METHODS[name].over_contexts):
                 kind = METHODS[method]
                 if method not in PLAN.get(name, MAIN) or (wide and method not in MAIN):
                     continue

@@ -99,14 +99,12 @@ def learn(model: Any, steps: int) -> None:
     model.learn(max(1, steps // whole) * whole)
 
 
-def first_episodes(
-    policy: Any, env: VecEnv, episodes: int = EVAL_EPISODES, seed: int = EVAL_SEED
-) -> NDArray[np.float64]:
-    """Returns of a deterministic policy that begins without memory, an episode in each environment, `(episodes,)`."""
-    assert env.num_envs == episodes
-    env.seed(seed)
+def first_episodes(policy: Any, env: VecEnv) -> NDArray[np.float64]:
+    """Returns of a deterministic policy that begins without memory, an episode in each environment."""
+    env.seed(EVAL_SEED)
     observation, state = env.reset(), None
-    begins, over, returns = np.ones(episodes, dtype=bool), np.zeros(episodes, dtype=bool), np.zeros(episodes)
+    begins, over = np.ones(env.num_envs, dtype=bool), np.zeros(env.num_envs, dtype=bool)
+    returns = np.zeros(env.num_envs)
     while not over.all():
         action, state = policy.predict(observation, state, episode_start=begins, deterministic=True)
         observation, reward, ended, _ = env.step(action)

@@ -86,8 +86,8 @@ class Robot:
     family: Family | None = None
     source: Context = field(default_factory=dict)
     source_steps: int = 1_200_000
-    family_steps: int = 2_000_000
-    steps: int = 200_000
+    family_steps: int = 1_800_000
+    steps: int = 150_000
     episode: int = 1000
     seeds: int = 5
 
