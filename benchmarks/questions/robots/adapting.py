@@ -8,6 +8,7 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback
 from torch import nn
 
+from benchmarks.questions.robots.exporting import exported
 from benchmarks.questions.robots.lora import add_lora
 from benchmarks.questions.robots.results import Adaptation, RobotsResult, Row
 from benchmarks.questions.robots.training import Evaluator, Source, build_ppo, make_robots, normalised, source
@@ -40,7 +41,7 @@ def adapt(method: str, robot: Robot, width: int, target: str, seed: int, before:
     """
     begin = None if method == "scratch" else source(_name(robot), width, seed, before)
     model, numbers = _begin(method, robot, width, target, seed, begin)
-    home = Evaluator(robot, {}, None if begin is None else begin.observations) if begin else None
+    home = Evaluator(robot, {}, begin.observations) if begin else None
     known = home(model.policy) if home else None
     battery = Battery(model) if method.endswith("-k") else None
     if battery is not None:
@@ -49,11 +50,13 @@ def adapt(method: str, robot: Robot, width: int, target: str, seed: int, before:
     model.learn(steps, callback=followed)
     followed.measure()
     returns = {target: followed.returns[-1]} | ({"source": home(model.policy)} if home else {})
+    checks = exported(model) if battery is not None and robot.exported else {}
     if battery is not None:
         battery.apply("source")
     swapped = home(model.policy) if home and battery is not None else None
     row = Row(returns, numbers, begin.steps if begin else 0, model.num_timesteps)
-    return RobotsResult({method: row}, Adaptation(followed.steps, followed.returns, followed.early(), known, swapped))
+    adaptation = Adaptation(followed.steps, followed.returns, followed.early(), known, swapped)
+    return RobotsResult({method: row}, adaptation, checks)
 
 
 def _name(robot: Robot) -> str:

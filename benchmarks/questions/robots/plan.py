@@ -13,11 +13,11 @@ from nb_evaluation.method import DENSE, Described, Style
 FAMILY = "family"
 """Stands for a target where a policy is trained over many contexts, and measured in all of the robot's."""
 
-WIDTHS = (64, 256, 512)
-"""Units of a hidden layer in the results."""
+SEEDS = {"recurrent": 5}
+"""Seeds at most of methods that cost more than the others."""
 
 WIDE_SEEDS = 5
-"""Seeds at most of the widths that are not the first."""
+"""Seeds at most of a robot's widths that are not the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +52,10 @@ METHODS = {
     "maml": Kind(summary="MAML, 0 to 5 inner steps", style=Style("#F0E442", "-", "p"), over_contexts=True),
 }  # fmt: skip
 
-MAIN = ("fine-tune", "nb", "nb-pro", "nb-k", "nb-pro-k", "head", "lora-4", "scratch")
+MAIN = ("fine-tune", "nb-pro", "nb-pro-k", "head", "lora-4")
 """Methods of the wide networks, and of the robots that are not the cheetah."""
 
-DEFAULT = (*MAIN, "student", "randomised")
+DEFAULT = (*MAIN, "scratch", "student", "randomised")
 """Methods of the default job."""
 
 PLAN = {
@@ -87,15 +87,14 @@ def planned(options: argparse.Namespace, seed: int) -> Iterator[Planned]:
     """
     for name in dict.fromkeys(options.robots):
         robot, names = ROBOTS[name], _targets(name, options.targets)
-        for width in dict.fromkeys(options.widths):
-            wide = width != WIDTHS[0]
-            if seed >= (WIDE_SEEDS if wide else robot.seeds):
-                continue
-            for method in sorted(dict.fromkeys(options.methods), key=lambda name: not METHODS[name].over_contexts):
-                kind = METHODS[method]
-                if method not in PLAN.get(name, MAIN) or (wide and method not in MAIN):
+        for width in dict.fromkeys(options.widths or robot.widths[:1]):
+            wide = width != robot.widths[0]
+            known = [method for method in PLAN.get(name, MAIN) if not wide or method in MAIN]
+            most = min(robot.seeds, WIDE_SEEDS) if wide else robot.seeds
+            for method in sorted(known, key=lambda method: not METHODS[method].over_contexts):
+                if method not in options.methods or seed >= min(most, SEEDS.get(method, most)):
                     continue
-                if kind.over_contexts:
+                if METHODS[method].over_contexts:
                     yield Planned(name, width, FAMILY, method, robot.family_steps, 0)
                     continue
                 for target in names[:1] if wide else names:

@@ -107,8 +107,9 @@ class Robots(Question[RobotsSpec, RobotsRun]):
                help=f"robots, of {' '.join(ROBOTS)} (default: HalfCheetah)")  # fmt: skip
         option("--targets", nargs="+", metavar="TARGET",
                help='targets of the robots, or "all" (default: the first of each robot)')  # fmt: skip
-        option("--widths", nargs="+", type=count, default=(64,), metavar="N",
-               help="units of a hidden layer (default: 64; 256 and 512 are run on a robot's first target)")  # fmt: skip
+        option("--widths", nargs="+", type=count, metavar="N",
+               help="units of a hidden layer; those that are not a robot's first are run on its first target"
+                    " (default: 64, the humanoid 256)")  # fmt: skip
 
     def specifications(self, options: argparse.Namespace) -> list[RobotsSpec]:
         """See `Question.specifications`; seed by seed, a robot's first target before the others."""

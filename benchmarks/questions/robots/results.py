@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -43,7 +43,8 @@ class Adaptation:
 
 @dataclass
 class RobotsResult:
-    """Rows by name, and the adaptation where there was one."""
+    """Rows by name, the adaptation where there was one, and what `exporting.exported` has found where it was asked."""
 
     rows: dict[str, Row]
     adaptation: Adaptation | None = None
+    checks: dict[str, float] = field(default_factory=dict)

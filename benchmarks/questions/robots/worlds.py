@@ -78,6 +78,8 @@ class Robot:
         steps: Decisions of an adaptation.
         episode: Decisions of an episode at most.
         seeds: Number of seeds at most.
+        widths: Units of a hidden layer that there are results with; the first is the one by default.
+        exported: Whether policies whose k's alone have changed are folded and written as ONNX files, and compared.
     """
 
     id: str
@@ -90,6 +92,8 @@ class Robot:
     steps: int = 150_000
     episode: int = 1000
     seeds: int = 5
+    widths: tuple[int, ...] = (64,)
+    exported: bool = False
 
 
 def _cheetah_family() -> Family:
@@ -121,13 +125,13 @@ ROBOTS = {
         held_out={"moon": {"gravity": 0.15}, "inverted_backlegs": _gains(-1.0, 1.0)},
         family=_cheetah_family(),
         seeds=10,
+        widths=(64, 256, 512),
     ),
     "Walker2d": Robot(
         id="NBWalker2d-v0",
         targets={
             "crippled_foot": {"gain_foot_joint": 0.0},
             "inverted_actions": {"gain": -1.0},
-            "carry_stuff": {"mass_torso": 2.0},
         },
     ),
     "Hopper": Robot(
@@ -148,6 +152,13 @@ ROBOTS = {
         source_steps=500_000,
         steps=100_000,
         episode=50,
+    ),
+    "Humanoid": Robot(
+        id="NBHumanoid-v0",
+        targets={"carry_stuff": {"mass_torso": 4.0, "mass_lwaist": 4.0}},
+        seeds=1,
+        widths=(256,),
+        exported=True,
     ),
     "HalfCheetahDir": Robot(
         id="NBHalfCheetah-v0",
