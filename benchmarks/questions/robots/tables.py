@@ -13,6 +13,7 @@ from benchmarks.questions.robots.scores import (
     RIVAL,
     SUBJECT,
     Place,
+    Score,
     Scores,
     by_row,
     gap,
@@ -37,15 +38,17 @@ NOTE = (
 )
 
 KEPT = (
-    "The default robot, after the training in the target: interquartile mean over the seeds [95 % CI]; worst seed. With"
-    " the source's k's put back, `nb-k` and `nb-pro-k` are the source policy to the last bit; rows without a value in"
-    " that column have changed weights, of which nothing is left but what a copy keeps."
+    "The default robot, after the training in a target: means over the targets, then the interquartile mean over the"
+    " seeds [95 % CI]; worst seed. With the source's k's put back, `nb-k` and `nb-pro-k` are the source policy to the"
+    " last bit; rows without a value in that column have changed weights, of which only a copy keeps anything."
 )
+
+AS_ABOVE = "What the columns are, and what all that adapt share, stands below the first table."
 
 
 def robots_tables(runs: Sequence[Any]) -> list[Table]:
     """All tables, place by place."""
-    tables = []
+    tables = [_claim(runs)]
     for place in places(runs):
         rows = by_row(runs, place)
         tables += [_returns(rows, place), _against(rows, place)]
@@ -77,6 +80,24 @@ def robots_answer(runs: Sequence[Any]) -> Verdict | None:
     return Verdict(text, "better" if enough else "worse", more, word="works" if enough else "fails")
 
 
+def _claim(runs: Sequence[Any]) -> Table:
+    """The student's first episode beside fine-tuning, target by target."""
+    made = []
+    for place in places(runs):
+        rows = by_row(runs, place)
+        ours, theirs = paired(rows, SUBJECT, RIVAL)
+        difference = gap(rows, SUBJECT, "final", RIVAL, "early")
+        if difference:
+            cells = [
+                _cell(values(ours, "final")),
+                *(_cell(values(theirs, what)) for what in ("early", "after", "final")),
+            ]
+            made.append([_title(place), *cells, interval(*difference, signed=True), str(difference[1])])
+    heads = ["target", f"first episode of `{SUBJECT}`", f"first 25 episodes of `{RIVAL}`", f"`{RIVAL}` after 25"]
+    heads += [f"`{RIVAL}` in the end", "first episode less first 25", "seeds"]
+    return Table("No gradient step beside 25 episodes of them", heads, made, NOTE)
+
+
 def _title(place: Place) -> str:
     width = "" if place.width == 64 else f", {place.width} × {place.width}"
     return f"{place.robot}{width}, `{place.target}`"
@@ -96,7 +117,7 @@ def _returns(rows: Scores, place: Place) -> Table:
         cells = [_cell(values(row, what)) for what in whats]
         made.append([f"`{name}`", *cells, f"{kept:,}", str(len(row))])
     heads = ["method", "zero-shot", "first 25 episodes", "after 25 episodes", "in the end", "numbers per task", "seeds"]
-    return Table(f"{_title(place)}: returns", heads, made, NOTE)
+    return Table(f"{_title(place)}: returns", heads, made, AS_ABOVE)
 
 
 def _against(rows: Scores, place: Place) -> Table:
@@ -121,33 +142,46 @@ def _against(rows: Scores, place: Place) -> Table:
 
 
 def _kept(runs: Sequence[Any]) -> Table:
+    """What is left of the source at home, a row for each robot, width and method; means over the targets by seed."""
     made = []
-    for place in places(runs):
-        for name, row in by_row(runs, place).items():
-            trained = {s: score for s, score in row.items() if score.adaptation and score.home is not None}
-            if not trained:
-                continue
-            both = [(score.adaptation.source_before, score.adaptation.source_swapped) for score in trained.values()]
-            before = np.array([each[0] for each in both])
-            exact = sum(one == other for one, other in both)
-            swapped = f"equal in {exact} of {len(both)}" if all(each[1] is not None for each in both) else ""
-            cells = [_title(place), f"`{name}`", _cell(before), _cell(values(trained, "home")), swapped]
-            made.append([*cells, str(len(trained))])
-    heads = ["target", "method", "source before", "source after", "k's put back", "seeds"]
+    for home in dict.fromkeys(place[:2] for place in places(runs)):
+        here = [by_row(runs, place) for place in places(runs) if place[:2] == home]
+        for name in dict.fromkeys(name for rows in here for name in rows):
+            each = [row for rows in here if (row := _trained(rows.get(name, {})))]
+            seeds = [seed for seed in (each[0] if each else ()) if all(seed in row for row in each)]
+            if seeds:
+                scores = [[row[seed] for row in each] for seed in seeds]
+                made.append([f"{home[0]}, {home[1]}", f"`{name}`", *_home(scores), str(len(seeds))])
+    heads = ["robot, width", "method", "source before", "source after", "k's put back", "seeds"]
     return Table("What is kept of the source", heads, made, KEPT)
 
 
+def _trained(row: dict[int, Score]) -> dict[int, Score]:
+    return {seed: score for seed, score in row.items() if score.adaptation and score.home is not None}
+
+
+def _home(scores: list[list[Score]]) -> list[str]:
+    """Cells of the default robot: before, after, and with the k's put back."""
+    before = np.array([each[0].adaptation.source_before for each in scores])
+    after = np.array([np.mean([score.home for score in each]) for each in scores])
+    back = [score.adaptation for each in scores for score in each if score.adaptation.source_swapped is not None]
+    equal = sum(one.source_swapped == one.source_before for one in back)
+    return [_cell(before), _cell(after), f"equal in {equal} of {len(back)}" if back else ""]
+
+
 def _held_out(runs: Sequence[Any]) -> Table:
-    made = []
+    made, heads = [], ["policy"]
     for name, robot in ROBOTS.items():
-        for context in robot.held_out:
-            for row_name, row in by_row(runs, Place(name, 64, ""), context).items():
-                made.append([f"{name}, `{context}`", f"`{row_name}`", _cell(values(row, "final")), str(len(row))])
+        each = {context: by_row(runs, Place(name, 64, ""), context) for context in robot.held_out}
+        heads += [f"{name}, `{context}`" for context, rows in each.items() if rows]
+        for row_name in dict.fromkeys(row for rows in each.values() for row in rows):
+            row = [rows.get(row_name, {}) for rows in each.values()]
+            made.append([f"`{row_name}`", *(_cell(values(one, "final")) for one in row), str(len(row[0]))])
     note = (
         "First episodes in contexts that no training has seen: a gravity below all, and back legs that are inverted"
         " while the fore legs are not. `teacher` is told the context, and `maml-k` has taken k steps of 25 episodes."
     )
-    return Table("Held out", ["context", "policy", "return", "seeds"], made, note)
+    return Table("Held out", [*heads, "seeds"], made, note)
 
 
 def _metric(runs: Sequence[Any]) -> Table:

@@ -23,11 +23,19 @@ from benchmarks.questions.robots.training import Source, build_ppo, make_robots,
 from benchmarks.questions.robots.worlds import BACK, FORE, LOST, MARKS, ROBOTS
 from nb_evaluation.report.wording import interval
 from nb_evaluation.runs.provenance import versions
+from nb_evaluation.runs.workers import one_torch_thread
 from nb_evaluation.stats.estimates import iqm
 from nb_gym.mujoco import TASKS
 from tests.benchmarks.tools import parse
 
 CHEETAH = ROBOTS["HalfCheetah"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As in a worker; small networks are slower with more."""
+    with one_torch_thread():
+        yield
 
 
 def test_the_targets_are_the_published_ones():
