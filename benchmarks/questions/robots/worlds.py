@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -96,17 +97,13 @@ class Robot:
 
 
 def _cheetah_family() -> Family:
-    """Both signs and two sizes of the gains, and one change at a time beside: dead legs, loads, lost sensors.
-
-    Each of 4 gains is seen in 16 environments: 4 whole robots, 5 with dead legs, 4 with a load, 3 without sensors.
-    """
+    """Both signs and two sizes of the gains, whole or dead legs, loads and gravity, and lost sensors; 64 contexts."""
+    gains, legs = (-1.2, -0.8, 0.8, 1.2), ((1.0, 1.0), (1.0, 1.0), (0.0, 1.0), (1.0, 0.0))
+    worlds = ((1.0, 1.0, 1.0), (2.0, 0.75, 1.0), (4.0, 1.5, 1.0), (1.0, 1.0, 0.0))
     dealt = []
-    for gain in (-1.2, -0.8, 0.8, 1.2):
-        whole = {**_gains(gain, gain), **{f"sensor_{name}": 1.0 for name in LOST}, "mass_torso": 1.0, "gravity": 1.0}
-        lost = whole | {f"sensor_{name}": 0.0 for name in LOST}
-        heavy, heavier = whole | {"mass_torso": 2.0}, whole | {"mass_torso": 4.0, "gravity": 1.5}
-        dead, other = whole | _gains(0.0, gain), whole | _gains(gain, 0.0)
-        dealt += [whole] * 4 + [dead] * 3 + [other] * 2 + [heavier] * 3 + [heavy] + [lost] * 3
+    for gain, (back, fore), (mass, gravity, seen) in product(gains, legs, worlds):
+        sensors = {f"sensor_{name}": seen for name in LOST}
+        dealt.append(_gains(gain * back, gain * fore) | sensors | {"mass_torso": mass, "gravity": gravity})
     told = dict.fromkeys(_gains(0.0, 0.0), (-1.0, 1.0))
     ranges = told | {"mass_torso": (0.0, 4.0), "gravity": (0.0, 2.0), "sensor_rootz": (0.0, 1.0)}
     return Family(dealt=tuple(dealt), ranges=ranges)

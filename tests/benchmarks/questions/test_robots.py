@@ -52,12 +52,10 @@ def test_a_training_deals_out_signs_dead_legs_loads_and_lost_sensors():
     gains = np.array([context[f"gain_{name}"] for name in (*BACK, *FORE)])
     assert gains.shape == (6, 64)
     assert sorted(set(np.abs(gains).ravel())) == [0.0, 0.8, 1.2]
-    dead, other = ((half == 0.0).all(axis=0) for half in (gains[:3], gains[3:]))
-    loaded, lost = context["mass_torso"] > 1.0, context["sensor_rootz"] == 0.0
-    assert [int(each.sum()) for each in (dead, other, loaded, lost)] == [12, 8, 16, 12]
-    assert (np.sum([dead, other, loaded, lost], axis=0) <= 1).all(), "one change at a time"
-    np.testing.assert_array_equal(context["gravity"] == 1.5, context["mass_torso"] == 4.0)
-    assert ((gains[:3] * gains[3:]) >= 0.0).all(), "one sign: what is held out has two"
+    assert (gains[:3] == 0.0).all(axis=0).sum() == (gains[3:] == 0.0).all(axis=0).sum() == 16
+    assert ((gains[:3] * gains[3:]) >= 0.0).all(), "back and fore legs have one sign, but for one that is held out"
+    assert (context["mass_torso"] == 4.0).sum() == (context["sensor_rootz"] == 0.0).sum() == 16
+    assert set(context["gravity"]) == {0.75, 1.0, 1.5}
     tasks = CHEETAH.family.tasks(np.random.default_rng(0), 64)
     assert sorted(task["gain_bfoot"] for task in tasks) == sorted(context["gain_bfoot"])
 
