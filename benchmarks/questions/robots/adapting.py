@@ -11,8 +11,16 @@ from torch import nn
 from benchmarks.questions.robots.exporting import exported
 from benchmarks.questions.robots.lora import add_lora
 from benchmarks.questions.robots.results import Adaptation, RobotsResult, Row
-from benchmarks.questions.robots.training import Evaluator, Source, build_ppo, make_robots, normalised, source
-from benchmarks.questions.robots.worlds import EARLY, MARKS, ROBOTS, Robot
+from benchmarks.questions.robots.training import (
+    Evaluator,
+    Source,
+    build_ppo,
+    make_robots,
+    name_of,
+    normalised,
+    source,
+)
+from benchmarks.questions.robots.worlds import EARLY, MARKS, Robot
 from nb_agents import Battery, retrofit
 
 SETTINGS: dict[str, Any] = {"n_steps": 100, "batch_size": 500, "learning_rate": 1e-3}
@@ -39,7 +47,7 @@ def adapt(method: str, robot: Robot, width: int, target: str, seed: int, before:
         before: Decisions of the source's training.
         steps: Decisions in the target.
     """
-    begin = None if method == "scratch" else source(_name(robot), width, seed, before)
+    begin = None if method == "scratch" else source(name_of(robot), width, seed, before)
     model, numbers = _begin(method, robot, width, target, seed, begin)
     home = Evaluator(robot, {}, begin.observations) if begin else None
     known = home(model.policy) if home else None
@@ -57,10 +65,6 @@ def adapt(method: str, robot: Robot, width: int, target: str, seed: int, before:
     row = Row(returns, numbers, begin.steps if begin else 0, model.num_timesteps)
     adaptation = Adaptation(followed.steps, followed.returns, followed.early(), known, swapped)
     return RobotsResult({method: row}, adaptation, checks)
-
-
-def _name(robot: Robot) -> str:
-    return next(name for name, each in ROBOTS.items() if each is robot)
 
 
 class Followed(BaseCallback):

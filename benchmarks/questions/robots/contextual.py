@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
 from gymnasium.vector import VectorEnv
+from stable_baselines3 import PPO
 
 from benchmarks.protocol.recorder import without_log_folder
 from benchmarks.questions.robots.results import Row
@@ -16,13 +18,16 @@ from benchmarks.questions.robots.training import (
     NUM_ENVS,
     SETTINGS,
     Evaluator,
+    Source,
     build_ppo,
     learn,
     make_robots,
+    name_of,
     normalised,
+    source,
 )
 from benchmarks.questions.robots.worlds import Context, Family, Robot
-from nb_agents import SignedKGate, distill
+from nb_agents import SignedKGate, distill, retrofit
 from nb_agents.inference.conditioned import conditioned_nets
 from nb_agents.maml import MAML, Environments, TRPOUpdate
 from nb_agents.maml.actor import StackedActor
@@ -59,23 +64,33 @@ RECURRENT: dict[str, Any] = {"batch_size": 2048}
 
 def over_contexts(method: str, robot: Robot, width: int, seed: int, steps: int) -> dict[str, Row]:
     """Train a method over a robot's family, and measure it in all contexts of the robot's."""
-    if method == "student":
-        return _teacher_and_student(robot, width, seed, steps)
+    if method in ("student", "retrofit"):
+        return _teacher_and_student(method, robot, width, seed, steps)
     if method == "maml":
         return _meta(robot, width, seed, steps)
-    family = _family(robot)
-    env = normalised(make_robots(robot, NUM_ENVS, family.training(NUM_ENVS)))
+    model: Any
+    training = _family(robot).training(NUM_ENVS)
+    before = 0
     if method == "recurrent":
-        from sb3_contrib import RecurrentPPO
-
-        kwargs = {"net_arch": [width], "lstm_hidden_size": width, "log_std_init": LOG_STD, "enable_critic_lstm": True}
-        own = SETTINGS | RECURRENT
-        model: Any = RecurrentPPO("MlpLstmPolicy", env, policy_kwargs=kwargs, seed=seed, device="cpu", **own)
-        without_log_folder(model)
+        model = _recurrent(robot, training, width, seed)
+    elif method == "randomised-source":
+        begin = source(name_of(robot), width, seed, robot.source_steps)
+        model, before = _carried(begin, robot, training, width, seed), begin.steps
     else:
-        model = build_ppo("MlpPolicy", env, seed, width)
+        model = build_ppo("MlpPolicy", normalised(make_robots(robot, NUM_ENVS, training)), seed, width)
     learn(model, steps)
-    return {method: Row(_returns(robot, model.policy, env.obs_rms), 0, model.num_timesteps)}
+    seen: Any = model.get_env()
+    return {method: Row(_returns(robot, model.policy, seen.obs_rms), 0, before + model.num_timesteps)}
+
+
+def _recurrent(robot: Robot, training: Context, width: int, seed: int) -> Any:
+    """A policy that remembers by itself."""
+    from sb3_contrib import RecurrentPPO
+
+    env = normalised(make_robots(robot, NUM_ENVS, training))
+    kwargs = {"net_arch": [width], "lstm_hidden_size": width, "log_std_init": LOG_STD, "enable_critic_lstm": True}
+    own = SETTINGS | RECURRENT
+    return without_log_folder(RecurrentPPO("MlpLstmPolicy", env, policy_kwargs=kwargs, seed=seed, device="cpu", **own))
 
 
 def _family(robot: Robot) -> Family:
@@ -103,21 +118,38 @@ def filled(robot: Robot, context: Context) -> dict[str, float]:
     return {name: given.get(name, spread.get(name, 1.0)) for name in sorted(names)}
 
 
-def _teacher_and_student(robot: Robot, width: int, seed: int, steps: int) -> dict[str, Row]:
+def _teacher_and_student(method: str, robot: Robot, width: int, seed: int, steps: int) -> dict[str, Row]:
     """A teacher that is told the context, and the student that infers it."""
     family, labels = _family(robot), int(LABEL_SHARE * steps)
     training = family.training(NUM_ENVS)
     env = normalised(make_robots(robot, NUM_ENVS, training, view="context"))
-    teacher = build_ppo(KGatedMultiInputPolicy, env, seed, width, **TEACHER)
+    begin = source(name_of(robot), width, seed, robot.source_steps) if method == "retrofit" else None
+    before = 0 if begin is None else begin.steps
+    if begin is None:
+        teacher: Any = build_ppo(KGatedMultiInputPolicy, env, seed, width, **TEACHER)
+    else:
+        teacher = retrofit(_carried(begin, robot, training, width, seed), env=env, **TEACHER)
+        teacher.set_random_seed(seed)
     learn(teacher, steps - labels)
-    numbers = len(next(conditioned_nets(teacher.policy)).k0)
-    told = Row(_returns(robot, teacher.policy, env.obs_rms, "context"), numbers, teacher.num_timesteps)
+    numbers, before = len(next(conditioned_nets(teacher.policy)).k0), before + teacher.num_timesteps
+    told = Row(_returns(robot, teacher.policy, teacher.get_env().obs_rms, "context"), numbers, before)
     whole = STUDENT["rounds"] * NUM_ENVS
     labels = labels // whole * whole
     worlds = make_robots(robot, NUM_ENVS, training, view="context")
     student = distill(teacher, worlds, labels, seed=seed, **STUDENT)
-    row = Row(_returns(robot, student, None), 0, teacher.num_timesteps + labels)
+    row = Row(_returns(robot, student, None), 0, before + labels)
+    if method == "retrofit":
+        return {"retrofit-teacher": told, "retrofit": row}
     return {"teacher": told, "student": row}
+
+
+def _carried(begin: Source, robot: Robot, training: Context, width: int, seed: int) -> PPO:
+    """The source policy and its statistics, before a training over contexts."""
+    env: Any = normalised(make_robots(robot, NUM_ENVS, training))
+    env.obs_rms, env.ret_rms = copy.deepcopy(begin.observations), copy.deepcopy(begin.returns)
+    model = build_ppo("MlpPolicy", env, seed, width)
+    model.policy.load_state_dict(begin.state)
+    return model
 
 
 def _meta(robot: Robot, width: int, seed: int, steps: int) -> dict[str, Row]:

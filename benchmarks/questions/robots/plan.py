@@ -45,8 +45,16 @@ METHODS = {
         summary="signed gates, k = f(context), and the student that infers k from 8 transitions",
         style=Style("#CC79A7", "-", "*"), over_contexts=True,
     ),
+    "retrofit": Kind(
+        summary="the same, on the source's weights: its gates are inserted there, and all goes on training",
+        style=Style("#CC79A7", "--", "X"), over_contexts=True,
+    ),
     "randomised": Kind(
         summary="one policy over all contexts", style=Style("#009E73", "-", "h"), over_contexts=True
+    ),
+    "randomised-source": Kind(
+        summary="the source goes on training over all contexts, and is told nothing",
+        style=Style("#009E73", "--", "H"), over_contexts=True,
     ),
     "recurrent": Kind(summary="RecurrentPPO over all contexts", style=Style("#009E73", DENSE, "d"), over_contexts=True),
     "maml": Kind(summary="MAML, 0 to 5 inner steps", style=Style("#F0E442", "-", "p"), over_contexts=True),

@@ -132,6 +132,11 @@ class Evaluator:
         return round(float(first_episodes(policy, self._env).mean()), 3)
 
 
+def name_of(robot: Robot) -> str:
+    """The robot's name."""
+    return next(name for name, each in ROBOTS.items() if each is robot)
+
+
 @lru_cache(maxsize=2)
 def source(name: str, width: int, seed: int, steps: int) -> Source:
     """The policy of the default robot; trained once on a machine, by whoever comes first."""

@@ -178,16 +178,25 @@ def test_a_policy_is_the_same_when_it_is_folded_or_exported(source, small, monke
     ("method", "steps", "rows"),
     [
         ("randomised", 128, {"randomised": (0, 128, 0)}),
+        ("randomised-source", 128, {"randomised-source": (0, 256, 0)}),
+        ("retrofit", 200, {"retrofit-teacher": (10, 128 + 160, 0), "retrofit": (0, 128 + 160 + 24, 0)}),
         ("recurrent", 128, {"recurrent": (0, 128, 0)}),
         ("student", 200, {"teacher": (10, 160, 0), "student": (0, 160 + 24, 0)}),
         ("maml", 300, {"maml-0": (0, 160, 0), "maml-1": (5_708, 160, 50), "maml-5": (5_708, 160, 250)}),
     ],
 )
-def test_what_trains_over_contexts_is_counted_and_measured_in_all_of_them(method, steps, rows, small, monkeypatch):
+def test_what_trains_over_contexts_is_counted_and_measured_in_all_of_them(
+    method, steps, rows, small, monkeypatch, tmp_path
+):
     for name, value in {"META_TASKS": 4, "META_EPISODE": 5, "META_HERE": 10}.items():
         monkeypatch.setattr(f"benchmarks.questions.robots.contextual.{name}", value)
     monkeypatch.setitem(RECURRENT, "batch_size", 32)
+    monkeypatch.setattr(training, "CACHE", tmp_path)
+    small = replace(small, source_steps=128)
+    monkeypatch.setitem(ROBOTS, "HalfCheetah", small)
+    training.source.cache_clear()
     found = over_contexts(method, small, 64, 3, steps)
+    training.source.cache_clear()
     contexts = {"source", *CHEETAH.targets, *CHEETAH.held_out}
     assert all(row.returns.keys() == contexts for row in found.values())
     assert {name: (row.numbers, row.steps, row.steps_there) for name, row in found.items()} == rows
