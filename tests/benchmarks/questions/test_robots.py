@@ -238,10 +238,10 @@ def moved(seed, method="fine-tune", target="inverted_actions", early=-100.0, end
     return made_up(method, seed, {method: row}, curve, target)
 
 
-def first_episode(seed, level, below=()):
+def first_episode(seed, level, below=(), method="student", teacher="teacher"):
     """A student's run whose returns are a level, and −200 in some targets."""
     returns = {name: -200.0 if name in below else level + seed - 100 for name in ("source", *CHEETAH.targets, "moon")}
-    return made_up("student", seed, {"student": Row(returns, 0, 1_800_000), "teacher": Row(returns, 10, 1_440_000)})
+    return made_up(method, seed, {method: Row(returns, 0, 1_800_000), teacher: Row(returns, 10, 1_440_000)})
 
 
 @pytest.fixture
@@ -296,7 +296,8 @@ HARD = ("inverted_actions", "defective_module")
 def test_the_verdict_asks_for_three_of_four_targets(below, tone, won):
     found = []
     for seed in range(100, 105):
-        found += [first_episode(seed, 300.0, below), *(moved(seed, target=name) for name in CHEETAH.targets)]
+        ours = first_episode(seed, 300.0, below, "retrofit", "retrofit-teacher")
+        found += [ours, *(moved(seed, target=name) for name in CHEETAH.targets)]
     verdict = QUESTION.answer(found)
     assert verdict.tone == tone
     assert f"{won} of 4" in verdict.text
