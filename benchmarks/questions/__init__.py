@@ -21,6 +21,7 @@ NAMES = (
     "navigation",
     "sign_flip",
     "single_pass",
+    "robots",
     "tune",
 )
 """Folders of the questions, in the order of the report's page."""

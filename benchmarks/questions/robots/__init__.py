@@ -1,0 +1,1 @@
+"""What adaptation is worth on robots whose dynamics change."""

@@ -1,0 +1,120 @@
+"""The methods, and what is run of them on which robot, with which width and how often."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from benchmarks.questions.robots.worlds import ROBOTS
+from nb_evaluation.method import DENSE, Described, Style
+
+FAMILY = "family"
+"""Stands for a target where a policy is trained over many contexts, and measured in all of the robot's."""
+
+SEEDS = {"recurrent": 5}
+"""Seeds at most of methods that cost more than the others."""
+
+WIDE_SEEDS = 5
+"""Seeds at most of a robot's widths that are not the first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind(Described):
+    """A method.
+
+    Attributes:
+        over_contexts: Whether it is trained over many contexts, and not in the target.
+    """
+
+    over_contexts: bool = False
+
+
+METHODS = {
+    "fine-tune": Kind(summary="all weights", style=Style("#000000", "-", "o")),
+    "nb": Kind(summary="a gate per layer is inserted, gates and weights train", style=Style("#0072B2", "-", "s")),
+    "nb-pro": Kind(summary="the same with blocks of 16", style=Style("#0072B2", "--", "D")),
+    "nb-k": Kind(summary="a gate per layer is inserted, and trains alone", style=Style("#56B4E9", "-", "^")),
+    "nb-pro-k": Kind(summary="the same with blocks of 16", style=Style("#56B4E9", "--", "v")),
+    "head": Kind(summary="the last layer", style=Style("#E69F00", "-", "P")),
+    "lora-1": Kind(summary="LoRA of rank 1 on all of the actor's layers", style=Style("#D55E00", "-", "<")),
+    "lora-4": Kind(summary="LoRA of rank 4", style=Style("#D55E00", "--", ">")),
+    "scratch": Kind(summary="a new policy", style=Style("#999999", ":", "x")),
+    "student": Kind(
+        summary="signed gates, k = f(context), and the student that infers k from 8 transitions",
+        style=Style("#CC79A7", "-", "*"), over_contexts=True,
+    ),
+    "retrofit": Kind(
+        summary="the same, on the source's weights: its gates are inserted there, and all goes on training",
+        style=Style("#CC79A7", "--", "X"), over_contexts=True,
+    ),
+    "randomised": Kind(
+        summary="one policy over all contexts", style=Style("#009E73", "-", "h"), over_contexts=True
+    ),
+    "randomised-source": Kind(
+        summary="the source goes on training over all contexts, and is told nothing",
+        style=Style("#009E73", "--", "H"), over_contexts=True,
+    ),
+    "recurrent": Kind(summary="RecurrentPPO over all contexts", style=Style("#009E73", DENSE, "d"), over_contexts=True),
+    "maml": Kind(summary="MAML, 0 to 5 inner steps", style=Style("#F0E442", "-", "p"), over_contexts=True),
+}  # fmt: skip
+
+MAIN = ("fine-tune", "nb-pro", "nb-pro-k", "head", "lora-4")
+"""Methods of the wide networks, and of the robots that are not the cheetah."""
+
+DEFAULT = (*MAIN, "scratch", "student", "randomised")
+"""Methods of the default job."""
+
+PLAN = {
+    "HalfCheetah": tuple(METHODS),
+    "HalfCheetahDir": ("fine-tune", "student", "maml"),
+    "HalfCheetahVel": ("fine-tune", "student", "maml"),
+}
+"""The methods of each robot; those of the others are `MAIN`."""
+
+
+class Planned(NamedTuple):
+    """Fields of a specification, beside the seed."""
+
+    robot: str
+    width: int
+    target: str
+    method: str
+    before: int
+    steps: int
+
+
+def planned(options: argparse.Namespace, seed: int) -> Iterator[Planned]:
+    """What is run of the options with a seed, the seeds counted from 0.
+
+    What is trained over contexts comes first: while one worker is at that, another trains the source for all others.
+
+    Raises:
+        ValueError: A robot has no such target.
+    """
+    for name in dict.fromkeys(options.robots):
+        robot, names = ROBOTS[name], _targets(name, options.targets)
+        for width in dict.fromkeys(options.widths or robot.widths[:1]):
+            wide = width != robot.widths[0]
+            known = [method for method in PLAN.get(name, MAIN) if not wide or method in MAIN]
+            most = min(robot.seeds, WIDE_SEEDS) if wide else robot.seeds
+            for method in sorted(known, key=lambda method: not METHODS[method].over_contexts):
+                if method not in options.methods or seed >= min(most, SEEDS.get(method, most)):
+                    continue
+                if METHODS[method].over_contexts:
+                    yield Planned(name, width, FAMILY, method, robot.family_steps, 0)
+                    continue
+                for target in names[:1] if wide else names:
+                    yield Planned(name, width, target, method, robot.source_steps, robot.steps)
+
+
+def _targets(robot: str, chosen: list[str] | None) -> list[str]:
+    known = list(ROBOTS[robot].targets)
+    if chosen is None:
+        return known[:1]
+    if chosen == ["all"]:
+        return known
+    if lacking := [name for name in chosen if name not in known]:
+        raise ValueError(f"targets of {robot} are {', '.join(known)}; got {lacking[0]!r}")
+    return list(dict.fromkeys(chosen))
