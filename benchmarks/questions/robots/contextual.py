@@ -120,18 +120,9 @@ def filled(robot: Robot, context: Context) -> dict[str, float]:
 
 def _teacher_and_student(method: str, robot: Robot, width: int, seed: int, steps: int) -> dict[str, Row]:
     """A teacher that is told the context, and the student that infers it."""
-    family, labels = _family(robot), int(LABEL_SHARE * steps)
-    training = family.training(NUM_ENVS)
-    env = normalised(make_robots(robot, NUM_ENVS, training, view="context"))
-    begin = source(name_of(robot), width, seed, robot.source_steps) if method == "retrofit" else None
-    before = 0 if begin is None else begin.steps
-    if begin is None:
-        teacher: Any = build_ppo(KGatedMultiInputPolicy, env, seed, width, **TEACHER)
-    else:
-        teacher = retrofit(_carried(begin, robot, training, width, seed), env=env, **TEACHER)
-        teacher.set_random_seed(seed)
-    learn(teacher, steps - labels)
-    numbers, before = len(next(conditioned_nets(teacher.policy)).k0), before + teacher.num_timesteps
+    labels, training = int(LABEL_SHARE * steps), _family(robot).training(NUM_ENVS)
+    teacher, before = make_teacher(method, robot, width, seed, steps)
+    numbers = len(next(conditioned_nets(teacher.policy)).k0)
     told = Row(_returns(robot, teacher.policy, teacher.get_env().obs_rms, "context"), numbers, before)
     whole = STUDENT["rounds"] * NUM_ENVS
     labels = labels // whole * whole
@@ -141,6 +132,20 @@ def _teacher_and_student(method: str, robot: Robot, width: int, seed: int, steps
     if method == "retrofit":
         return {"retrofit-teacher": told, "retrofit": row}
     return {"teacher": told, "student": row}
+
+
+def make_teacher(method: str, robot: Robot, width: int, seed: int, steps: int) -> tuple[Any, int]:
+    """Train the teacher of a student, whose labels take their share of the steps; the second is what all has taken."""
+    training = _family(robot).training(NUM_ENVS)
+    env = normalised(make_robots(robot, NUM_ENVS, training, view="context"))
+    begin = source(name_of(robot), width, seed, robot.source_steps) if method == "retrofit" else None
+    if begin is None:
+        teacher: Any = build_ppo(KGatedMultiInputPolicy, env, seed, width, **TEACHER)
+    else:
+        teacher = retrofit(_carried(begin, robot, training, width, seed), env=env, **TEACHER)
+        teacher.set_random_seed(seed)
+    learn(teacher, steps - int(LABEL_SHARE * steps))
+    return teacher, (0 if begin is None else begin.steps) + teacher.num_timesteps
 
 
 def _carried(begin: Source, robot: Robot, training: Context, width: int, seed: int) -> PPO:

@@ -1,0 +1,71 @@
+"""Films a cheetah whose back legs are crippled, with the k's of the whole robot and with its own.
+
+The teacher of one seed is trained as in the job, which takes some minutes:
+
+    MUJOCO_GL=egl python -m benchmarks.questions.robots.film --out benchmarks/results/robots
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.questions.robots.contextual import filled, make_teacher
+from benchmarks.questions.robots.training import held, make_robots
+from benchmarks.questions.robots.worlds import ROBOTS, Robot
+from benchmarks.report.film import FRAME_SIZE, save_film
+from nb_agents import at
+from nb_gym import tile
+
+ROBOT, TARGET, SEED = "HalfCheetah", "crippled_backlegs", 100
+DECISIONS, EVERY = 200, 2
+"""Decisions that are shown, and of how many there is a picture."""
+
+TITLES = ("crippled back legs, k's of the whole robot", "the same weights, its own k's")
+
+
+def policies(robot: Robot, seed: int, steps: int) -> tuple[list[Any], Any]:
+    """The teacher's policies for the default robot and for the target, the same weights with other k's; what they see.
+
+    Returns:
+        The policies, and the statistics that they see observations through.
+    """
+    teacher, _ = make_teacher("retrofit", robot, 64, seed, steps)
+    statistics = teacher.get_env().obs_rms
+    made = []
+    for context in ({}, robot.targets[TARGET]):
+        told = filled(robot, context)
+        made.append(at(teacher, told, held(make_robots(robot, 1, told, view="context"), statistics)))
+    return made, statistics["observation"]
+
+
+def frames(robot: Robot, actors: list[Any], statistics: Any, decisions: int) -> Iterator[NDArray[np.uint8]]:
+    """Both from the same start, side by side."""
+    shown = {"render_mode": "rgb_array", "frame_size": FRAME_SIZE, "reset_noise_scale": 0.0}
+    env = held(make_robots(robot, len(actors), {**robot.targets[TARGET], **shown}), statistics)
+    observations: Any = env.reset()
+    for step in range(decisions):
+        actions = [actor.predict(each, deterministic=True)[0] for actor, each in zip(actors, observations, strict=True)]
+        observations, *_ = env.step(np.stack(actions))
+        if step % EVERY == EVERY - 1:
+            yield tile([frame for frame in env.get_images() if frame is not None])
+    env.close()
+
+
+def main() -> None:
+    """Train and film; see the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder in which robots.gif is written")
+    robot = ROBOTS[ROBOT]
+    out = parser.parse_args().out
+    actors, statistics = policies(robot, SEED, robot.family_steps)
+    save_film(frames(robot, actors, statistics, DECISIONS), TITLES, out / "robots.gif")
+
+
+if __name__ == "__main__":
+    main()
