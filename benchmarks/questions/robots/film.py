@@ -1,14 +1,8 @@
-"""Films a cheetah whose back legs are crippled, with the k's of the whole robot and with its own.
-
-The teacher of one seed is trained as in the job, which takes some minutes:
-
-    MUJOCO_GL=egl python -m benchmarks.questions.robots.film --out benchmarks/results/robots
-"""
+"""Films a cheetah with other k's: `python -m benchmarks film`."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +14,19 @@ from benchmarks.questions.robots.training import held, make_robots
 from benchmarks.questions.robots.worlds import ROBOTS, Robot
 from benchmarks.report.film import FRAME_SIZE, save_film
 from nb_agents import at
+from nb_evaluation.arguments import add_out, make_out, make_parser
 from nb_gym import tile
 
 ROBOT, TARGET, SEED = "HalfCheetah", "crippled_backlegs", 100
 DECISIONS, EVERY = 200, 2
 """Decisions that are shown, and of how many there is a picture."""
+
+DESCRIPTION = """\
+Film a cheetah whose back legs are crippled, with the k's of the whole robot and
+with its own, side by side, as FOLDER/robots.gif. The teacher of one seed is
+trained as by `python -m benchmarks robots`, which takes some minutes. Without a
+screen, set MUJOCO_GL=egl.
+"""
 
 TITLES = ("crippled back legs, k's of the whole robot", "the same weights, its own k's")
 
@@ -57,15 +59,17 @@ def frames(robot: Robot, actors: list[Any], statistics: Any, decisions: int) -> 
     env.close()
 
 
-def main() -> None:
-    """Train and film; see the module."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder in which robots.gif is written")
+def main(arguments: Sequence[str], program: str = "python -m benchmarks film") -> int:
+    """Train, film and write; see `--help`.
+
+    Returns:
+        The exit status, 0.
+    """
+    parser = make_parser(program, DESCRIPTION)
+    add_out(parser, Path("benchmarks/out/robots"))
+    out: Path = parser.parse_args(arguments).out
+    make_out(parser, out)
     robot = ROBOTS[ROBOT]
-    out = parser.parse_args().out
     actors, statistics = policies(robot, SEED, robot.family_steps)
     save_film(frames(robot, actors, statistics, DECISIONS), TITLES, out / "robots.gif")
-
-
-if __name__ == "__main__":
-    main()
+    return 0
