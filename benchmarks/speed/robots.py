@@ -79,18 +79,24 @@ def threads(rounds: int) -> list[Row]:
     return row("the second thread", contenders, rounds, 1.8)
 
 
-def sync(rounds: int) -> list[Row]:
-    """Compare with Gymnasium's loop over robots: its own, which have no contexts, and ours with the same contexts."""
+def singles() -> list[Callable[[], Any]]:
+    """Make single robots of ours with the same contexts."""
     drawn = contexts()
-    single: list[dict[str, Any]] = [{name: float(values[i]) for name, values in drawn.items()} for i in range(NUM_ENVS)]
-    with_contexts = gym.vector.SyncVectorEnv([partial(gym.make, ROBOT, **context) for context in single])
+    each: list[dict[str, Any]] = [{name: float(values[i]) for name, values in drawn.items()} for i in range(NUM_ENVS)]
+    return [partial(gym.make, ROBOT, **context) for context in each]
+
+
+def sync(rounds: int) -> list[Row]:
+    """Compare with Gymnasium's loop over robots: ours with the same contexts, and its own, which have none."""
+    name, rows = f"{OURS}, {CORES} threads", []
+    with_contexts = gym.vector.SyncVectorEnv(singles())
     without = gym.make_vec(THEIRS, num_envs=NUM_ENVS, vectorization_mode="sync")
-    name = f"{OURS}, {CORES} threads"
-    made = row(
-        "`SyncVectorEnv` without contexts", {name: stepping(ours(CORES)), THEIRS: stepping(without)}, rounds, 3.5
-    )
-    peers = {name: stepping(ours(CORES)), ROBOT: stepping(with_contexts)}
-    return made + row("`SyncVectorEnv` with the same contexts", peers, rounds, None)
+    for what, peer, env, target in (
+        ("`SyncVectorEnv` with the same contexts", ROBOT, with_contexts, 3.5),
+        ("`SyncVectorEnv` without contexts", THEIRS, without, None),
+    ):
+        rows += row(what, {name: stepping(ours(CORES)), peer: stepping(env)}, rounds, target)
+    return rows
 
 
 def resets(rounds: int, repeats: int = 20) -> list[Row]:
@@ -112,24 +118,25 @@ def resets(rounds: int, repeats: int = 20) -> list[Row]:
 
 
 def learning(rounds: int) -> list[Row]:
-    """Compare the steps per second of PPO's `learn()` with those on SB3's `DummyVecEnv`, both without contexts."""
+    """Compare the steps per second of PPO's `learn()` with those on SB3's `DummyVecEnv`, with contexts and without."""
     torch.set_num_threads(1)
 
     def native() -> Any:
-        return VectorEnvAdapter(gym.make_vec(ROBOT, num_envs=NUM_ENVS, autoreset_mode="SameStep"))
-
-    def dummy() -> Any:
-        return DummyVecEnv([partial(gym.make, THEIRS)] * NUM_ENVS)
+        return VectorEnvAdapter(ours(CORES, autoreset_mode="SameStep"))
 
     def sample(make: Callable[[], Any]) -> float:
         model = PPO("MlpPolicy", make(), n_steps=32, batch_size=512, seed=0, device="cpu")
         return LEARNING / seconds(lambda: without_log_folder(model).learn(LEARNING))
 
-    contenders: dict[str, Sample] = {
-        f"{OURS}, {CORES} threads": partial(sample, native),
-        "`DummyVecEnv`": partial(sample, dummy),
-    }
-    return row("PPO's `learn` on `DummyVecEnv`", contenders, rounds, 1.4)
+    rows, name = [], f"{OURS}, {CORES} threads"
+    for what, makers, target in (
+        ("PPO's `learn` on `DummyVecEnv`, same contexts", singles(), 1.4),
+        ("PPO's `learn` on `DummyVecEnv` without contexts", [partial(gym.make, THEIRS)] * NUM_ENVS, None),
+    ):
+        peer = partial(sample, partial(DummyVecEnv, makers))
+        contenders: dict[str, Sample] = {name: partial(sample, native), "`DummyVecEnv`": peer}
+        rows += row(what, contenders, rounds, target)
+    return rows
 
 
 COMPARISONS: dict[str, Callable[[int], list[Row]]] = {

@@ -80,7 +80,11 @@ def split_infos(infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:
             continue
         mask: Any = infos.get(f"_{key}")
         entries = split_infos(values, num_envs) if isinstance(values, dict) else values
-        for i in np.flatnonzero(mask) if _is_mask(mask, num_envs) else range(num_envs):
+        if not _is_mask(mask, num_envs) or mask.all():  # the usual case, with one look at the mask
+            for row, entry in zip(rows, entries, strict=False):
+                row[key] = entry
+            continue
+        for i in np.flatnonzero(mask):
             rows[i][key] = entries[i]
     return rows
 

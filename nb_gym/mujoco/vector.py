@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import mujoco
 import numpy as np
 from gymnasium.utils import EzPickle
 from gymnasium.vector import AutoresetMode
@@ -161,8 +162,7 @@ class NBMujocoVectorEnv(EzPickle, VectorBase):
             before = self._formula.before(self._batch)
             self._batch.simulate(actions, None if self._over is None else running)
             observations, rewards, over, facts = self._formula.outcome(self._batch, actions, before)
-        sound = is_sound(self._batch.read("qpos"), self._batch.read("qvel"))
-        broken = (~sound | have_warned(np.concatenate(self._warnings))) & running
+        broken = self._broken(running)
         if not self._pays_as_usual:
             rewards = adjusted(rewards, facts, self._context, self._setup.forward_weight)
         for i, blur in self._blurs.items():
@@ -174,6 +174,13 @@ class NBMujocoVectorEnv(EzPickle, VectorBase):
             facts["simulation_failed"], self._reported["simulation_failed"] = broken, broken
         self._shown, self._decision = observations, facts
         return rewards, over
+
+    def _broken(self, running: BoolArray) -> BoolArray:
+        """Find the running robots whose simulation has failed in this decision."""
+        states, warned = (self._batch.read("qpos"), self._batch.read("qvel")), np.concatenate(self._warnings)
+        if not warned.any() and all(np.abs(each).max() < mujoco.mjMAXVAL for each in states):  # the usual case
+            return np.zeros(self.num_envs, dtype=np.bool_)
+        return (~is_sound(*states) | have_warned(warned)) & running
 
     def _step_each(
         self, actions: NDArray[Any], running: BoolArray
