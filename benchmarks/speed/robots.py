@@ -129,6 +129,7 @@ def learning(rounds: int) -> list[Row]:
         return LEARNING / seconds(lambda: without_log_folder(model).learn(LEARNING))
 
     rows, name = [], f"{OURS}, {CORES} threads"
+    makers: Any
     for what, makers, target in (
         ("PPO's `learn` on `DummyVecEnv`, same contexts", singles(), 1.4),
         ("PPO's `learn` on `DummyVecEnv` without contexts", [partial(gym.make, THEIRS)] * NUM_ENVS, None),

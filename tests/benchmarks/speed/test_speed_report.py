@@ -15,7 +15,15 @@ from benchmarks.speed.tables import make_tables, median_and_range
 from nb_evaluation.question import Job, Skipped
 from nb_evaluation.runs.earlier import MADE_EARLIER
 
-FILES = ("environments.json", "learning.json", "learning_ppo.json", "battery.json", "inference.json", "maml.json")
+FILES = (
+    "environments.json",
+    "learning.json",
+    "learning_ppo.json",
+    "battery.json",
+    "inference.json",
+    "robots.json",
+    "maml.json",
+)
 MADE = {"versions": {}, "commit": "0123456789ab", "machine": {"cpu": "a CPU", "cores": 3}}
 
 
@@ -63,7 +71,7 @@ def test_the_committed_page_is_what_the_committed_measurements_give():
 
 
 def test_the_numbers_are_those_that_were_published_before_there_was_one_schema():
-    published = [run for run in speed.read_speed(DEFAULT).runs if run.part != "inference"]
+    published = [run for run in speed.read_speed(DEFAULT).runs if run.part not in ("inference", "robots")]
     tables = make_tables(published)
     rows = json.dumps([[list(table.columns), table.rows] for table in tables], ensure_ascii=False)
     assert (
@@ -173,7 +181,7 @@ def test_missing_files_are_named_with_the_command_that_writes_them(folder, capsy
     assert (folder / "speed" / "table.md").read_text().splitlines()[-1] == f"Left out: `maml.json` {reason}."
     page = (folder / "index.html").read_text()
     assert "<code>maml.json</code>: is missing" in page
-    assert page.count("<table>") == 4
+    assert page.count("<table>") == 5
     assert "<h3>Figures</h3>" not in page
 
 
@@ -238,7 +246,7 @@ def test_damaged_files_are_named_and_the_others_shown(folder, damage):
     (skipped,) = job.skipped
     assert skipped.name == "battery.json"
     assert "is damaged, or none of `python -m benchmarks speed battery" in skipped.reason
-    assert len(make_tables(job.runs)) == 5
+    assert len(make_tables(job.runs)) == 6
 
 
 @pytest.mark.parametrize("name", FILES)
