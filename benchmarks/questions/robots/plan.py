@@ -39,7 +39,7 @@ METHODS = {
     "nb-pro-k": Kind(summary="the same with blocks of 16", style=Style("#56B4E9", "--", "v")),
     "nb-k-cma": Kind(
         summary="a signed gate per layer is inserted, and its k is searched by CMA-ES in 25 episodes",
-        style=Style("#56B4E9", ":", "1"),
+        style=Style("#56B4E9", ":", "o"),
     ),
     "head": Kind(summary="the last layer", style=Style("#E69F00", "-", "P")),
     "lora-1": Kind(summary="LoRA of rank 1 on all of the actor's layers", style=Style("#D55E00", "-", "<")),
