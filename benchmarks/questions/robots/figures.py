@@ -32,15 +32,16 @@ def robots_pictures(runs: Sequence[Any]) -> list[Picture]:
 def _picture(robot: str, width: int, drawn: dict[Place, Scores]) -> Picture:
     figure, grid = panels_figure(len(drawn), 2, lambda columns, rows: (5.2 * columns, 3.4 * rows), share_y=False)
     for axes, (place, rows) in zip(grid, drawn.items(), strict=True):
+        most = max(map(len, rows.values()))
         for name, row in rows.items():
-            _draw(axes, name, row)
+            _draw(axes, name, row, name if len(row) == most else f"{name} ({len(row)} of {most} seeds)")
         axes.set_title(place.target, loc="left", fontsize=10)
         axes.set_ylabel("return")
         tidy(axes)
     for axes in grid[-2:]:
         axes.set_xlabel("decisions in the target, thousands")
     handles = {label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, frameon=False, fontsize=8)
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4, frameon=False, fontsize=8)
     note = (
         "Interquartile means over the seeds with pointwise 95 % intervals. Level lines are policies that were trained"
         " over many contexts and take no step in the target: their first episode."
@@ -51,16 +52,16 @@ def _picture(robot: str, width: int, drawn: dict[Place, Scores]) -> Picture:
     return Picture(f"{robot}, {width} × {width}: moved to another robot", alt, note, figure, name)
 
 
-def _draw(axes: Axes, name: str, row: Any) -> None:
+def _draw(axes: Axes, name: str, row: Any, label: str) -> None:
     curves = [score.adaptation for score in row.values() if score.adaptation]
     if curves:
         steps = min((each.steps for each in curves), key=len)
         lines = np.array([each.returns[: len(steps)] for each in curves])
-        draw_line(axes, name, Line(np.array(steps) / 1000.0, lines), band(lines), METHODS[name].style)
+        draw_line(axes, label, Line(np.array(steps) / 1000.0, lines), band(lines), METHODS[name].style)
     elif name in LEVELS:
         level, style = values(row, "final"), METHODS[name].style
         axes.axhline(
-            float(interquartile_mean(level)), color=style.colour, linestyle=style.line, label=name, linewidth=1.7
+            float(interquartile_mean(level)), color=style.colour, linestyle=style.line, label=label, linewidth=1.7
         )
         if edges := band(level[:, None]):
             axes.axhspan(edges[0][0], edges[1][0], color=style.colour, alpha=0.14, linewidth=0)

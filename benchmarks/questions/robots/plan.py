@@ -37,6 +37,10 @@ METHODS = {
     "nb-pro": Kind(summary="the same with blocks of 16", style=Style("#0072B2", "--", "D")),
     "nb-k": Kind(summary="a gate per layer is inserted, and trains alone", style=Style("#56B4E9", "-", "^")),
     "nb-pro-k": Kind(summary="the same with blocks of 16", style=Style("#56B4E9", "--", "v")),
+    "nb-k-cma": Kind(
+        summary="a signed gate per layer is inserted, and its k is searched by CMA-ES in 25 episodes",
+        style=Style("#56B4E9", ":", "o"),
+    ),
     "head": Kind(summary="the last layer", style=Style("#E69F00", "-", "P")),
     "lora-1": Kind(summary="LoRA of rank 1 on all of the actor's layers", style=Style("#D55E00", "-", "<")),
     "lora-4": Kind(summary="LoRA of rank 4", style=Style("#D55E00", "--", ">")),
@@ -60,7 +64,7 @@ METHODS = {
     "maml": Kind(summary="MAML, 0 to 5 inner steps", style=Style("#F0E442", "-", "p"), over_contexts=True),
 }  # fmt: skip
 
-MAIN = ("fine-tune", "nb-pro", "nb-pro-k", "head", "lora-4")
+MAIN = ("fine-tune", "nb-pro", "nb-pro-k", "nb-k-cma", "head", "lora-4")
 """Methods of the wide networks, and of the robots that are not the cheetah."""
 
 DEFAULT = (*MAIN, "scratch", "student", "randomised")

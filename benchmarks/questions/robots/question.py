@@ -129,8 +129,10 @@ class Robots(Question[RobotsSpec, RobotsRun]):
             from benchmarks.questions.robots.contextual import over_contexts
 
             return RobotsResult(over_contexts(spec.method, robot, spec.width, spec.seed, spec.before))
-        from benchmarks.questions.robots.adapting import adapt
-
+        if spec.method == "nb-k-cma":
+            from benchmarks.questions.robots.searching import search as adapt
+        else:
+            from benchmarks.questions.robots.adapting import adapt
         return adapt(spec.method, robot, spec.width, spec.target, spec.seed, spec.before, spec.steps)
 
     def line(self, run: RobotsRun) -> str:

@@ -99,9 +99,9 @@ def learn(model: Any, steps: int) -> None:
     model.learn(max(1, steps // whole) * whole)
 
 
-def first_episodes(policy: Any, env: VecEnv) -> NDArray[np.float64]:
+def first_episodes(policy: Any, env: VecEnv, seed: int = EVAL_SEED) -> NDArray[np.float64]:
     """Returns of a deterministic policy that begins without memory, an episode in each environment."""
-    env.seed(EVAL_SEED)
+    env.seed(seed)
     observation, state = env.reset(), None
     begins, over = np.ones(env.num_envs, dtype=bool), np.zeros(env.num_envs, dtype=bool)
     returns = np.zeros(env.num_envs)

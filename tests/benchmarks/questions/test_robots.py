@@ -19,6 +19,7 @@ from benchmarks.questions.robots.question import QUESTION, RobotsRun, RobotsSpec
 from benchmarks.questions.robots.results import Adaptation, RobotsResult, Row
 from benchmarks.questions.robots.rewarded import OneRewardObservation
 from benchmarks.questions.robots.scores import Place, by_row, gap, places, values
+from benchmarks.questions.robots.searching import search
 from benchmarks.questions.robots.training import Source, build_ppo, make_robots, normalised
 from benchmarks.questions.robots.worlds import BACK, FORE, LOST, MARKS, ROBOTS
 from nb_evaluation.report.wording import interval
@@ -162,6 +163,15 @@ def test_an_adaptation_is_measured_and_the_source_comes_back_to_the_bit(source, 
     assert (row.numbers, row.steps, row.steps_there) == (2, 128, 600)
     again = adapt("nb-k", small, 64, "inverted_actions", 3, 128, 600)
     assert again == result, "a run is a function of its specification"
+
+
+def test_two_searched_numbers_are_counted_and_put_back(source, small):
+    result = search("nb-k-cma", small, 64, "inverted_actions", 3, 128, 600)
+    adaptation, row = result.adaptation, result.rows["nb-k-cma"]
+    assert adaptation.steps == [0, 25 * 20]
+    assert len(adaptation.early) == 25
+    assert adaptation.source_swapped == adaptation.source_before
+    assert (row.numbers, row.steps, row.steps_there) == (2, 128, 500)
 
 
 def test_a_policy_is_the_same_when_it_is_folded_or_exported(source, small, monkeypatch):

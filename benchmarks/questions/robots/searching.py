@@ -1,0 +1,55 @@
+"""Two signed gates in the source policy, and the k's that CMA-ES finds in the first episodes of a target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.questions.robots.results import Adaptation, RobotsResult, Row
+from benchmarks.questions.robots.training import (
+    Evaluator,
+    build_ppo,
+    first_episodes,
+    held,
+    make_robots,
+    name_of,
+    normalised,
+    source,
+)
+from benchmarks.questions.robots.worlds import EARLY, Robot
+from nb_agents import Battery, SignedKGate, retrofit, search_k
+
+
+def search(method: str, robot: Robot, width: int, target: str, seed: int, before: int, steps: int) -> RobotsResult:
+    """Search the k's of a gate per layer, an episode for each candidate and no gradient step.
+
+    Args:
+        method: Name of the method.
+        robot: The robot.
+        width: Units of a hidden layer.
+        target: Name of the target.
+        seed: Seed.
+        before: Decisions of the source's training.
+        steps: Decisions in the target at most, `EARLY` episodes.
+    """
+    begin = source(name_of(robot), width, seed, before)
+    plain = build_ppo("MlpPolicy", normalised(make_robots(robot, 8, {})), seed, width)
+    plain.policy.load_state_dict(begin.state)
+    model = retrofit(plain, None, gate_class=SignedKGate)
+    here, home = (Evaluator(robot, context, begin.observations) for context in (robot.targets[target], {}))
+    battery = Battery(model)
+    battery.capture("source")
+    known, zero = home(model.policy), here(model.policy)
+    env, starts = held(make_robots(robot, 1, robot.targets[target]), begin.observations), iter(range(EARLY))
+
+    def return_of(policy: Any) -> float:
+        return float(first_episodes(policy, env, seed=1_000 * seed + next(starts))[0])
+
+    found = search_k(model.policy, return_of, budget=EARLY, seed=seed)
+    model.policy.load_state_dict(found.policy.state_dict())
+    returns = {target: here(model.policy), "source": home(model.policy)}
+    battery.apply("source")
+    spent, numbers = EARLY * robot.episode, len(found.values)
+    adaptation = Adaptation(
+        [0, spent], [zero, returns[target]], found.scores.round(3).tolist(), known, home(model.policy)
+    )
+    return RobotsResult({method: Row(returns, numbers, begin.steps, spent)}, adaptation)
