@@ -15,8 +15,8 @@ FOLDERS = [*sorted(path.parent.name for path in RESULTS.glob("*/job.json")), "sp
 TONES = {
     "transfer-ppo": "worse", "transfer-sac": "worse", "transfer-meta": "open", "ablation": "open",
     "few_shot": "worse", "few_shot-200": "same", "few_shot-meta": "open", "sequence": "better", "recipe": "same",
-    "learning_parity": "same", "navigation": "better", "sign_flip": "better", "single_pass": "better", "robots": None,
-    "speed": "open", "tune": None,
+    "learning_parity": "same", "navigation": "better", "sign_flip": "better", "single_pass": "better",
+    "robots": "worse", "speed": "open", "tune": None,
 }  # fmt: skip
 """What docs/results.md says of each folder in words: change the words there with these."""
 
