@@ -30,7 +30,7 @@ def add_lora(policy: Any, rank: int) -> int:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
-        raise ImportError("LoRA needs the package peft: run `pip install peft`") from error
+        raise ImportError('LoRA needs the package peft: run `pip install "neural-battery[lora]"`') from error
 
     actor = nn.ModuleDict({"hidden": policy.mlp_extractor.policy_net, "head": policy.action_net})
     names = [name for name, module in actor.named_modules() if isinstance(module, nn.Linear)]
