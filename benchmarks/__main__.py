@@ -14,7 +14,7 @@ COMMANDS = {name.replace("_", "-"): name for name in NAMES}
 
 OTHERS = {
     "speed": ("benchmarks.speed.command", "time environments, learning, k-sets, robots and MAML beside their peers"),
-    "film": ("benchmarks.questions.robots.film", "film a cheetah whose legs are crippled, with other k's"),
+    "film": ("benchmarks.questions.robots.film", "film a cheetah whose motors are inverted, with other k's"),
     "report": ("benchmarks.commands.report", "write tables and one page from the runs of a folder"),
     "show": ("nb_evaluation.show", "list the runs of a folder, or show some of them"),
     "peers-maml": ("benchmarks.speed.peers_maml", "set up or serve the peers of the part maml of speed"),

@@ -9,39 +9,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.questions.robots.contextual import filled, make_teacher
+from benchmarks.questions.robots.searching import find, gated
 from benchmarks.questions.robots.training import held, make_robots
 from benchmarks.questions.robots.worlds import ROBOTS, Robot
 from benchmarks.report.film import FRAME_SIZE, save_film
 from nb_evaluation.arguments import add_out, make_out, make_parser
 from nb_gym import tile
 
-ROBOT, TARGET, SEED = "HalfCheetah", "crippled_backlegs", 100
-DECISIONS, EVERY = 200, 2
+ROBOT, TARGET, SEED = "HalfCheetah", "inverted_actions", 100
+DECISIONS, EVERY = 140, 2
 """Decisions that are shown, and of how many there is a picture."""
 
 DESCRIPTION = """\
-Film a cheetah whose back legs are crippled, with the k's of the whole robot and
-with its own, side by side, as FOLDER/robots.gif. The teacher of one seed is
-trained as by `python -m benchmarks robots`, which takes some minutes. Without a
-screen, set MUJOCO_GL=egl.
+Film a cheetah whose motors are inverted, with the policy of the usual one and
+with the two k's that a search of 25 episodes finds for it, side by side, as
+FOLDER/robots.gif. Policy and search are those of seed 100 of `nb-k-cma`, see
+`python -m benchmarks robots`. Without a screen, set MUJOCO_GL=egl.
 """
 
-TITLES = ("crippled back legs, k's of the whole robot", "the same weights, its own k's")
+TITLES = ("inverted motors: the trained policy", "the same weights, two other k's")
 
 
 def policies(robot: Robot, seed: int, steps: int) -> tuple[list[Any], Any]:
-    """The teacher's policies for the default robot and for the target, the same weights with other k's; what they see.
+    """The source policy, and the same with the k's that a search of 25 episodes finds in the target.
 
     Returns:
         The policies, and the statistics that they see observations through.
     """
-    teacher, _ = make_teacher("retrofit", robot, 64, seed, steps)
-    statistics = teacher.get_env().obs_rms
-    assert robot.family is not None
-    told = [filled(robot, context) for context in ({}, robot.targets[TARGET])]
-    made = [teacher.policy.at({name: each[name] for name in robot.family.ranges}) for each in told]
-    return made, statistics["observation"]
+    model, begin = gated(robot, 64, seed, steps)
+    return [model.policy, find(model, begin, robot, TARGET, seed).policy], begin.observations
 
 
 def frames(robot: Robot, actors: list[Any], statistics: Any, decisions: int) -> Iterator[NDArray[np.uint8]]:
@@ -68,6 +64,6 @@ def main(arguments: Sequence[str], program: str = "python -m benchmarks film") -
     out: Path = parser.parse_args(arguments).out
     make_out(parser, out)
     robot = ROBOTS[ROBOT]
-    actors, statistics = policies(robot, SEED, robot.family_steps)
+    actors, statistics = policies(robot, SEED, robot.source_steps)
     save_film(frames(robot, actors, statistics, DECISIONS), TITLES, out / "robots.gif")
     return 0
