@@ -105,12 +105,10 @@ class Parameters:
         Raises:
             ValueError: If the value has another form, is not finite or beyond ±1e6, has the wrong sign, or low > high.
         """
-        if isinstance(value, (tuple, list)) and len(value) == 3 and isinstance(value[0], str) and value[0] == "log":
-            return self._parse_log_range(name, value)
         if isinstance(value, LogRange):  # parsed already
             return value
         if isinstance(value, (tuple, list)) and len(value) == 3 and isinstance(value[0], str):
-            raise ValueError(f"{name} must be a (low, high) or a ('log', low, high) range, got {value!r}")
+            return self._parse_log_range(name, value)
         accepted = "a number or a (low, high) range" + (f" or an array of shape ({num_envs},)" if num_envs else "")
         try:
             array = np.array(value)
@@ -138,6 +136,8 @@ class Parameters:
         return low, high
 
     def _parse_log_range(self, name: str, value: Any) -> LogRange:
+        if value[0] != "log":
+            raise ValueError(f"{name} must be a (low, high) or a ('log', low, high) range, got {value!r}")
         ends = self.parse_setting(name, tuple(value[1:]))
         assert isinstance(ends, tuple)
         if ends[0] <= 0:

@@ -117,7 +117,8 @@ class _Walker(Formula):
     def outcome(self, batch: Batch, actions: Array, before: Array) -> tuple[Array, Array, Array | None, Facts]:
         env, qpos, qvel = self.env, batch.read("qpos"), batch.read("qvel")
         velocity = (self.before(batch) - before) / env.dt
-        forward, control = self.forward(velocity[:, 0]), env._ctrl_cost_weight * self.effort(batch, actions)
+        forward = env._forward_reward_weight * velocity[:, 0]
+        control = env._ctrl_cost_weight * self.effort(batch, actions)
         healthy = self.healthy(qpos, qvel)
         survive = healthy * env._healthy_reward
         forces = batch.read("cfrc_ext")
@@ -137,10 +138,6 @@ class _Walker(Formula):
         observations = np.concatenate([position, qvel, *self.more(batch, shown)], axis=1)
         over = ~healthy & env._terminate_when_unhealthy
         return observations, (forward + survive) - (control + contact), over, facts
-
-    def forward(self, x_velocity: Array) -> Array:
-        reward: Array = self.env._forward_reward_weight * x_velocity
-        return reward
 
     @abstractmethod
     def effort(self, batch: Batch, actions: Array) -> Array: ...
