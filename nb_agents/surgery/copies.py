@@ -20,7 +20,11 @@ def copy_of(module: Module) -> Module:
     for part in module.modules():
         if hasattr(part, "action_dist"):  # gSDE's holds sampled tensors with a gradient, and has no parameters
             shared[id(part.action_dist)] = part.action_dist
-    return copy.deepcopy(module, shared)
+    twin = copy.deepcopy(module, shared)
+    for part in twin.modules():
+        if isinstance(part, nn.RNNBase):  # a copy's weights are no single block, of which cuDNN warns at every call
+            part.flatten_parameters()
+    return twin
 
 
 def kept_values(root: nn.Module, kind: type[Any]) -> dict[int, tuple[str, Any]]:
