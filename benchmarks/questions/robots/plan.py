@@ -7,17 +7,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from benchmarks.questions.robots.worlds import ROBOTS
+from benchmarks.questions.robots.worlds import ROBOTS, Robot
 from nb_evaluation.method import DENSE, Described, Style
 
 FAMILY = "family"
 """Stands for a target where a policy is trained over many contexts, and measured in all of the robot's."""
 
-SEEDS = {"recurrent": 5}
-"""Seeds at most of methods that cost more than the others."""
+CLAIMED = ("fine-tune", "nb-k-cma", "retrofit", "randomised-source")
+"""Methods that the verdict is about, and its control: run with all of a robot's seeds."""
 
-WIDE_SEEDS = 5
-"""Seeds at most of a robot's widths that are not the first."""
+SEEDS = 5
+"""Seeds at most of the methods beside them."""
+
+WIDE_SEEDS = {256: 3, 512: 2}
+"""Seeds at most of a robot's widths that are not the first; a source of 512 units trains for a quarter of an hour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,20 +100,30 @@ def planned(options: argparse.Namespace, seed: int) -> Iterator[Planned]:
     Raises:
         ValueError: A robot has no such target.
     """
-    for name in dict.fromkeys(options.robots):
+    for name in ROBOTS if options.robots == ["all"] else dict.fromkeys(options.robots):
         robot, names = ROBOTS[name], _targets(name, options.targets)
-        for width in dict.fromkeys(options.widths or robot.widths[:1]):
+        for width in _widths(robot, options.widths):
             wide = width != robot.widths[0]
-            known = [method for method in PLAN.get(name, MAIN) if not wide or method in MAIN]
-            most = min(robot.seeds, WIDE_SEEDS) if wide else robot.seeds
-            for method in sorted(known, key=lambda method: not METHODS[method].over_contexts):
-                if method not in options.methods or seed >= min(most, SEEDS.get(method, most)):
+            most = min(robot.seeds, WIDE_SEEDS.get(width, SEEDS)) if wide else robot.seeds
+            for method in _methods(name, options.methods, wide):
+                if seed >= (most if method in CLAIMED else min(most, SEEDS)):
                     continue
                 if METHODS[method].over_contexts:
                     yield Planned(name, width, FAMILY, method, robot.family_steps, 0)
                     continue
                 for target in names[:1] if wide else names:
                     yield Planned(name, width, target, method, robot.source_steps, robot.steps)
+
+
+def _methods(robot: str, chosen: list[str], wide: bool) -> list[str]:
+    known = [name for name in PLAN.get(robot, MAIN) if {name, "all"} & set(chosen) and not (wide and name not in MAIN)]
+    return sorted(known, key=lambda name: not METHODS[name].over_contexts)
+
+
+def _widths(robot: Robot, chosen: list[int | str] | None) -> list[int]:
+    if chosen == ["all"]:
+        return list(robot.widths)
+    return list(dict.fromkeys(map(int, chosen or robot.widths[:1])))
 
 
 def _targets(robot: str, chosen: list[str] | None) -> list[str]:

@@ -100,16 +100,16 @@ class Robots(Question[RobotsSpec, RobotsRun]):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """See `Question.add_options`; what is left out is the default job, of 15 minutes."""
-        add_methods(parser, METHODS, DEFAULT)
+        add_methods(parser, ("all", *METHODS), DEFAULT)
         add_seeds(parser, self.num_seeds)
         option = parser.add_argument
-        option("--robots", nargs="+", choices=ROBOTS, default=("HalfCheetah",), metavar="ROBOT",
-               help=f"robots, of {' '.join(ROBOTS)} (default: HalfCheetah)")  # fmt: skip
+        option("--robots", nargs="+", choices=("all", *ROBOTS), default=["HalfCheetah"], metavar="ROBOT",
+               help=f"robots, of {' '.join(ROBOTS)}, or all (default: HalfCheetah)")  # fmt: skip
         option("--targets", nargs="+", metavar="TARGET",
                help='targets of the robots, or "all" (default: the first of each robot)')  # fmt: skip
-        option("--widths", nargs="+", type=count, metavar="N",
-               help="units of a hidden layer; those that are not a robot's first are run on its first target"
-                    " (default: 64, the humanoid 256)")  # fmt: skip
+        option("--widths", nargs="+", type=_width, metavar="N",
+               help='units of a hidden layer, or "all" of a robot\'s; those that are not its first are run on its first'
+                    " target (default: 64, the humanoid 256)")  # fmt: skip
 
     def specifications(self, options: argparse.Namespace) -> list[RobotsSpec]:
         """See `Question.specifications`; seed by seed, a robot's first target before the others."""
@@ -141,6 +141,10 @@ class Robots(Question[RobotsSpec, RobotsRun]):
             f"{name} {value:.0f}" for row in run.result.rows.values() for name, value in row.returns.items()
         )
         return f"{run.spec.robot} {run.spec.width} {ends[:90]}"
+
+
+def _width(text: str) -> int | str:
+    return text if text == "all" else count(text)
 
 
 QUESTION = Robots()

@@ -14,7 +14,7 @@ from benchmarks.questions.robots import training
 from benchmarks.questions.robots.adapting import SETTINGS, _begin, adapt
 from benchmarks.questions.robots.contextual import RECURRENT, filled, over_contexts
 from benchmarks.questions.robots.lora import add_lora, merge_lora
-from benchmarks.questions.robots.plan import FAMILY, METHODS, SEEDS, planned
+from benchmarks.questions.robots.plan import CLAIMED, FAMILY, METHODS, SEEDS, planned
 from benchmarks.questions.robots.question import QUESTION, RobotsRun, RobotsSpec
 from benchmarks.questions.robots.results import Adaptation, RobotsResult, Row
 from benchmarks.questions.robots.rewarded import OneRewardObservation
@@ -339,14 +339,18 @@ def test_what_is_run_by_default_and_of_the_options():
     default = specs()
     assert {(spec.robot, spec.width, spec.seed) for spec in default} == {("HalfCheetah", 64, s) for s in (100, 101)}
     assert {spec.target for spec in default} == {"inverted_actions", FAMILY}
-    everything = specs("--seeds", "10", "--targets", "all", "--methods", *METHODS)
-    over = [name for name, kind in METHODS.items() if kind.over_contexts]
-    assert len(everything) == 10 * (4 * (len(METHODS) - len(over)) + len(over)) - (10 - SEEDS["recurrent"])
+    everything = specs("--seeds", "10", "--targets", "all", "--methods", "all")
+    assert everything == specs("--seeds", "10", "--targets", "all", "--methods", *METHODS)
+    places = {name: 1 if kind.over_contexts else 4 for name, kind in METHODS.items()}
+    assert len(everything) == sum(n * (10 if name in CLAIMED else SEEDS) for name, n in places.items())
     assert [spec.seed for spec in everything] == sorted(spec.seed for spec in everything), "seed by seed"
     wide = specs("--seeds", "10", "--targets", "all", "--methods", *METHODS, "--widths", "256", "512")
     assert {(spec.width, spec.target, spec.seed) for spec in wide} == {
-        (width, "inverted_actions", seed) for width in (256, 512) for seed in range(100, 105)
+        (width, "inverted_actions", 100 + seed) for width, seeds in ((256, 3), (512, 2)) for seed in range(seeds)
     }  # fmt: skip
+    whole = specs("--seeds", "10", "--robots", "all", "--targets", "all", "--methods", "all", "--widths", "all")
+    assert {(spec.robot, spec.width) for spec in whole} == {(name, w) for name, r in ROBOTS.items() for w in r.widths}
+    assert set(wide) | set(everything) < set(whole)
     with pytest.raises(ValueError, match=r"targets of Walker2d are crippled_foot, .*; got 'moon'"):
         specs("--robots", "Walker2d", "--targets", "moon")
     with pytest.raises(ValueError, match="nothing is planned"):
