@@ -16,6 +16,7 @@ from nb_agents.inference.distill import distill
 from nb_agents.inference.row_k_target import ContextDifficulty
 from nb_agents.inference.search import Found, search_context, search_k
 from nb_agents.inference.student import StudentPolicy
+from nb_agents.inference.turning import Turned, turn_around
 from nb_agents.policies.mixin import KGatedMixin
 from nb_agents.policies.sb3 import (
     ActorAndCriticsGates,
@@ -59,8 +60,8 @@ __all__ = [
     "KGatedMixin", "KGatedMultiInputPolicy", "KGatedPolicy", "KGatedSACCnnPolicy", "KGatedSACMultiInputPolicy",
     "KGatedSACPolicy", "KGatedTD3CnnPolicy", "KGatedTD3MultiInputPolicy", "KGatedTD3Policy", "KTarget",
     "NeuralBatteryPolicy", "NeuralBatteryTrainer", "QNetworkGates", "SignedKGate", "StudentPolicy", "Transfer",
-    "VectorEnvAdapter", "at", "collect", "distill", "export_onnx", "fold_gates", "guess", "insert_gates", "named_gates",
-    "retrofit", "search_context", "search_k", "searching", "transfer",
+    "Turned", "VectorEnvAdapter", "at", "collect", "distill", "export_onnx", "fold_gates", "guess", "insert_gates",
+    "named_gates", "retrofit", "search_context", "search_k", "searching", "transfer", "turn_around",
 ]  # fmt: skip
 
 __version__: str

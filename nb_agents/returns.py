@@ -11,7 +11,31 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
+
+
+def first_episodes(policy: BasePolicy, env: VecEnv, seed: int) -> NDArray[np.float64]:
+    """Returns of the deterministic policy, which begins without memory, an episode in each environment.
+
+    Args:
+        policy: Any policy of SB3's.
+        env: Environments in which it acts.
+        seed: Seed of ``env``.
+
+    Returns:
+        Sums of rewards as ``env`` gives them, shape ``(env.num_envs,)``.
+    """
+    env.seed(seed)
+    observation: Any = env.reset()
+    state, begins = None, np.ones(env.num_envs, dtype=bool)
+    over, returns = np.zeros(env.num_envs, dtype=bool), np.zeros(env.num_envs)
+    while not over.all():
+        action, state = policy.predict(observation, state, episode_start=begins, deterministic=True)
+        observation, reward, begins, _ = env.step(action)
+        returns += np.where(over, 0.0, reward)
+        over |= begins
+    return returns
 
 
 def episode_returns(model: BaseAlgorithm, env: VecEnv, episodes: int, seed: int) -> NDArray[np.float64]:
@@ -30,7 +54,7 @@ def episode_returns(model: BaseAlgorithm, env: VecEnv, episodes: int, seed: int)
     if "action_masks" in inspect.signature(model.predict).parameters:  # MaskablePPO needs its own
         from sb3_contrib.common.maskable.evaluation import evaluate_policy as evaluate
     env.seed(seed)
-    with _as_it_is(env, model):
+    with as_it_is(env, model):
         returns, _ = evaluate(model, env, episodes, return_episode_rewards=True, warn=False)
     if env is model.env:
         model.set_env(env)  # it stands somewhere in an episode: begin the next training with a reset
@@ -38,7 +62,7 @@ def episode_returns(model: BaseAlgorithm, env: VecEnv, episodes: int, seed: int)
 
 
 @contextmanager
-def _as_it_is(env: VecEnv, model: BaseAlgorithm) -> Iterator[None]:
+def as_it_is(env: VecEnv, model: BaseAlgorithm) -> Iterator[None]:
     """Normalization stands still, with the model's present statistics, and leaves rewards alone."""
     normalize, trained = unwrap_vec_normalize(env), unwrap_vec_normalize(model.env) if model.env else None
     if normalize is None:

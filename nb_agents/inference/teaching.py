@@ -18,17 +18,17 @@ from nb_agents.inference.normalization import normalization, normalized_as, same
 from nb_agents.vec_env.adapter import VectorEnvAdapter
 
 
-def check_teacher(teacher: Any) -> Any:
-    """The teacher's policy.
+def check_teacher(teacher: Any, name: str = "teacher") -> Any:
+    """The teacher's policy; ``name`` is what messages call it.
 
     Raises:
         TypeError: If ``teacher`` is no model.
         ValueError: If its k's are not computed from a part of the observation.
     """
     if not isinstance(teacher, BaseAlgorithm):
-        raise TypeError(f"teacher must be a Stable-Baselines3 model, got {_named(teacher)}")
+        raise TypeError(f"{name} must be a Stable-Baselines3 model, got {_named(teacher)}")
     if not getattr(teacher.policy, "k_from", None):
-        raise ValueError("teacher must have a policy with k_from, a part of the observation: its k's are computed from "
+        raise ValueError(f"{name} must have a policy with k_from, a part of the observation: its k's are computed from "
                          "nothing that is hidden")  # fmt: skip
     return teacher.policy
 
@@ -37,7 +37,7 @@ def _named(value: Any) -> str:
     return type(value).__name__ if isinstance(value, torch.nn.Module) else repr(value)
 
 
-def bare_space(policy: Any) -> spaces.Box:
+def bare_space(policy: Any, name: str = "teacher") -> spaces.Box:
     """The space of what a student of the policy sees.
 
     Raises:
@@ -47,26 +47,27 @@ def bare_space(policy: Any) -> spaces.Box:
     if isinstance(bare, spaces.Dict) and len(bare.spaces) == 1:
         (bare,) = bare.spaces.values()
     if not isinstance(bare, spaces.Box) or len(bare.shape) != 1:
-        raise ValueError(f"teacher must observe a Box of one dimension beside {policy.k_from!r}, got {bare}")
+        raise ValueError(f"{name} must observe a Box of one dimension beside {policy.k_from!r}, got {bare}")
     return bare
 
 
-def environments(teacher: BaseAlgorithm, env: Any) -> VecEnv:
+def environments(teacher: BaseAlgorithm, env: Any, name: str = "teacher") -> VecEnv:
     """The environments of a distillation, as SB3 takes them and as the teacher sees them.
 
     Args:
         teacher: The teacher.
         env: Environments, or None for the teacher's own.
+        name: What messages call the teacher.
 
     Raises:
         TypeError: If one of them is of another kind.
         ValueError: If there are none, or they show something else than the teacher observes, or otherwise.
     """
-    policy = check_teacher(teacher)
-    bare_space(policy)
+    policy = check_teacher(teacher, name)
+    bare_space(policy, name)
     worlds: Any = teacher.get_env() if env is None else env
     if worlds is None:
-        raise ValueError("env must be given: the teacher has none")
+        raise ValueError(f"env must be given: the {name} has none")
     if isinstance(worlds, gym.Env):
         worlds = teacher._wrap_env(worlds, verbose=0)
     elif isinstance(worlds, VectorEnv):
@@ -74,17 +75,17 @@ def environments(teacher: BaseAlgorithm, env: Any) -> VecEnv:
     elif not isinstance(worlds, VecEnv):
         raise TypeError(f"env must be a Gymnasium environment, a VectorEnv or an SB3 VecEnv, got {_named(worlds)}")
     if worlds.action_space != teacher.action_space:
-        raise ValueError(f"env must take the teacher's actions, {teacher.action_space}; got {worlds.action_space}")
+        raise ValueError(f"env must take the {name}'s actions, {teacher.action_space}; got {worlds.action_space}")
     if worlds.observation_space != teacher.observation_space:
         raise ValueError(
-            f"env must show what the teacher observes, {teacher.observation_space}; got {worlds.observation_space}"
+            f"env must show what the {name} observes, {teacher.observation_space}; got {worlds.observation_space}"
         )
     own = teacher.get_env()
     seen = normalized_as(worlds, own)
     ours, theirs = (normalization(each, policy.k_from) for each in (seen, own))
     if own is not None and not same_normalization(ours, theirs):
-        raise ValueError("env must standardise observations as the teacher's does, by the same statistics: pass it "
-                         "without a VecNormalize, so that it is seen through the teacher's")  # fmt: skip
+        raise ValueError(f"env must standardise observations as the {name}'s does, by the same statistics: pass it "
+                         f"without a VecNormalize, so that it is seen through the {name}'s")  # fmt: skip
     return seen
 
 

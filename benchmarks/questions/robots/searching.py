@@ -9,7 +9,6 @@ from benchmarks.questions.robots.training import (
     Evaluator,
     Source,
     build_ppo,
-    first_episodes,
     held,
     make_robots,
     name_of,
@@ -18,6 +17,7 @@ from benchmarks.questions.robots.training import (
 )
 from benchmarks.questions.robots.worlds import EARLY, Robot
 from nb_agents import Battery, SignedKGate, retrofit, search_k
+from nb_agents.returns import first_episodes
 
 
 def search(method: str, robot: Robot, width: int, target: str, seed: int, before: int, steps: int) -> RobotsResult:

@@ -15,7 +15,6 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
-from numpy.typing import NDArray
 from stable_baselines3 import PPO
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
@@ -25,6 +24,7 @@ from benchmarks.protocol.recorder import without_log_folder
 from benchmarks.questions.robots.rewarded import RewardObservation
 from benchmarks.questions.robots.worlds import ROBOTS, Context, Robot
 from nb_agents import VectorEnvAdapter
+from nb_agents.returns import first_episodes
 from nb_evaluation.files import write_atomically
 from nb_evaluation.runs.provenance import versions
 from nb_gym.wrappers.vector import ContextObservation
@@ -99,20 +99,6 @@ def learn(model: Any, steps: int) -> None:
     model.learn(max(1, steps // whole) * whole)
 
 
-def first_episodes(policy: Any, env: VecEnv, seed: int = EVAL_SEED) -> NDArray[np.float64]:
-    """Returns of a deterministic policy that begins without memory, an episode in each environment."""
-    env.seed(seed)
-    observation, state = env.reset(), None
-    begins, over = np.ones(env.num_envs, dtype=bool), np.zeros(env.num_envs, dtype=bool)
-    returns = np.zeros(env.num_envs)
-    while not over.all():
-        action, state = policy.predict(observation, state, episode_start=begins, deterministic=True)
-        observation, reward, ended, _ = env.step(action)
-        returns += np.where(over, 0.0, reward)
-        begins, over = ended, over | ended
-    return returns
-
-
 class Evaluator:
     """Measures policies in one context, again and again from the same starts.
 
@@ -129,7 +115,7 @@ class Evaluator:
 
     def __call__(self, policy: Any) -> float:
         """Mean return."""
-        return round(float(first_episodes(policy, self._env).mean()), 3)
+        return round(float(first_episodes(policy, self._env, EVAL_SEED).mean()), 3)
 
 
 def name_of(robot: Robot) -> str:
