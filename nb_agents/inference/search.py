@@ -74,7 +74,7 @@ def search_context(
     if any(each.shape != shape or not np.isfinite(each).all() for each in ends) or not (ends[0] < ends[1]).all():
         raise ValueError(f"low and high must be finite numbers of shape {shape}, low < high, got {low!r} and {high!r}")
     middle, half = (ends[0] + ends[1]) / 2.0, (ends[1] - ends[0]) / 2.0
-    found, scores = _search(
+    found, scores = maximise(
         lambda x: return_of(policy.at(middle + half * x)), np.zeros(shape), 0.5, budget, population, seed, bounded=True
     )
     values = middle + half * found
@@ -122,7 +122,7 @@ def search_k(
 
     start = torch.cat([gate.k.detach() for gate in policy.gates.values()]).double().cpu().numpy()
     sigma = check_positive("sigma", sigma)
-    found, scores = _search(lambda k: return_of(with_k(k)), start, sigma, budget, population, seed)
+    found, scores = maximise(lambda k: return_of(with_k(k)), start, sigma, budget, population, seed)
     return Found(with_k(found), found, float(scores[_best(scores)]), scores)
 
 
@@ -133,7 +133,7 @@ def _checked(policy: Any) -> Any:
     return policy
 
 
-def _search(
+def maximise(
     score_of: Callable[[Floats], float],
     start: Floats,
     sigma: float,
@@ -143,7 +143,24 @@ def _search(
     *,
     bounded: bool = False,
 ) -> tuple[Floats, Floats]:
-    """The best of ``budget`` candidates, ``start`` the first, and the scores of all; in [−1, 1] where ``bounded``."""
+    """Search numbers by CMA-ES.
+
+    Args:
+        score_of: Score of candidates of shape ``(n,)``, higher is better; one that is not finite counts as a bad one.
+        start: The first candidate, shape ``(n,)``.
+        sigma: First standard deviation of the search.
+        budget: Number of candidates.
+        population: Candidates per generation, at least 2.
+        seed: Seed of the search.
+        bounded: Whether candidates lie in [−1, 1].
+
+    Returns:
+        The best candidate, and the scores of all in the order in which they were tried, shape ``(budget,)``.
+
+    Raises:
+        ImportError: If cma is not installed.
+        ValueError: If a number is out of its range.
+    """
     budget, population = check_count("budget", budget), check_count("population", population, 2)
     try:
         import cma

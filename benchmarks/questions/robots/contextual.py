@@ -27,15 +27,24 @@ from benchmarks.questions.robots.training import (
     source,
 )
 from benchmarks.questions.robots.worlds import Context, Family, Robot
-from nb_agents import SignedKGate, distill, retrofit
+from nb_agents import SignedKGate, distill, retrofit, turn_around
 from nb_agents.inference.conditioned import conditioned_nets
 from nb_agents.maml import MAML, Environments, TRPOUpdate
 from nb_agents.maml.actor import StackedActor
 from nb_agents.policies.sb3 import KGatedMultiInputPolicy
 from nb_gym.mujoco.parameters import ContextShapes
 
+STUDENTS = {"student": "teacher", "retrofit": "retrofit-teacher", "retrofit-turned": "retrofit-turned-teacher"}
+"""The methods with a student, and what the row of its teacher is called."""
+
 LABEL_SHARE = 0.2
 """Share of the budget of a teacher with a student that goes into the student's labels."""
+
+GATES_FIRST = 300_000
+"""Decisions in which `retrofit-turned` trains its gates and critic alone; of 0, these and all, on seed 2.
+
+A critic that does not know the contexts yet would spoil what the weights can do.
+"""
 
 TEACHER: dict[str, Any] = {
     "gate_class": SignedKGate, "k_from": "context", "k_net": (64,), "k_lr_ratio": 2.0, "block_size": 16,
@@ -64,7 +73,7 @@ RECURRENT: dict[str, Any] = {"batch_size": 2048}
 
 def over_contexts(method: str, robot: Robot, width: int, seed: int, steps: int) -> dict[str, Row]:
     """Train a method over a robot's family, and measure it in all contexts of the robot's."""
-    if method in ("student", "retrofit"):
+    if method in STUDENTS:
         return _teacher_and_student(method, robot, width, seed, steps)
     if method == "maml":
         return _meta(robot, width, seed, steps)
@@ -128,24 +137,30 @@ def _teacher_and_student(method: str, robot: Robot, width: int, seed: int, steps
     labels = labels // whole * whole
     worlds = make_robots(robot, NUM_ENVS, training, view="context")
     student = distill(teacher, worlds, labels, seed=seed, **STUDENT)
-    row = Row(_returns(robot, student, None), 0, before + labels)
-    if method == "retrofit":
-        return {"retrofit-teacher": told, "retrofit": row}
-    return {"teacher": told, "student": row}
+    return {STUDENTS[method]: told, method: Row(_returns(robot, student, None), 0, before + labels)}
 
 
 def make_teacher(method: str, robot: Robot, width: int, seed: int, steps: int) -> tuple[Any, int]:
     """Train the teacher of a student, whose labels take their share of the steps; the second is what all has taken."""
     training = _family(robot).training(NUM_ENVS)
     env = normalised(make_robots(robot, NUM_ENVS, training, view="context"))
-    begin = source(name_of(robot), width, seed, robot.source_steps) if method == "retrofit" else None
-    if begin is None:
+    left = steps - int(LABEL_SHARE * steps)
+    if method == "student":
         teacher: Any = build_ppo(KGatedMultiInputPolicy, env, seed, width, **TEACHER)
-    else:
-        teacher = retrofit(_carried(begin, robot, training, width, seed), env=env, **TEACHER)
-        teacher.set_random_seed(seed)
-    learn(teacher, steps - int(LABEL_SHARE * steps))
-    return teacher, (0 if begin is None else begin.steps) + teacher.num_timesteps
+        learn(teacher, left)
+        return teacher, teacher.num_timesteps
+    begin = source(name_of(robot), width, seed, robot.source_steps)
+    teacher = retrofit(_carried(begin, robot, training, width, seed), env=env, **TEACHER)
+    teacher.set_random_seed(seed)
+    spent = 0
+    if method == "retrofit-turned":
+        spent = turn_around(teacher, seed=seed).steps
+        teacher.policy.train_only("gates", log_std=True)
+        learn(teacher, min(GATES_FIRST, left // 2))
+        teacher.policy.train_only("all")
+        spent += teacher.num_timesteps
+    learn(teacher, left - spent)
+    return teacher, begin.steps + spent + teacher.num_timesteps
 
 
 def _carried(begin: Source, robot: Robot, training: Context, width: int, seed: int) -> PPO:

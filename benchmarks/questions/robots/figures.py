@@ -14,7 +14,7 @@ from nb_evaluation.report.lines import Line, band, draw_line
 from nb_evaluation.report.style import Picture, panels_figure, tidy
 from nb_evaluation.stats.estimates import interquartile_mean
 
-LEVELS = ("student", "retrofit", "randomised", "recurrent")
+LEVELS = ("student", "retrofit", "retrofit-turned", "randomised", "recurrent")
 """Rows that are drawn as a level, for they take no step in the target."""
 
 

@@ -13,7 +13,7 @@ from nb_evaluation.method import DENSE, Described, Style
 FAMILY = "family"
 """Stands for a target where a policy is trained over many contexts, and measured in all of the robot's."""
 
-CLAIMED = ("fine-tune", "nb-k-cma", "retrofit", "randomised-source")
+CLAIMED = ("fine-tune", "nb-k-cma", "retrofit-turned", "randomised-source")
 """Methods that the verdict is about, and its control: run with all of a robot's seeds."""
 
 SEEDS = 5
@@ -44,6 +44,9 @@ METHODS = {
         summary="a signed gate per layer is inserted, and its k is searched by CMA-ES in 25 episodes",
         style=Style("#56B4E9", ":", "o"),
     ),
+    "scale-cma": Kind(
+        summary="the action is multiplied by a number, which is searched likewise", style=Style("#E69F00", ":", "p")
+    ),
     "head": Kind(summary="the last layer", style=Style("#E69F00", "-", "P")),
     "lora-1": Kind(summary="LoRA of rank 1 on all of the actor's layers", style=Style("#D55E00", "-", "<")),
     "lora-4": Kind(summary="LoRA of rank 4", style=Style("#D55E00", "--", ">")),
@@ -56,6 +59,10 @@ METHODS = {
         summary="the same, on the source's weights: its gates are inserted there, and all goes on training",
         style=Style("#CC79A7", "--", "X"), over_contexts=True,
     ),
+    "retrofit-turned": Kind(
+        summary="the same; first the gates try both signs in each context, then they train alone for a while",
+        style=Style("#CC79A7", DENSE, "D"), over_contexts=True,
+    ),
     "randomised": Kind(
         summary="one policy over all contexts", style=Style("#009E73", "-", "h"), over_contexts=True
     ),
@@ -66,6 +73,9 @@ METHODS = {
     "recurrent": Kind(summary="RecurrentPPO over all contexts", style=Style("#009E73", DENSE, "d"), over_contexts=True),
     "maml": Kind(summary="MAML, 0 to 5 inner steps", style=Style("#F0E442", "-", "p"), over_contexts=True),
 }  # fmt: skip
+
+SEARCHED = ("nb-k-cma", "scale-cma")
+"""The methods that take no gradient step in a target: a few numbers are searched there."""
 
 MAIN = ("fine-tune", "nb-pro", "nb-pro-k", "nb-k-cma", "head", "lora-4")
 """Methods of the wide networks, and of the robots that are not the cheetah."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from benchmarks.questions.robots.figures import robots_pictures
-from benchmarks.questions.robots.plan import DEFAULT, FAMILY, METHODS, planned
+from benchmarks.questions.robots.plan import DEFAULT, FAMILY, METHODS, SEARCHED, planned
 from benchmarks.questions.robots.results import Adaptation, RobotsResult, Row
 from benchmarks.questions.robots.tables import robots_answer, robots_tables
 from benchmarks.questions.robots.worlds import ROBOTS
@@ -129,7 +129,7 @@ class Robots(Question[RobotsSpec, RobotsRun]):
             from benchmarks.questions.robots.contextual import over_contexts
 
             return RobotsResult(over_contexts(spec.method, robot, spec.width, spec.seed, spec.before))
-        if spec.method == "nb-k-cma":
+        if spec.method in SEARCHED:
             from benchmarks.questions.robots.searching import search as adapt
         else:
             from benchmarks.questions.robots.adapting import adapt

@@ -12,10 +12,13 @@ from benchmarks.questions.robots.plan import FAMILY, METHODS
 from benchmarks.questions.robots.worlds import ROBOTS
 from nb_evaluation.stats.estimates import Estimate, paired_difference
 
-SUBJECTS = ("retrofit", "student")
-"""The rows whose first episodes are compared with fine-tuning; the first one, chosen on seed 0, decides the verdict."""
+SUBJECTS = ("retrofit-turned", "retrofit", "student")
+"""Rows whose first episodes are compared with fine-tuning; the first, chosen on seeds 0 to 2, decides the verdict."""
 
 RIVAL = "fine-tune"
+
+CONTROLS = (("retrofit-turned", "randomised-source"), ("retrofit-turned", "retrofit"), ("nb-k-cma", "scale-cma"))
+"""Rows, and those that could take the credit: the same without gates or signs, and a search of another number."""
 
 FROM_25 = 25_000
 """Decisions of 25 whole episodes."""

@@ -1,8 +1,13 @@
-"""Two signed gates in the source policy, and the k's that CMA-ES finds in the first episodes of a target."""
+"""Two signed gates in the source policy, or a factor of its actions, searched in the first episodes of a target."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from benchmarks.questions.robots.results import Adaptation, RobotsResult, Row
 from benchmarks.questions.robots.training import (
@@ -16,12 +21,13 @@ from benchmarks.questions.robots.training import (
     source,
 )
 from benchmarks.questions.robots.worlds import EARLY, Robot
-from nb_agents import Battery, SignedKGate, retrofit, search_k
+from nb_agents import Battery, Found, SignedKGate, retrofit, search_k
+from nb_agents.inference.search import maximise
 from nb_agents.returns import first_episodes
 
 
 def search(method: str, robot: Robot, width: int, target: str, seed: int, before: int, steps: int) -> RobotsResult:
-    """Search the k's of a gate per layer, an episode for each candidate and no gradient step.
+    """Search one or two numbers by CMA-ES, an episode for each candidate and no gradient step.
 
     Args:
         method: Name of the method.
@@ -37,14 +43,15 @@ def search(method: str, robot: Robot, width: int, target: str, seed: int, before
     battery = Battery(model)
     battery.capture("source")
     known, zero = home(model.policy), here(model.policy)
-    found = find(model, begin, robot, target, seed)
-    model.policy.load_state_dict(found.policy.state_dict())
-    returns = {target: here(model.policy), "source": home(model.policy)}
-    battery.apply("source")
+    found = find(method, model.policy, begin, robot, target, seed)
+    returns = {target: here(found.policy), "source": home(found.policy)}
+    swapped = None
+    if method == "nb-k-cma":
+        model.policy.load_state_dict(found.policy.state_dict())
+        battery.apply("source")
+        swapped = home(model.policy)
     spent, numbers = EARLY * robot.episode, len(found.values)
-    adaptation = Adaptation(
-        [0, spent], [zero, returns[target]], found.scores.round(3).tolist(), known, home(model.policy)
-    )
+    adaptation = Adaptation([0, spent], [zero, returns[target]], found.scores.round(3).tolist(), known, swapped)
     return RobotsResult({method: Row(returns, numbers, begin.steps, spent)}, adaptation)
 
 
@@ -56,11 +63,26 @@ def gated(robot: Robot, width: int, seed: int, before: int) -> tuple[Any, Source
     return retrofit(plain, None, gate_class=SignedKGate), begin
 
 
-def find(model: Any, begin: Source, robot: Robot, target: str, seed: int) -> Any:
-    """Search the k's of a model in `EARLY` episodes of a target; see `nb_agents.search_k` for what is found."""
+def find(method: str, policy: Any, begin: Source, robot: Robot, target: str, seed: int) -> Found:
+    """Search the k's of a policy, or a factor of its actions, in `EARLY` episodes of a target."""
     env, starts = held(make_robots(robot, 1, robot.targets[target]), begin.observations), iter(range(EARLY))
 
     def return_of(policy: Any) -> float:
         return float(first_episodes(policy, env, seed=1_000 * seed + next(starts))[0])
 
-    return search_k(model.policy, return_of, budget=EARLY, seed=seed)
+    if method == "nb-k-cma":
+        return search_k(policy, return_of, budget=EARLY, seed=seed)
+    start = np.ones(1)
+    best, scores = maximise(
+        lambda x: return_of(scaled(policy, x)), start, sigma=1.0, budget=EARLY, population=4, seed=seed
+    )
+    return Found(scaled(policy, best), best, float(scores.max()), scores)
+
+
+def scaled(policy: Any, factor: NDArray[np.float64]) -> Any:
+    """A copy of a policy whose mean actions are multiplied by a number, shape ``(1,)``."""
+    twin = copy.deepcopy(policy)
+    with torch.no_grad():
+        for parameter in twin.action_net.parameters():
+            parameter.mul_(float(factor[0]))
+    return twin

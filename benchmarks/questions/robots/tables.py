@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.questions.robots.published import published_table
 from benchmarks.questions.robots.scores import (
+    CONTROLS,
     RIVAL,
     SUBJECTS,
     Place,
@@ -49,7 +50,7 @@ AS_ABOVE = "What the columns are, and what all that adapt share, stands below th
 
 def robots_tables(runs: Sequence[Any]) -> list[Table]:
     """All tables, place by place."""
-    tables = [_claim(runs)]
+    tables = [_claim(runs), _controls(runs)]
     for place in places(runs):
         rows = by_row(runs, place)
         tables += [_returns(rows, place), _against(rows, place)]
@@ -81,8 +82,9 @@ def robots_answer(runs: Sequence[Any]) -> Verdict | None:
     enough = len(won) >= len(found) - 1
     more = (
         f"Returns of `{subject}`'s first episode against those of `{RIVAL}`'s first 25, interquartile means:"
-        f" {'; '.join(levels)}. The student's gates were inserted into the source, which went on training over a"
-        " cheetah's contexts, these targets' kinds among them; fine-tuning's source knows the default robot alone."
+        f" {'; '.join(levels)}. The student's gates were inserted into the source, tried both signs in each of a"
+        " cheetah's contexts, these targets' kinds among them, and all went on training there; fine-tuning's source"
+        " knows the default robot alone."
     )
     return Verdict(text, "better" if enough else "worse", more, word="works" if enough else "fails")
 
@@ -102,6 +104,23 @@ def _claim(runs: Sequence[Any]) -> Table:
     heads = ["target", "student", "its first episode", f"first 25 episodes of `{RIVAL}`", f"`{RIVAL}` after 25"]
     heads += [f"`{RIVAL}` in the end", "first episode less first 25", "seeds"]
     return Table("No gradient step in the target, beside 25 episodes of them", heads, made, NOTE)
+
+
+def _controls(runs: Sequence[Any]) -> Table:
+    made = []
+    for (subject, control), place in product(CONTROLS, places(runs)):
+        rows = by_row(runs, place)
+        both = paired(rows, subject, control)
+        difference = gap(rows, subject, "final", control, "final")
+        if difference:
+            cells = [*(_cell(values(row, "final")) for row in both), interval(*difference, signed=True)]
+            made.append([f"`{subject}`", f"`{control}`", _title(place), *cells, str(difference[1])])
+    note = (
+        "`randomised-source` goes on training as long as a `retrofit` and its student, over the same contexts, from the"
+        " same source. `scale-cma` searches the factor of all actions in as many episodes as `nb-k-cma` has."
+    )
+    heads = ["method", "control", "target", "method's return", "control's return", "difference", "seeds"]
+    return Table("What could take the credit", heads, made, note)
 
 
 def _title(place: Place) -> str:
@@ -224,7 +243,7 @@ def _costs(runs: Sequence[Any]) -> Table:
         "Numbers are those of the actor that differ between tasks: a student infers its k's, so that it stores none."
         " Steps before are decisions of all trainings, labels of a student included; steps there are those in one"
         " target. A family is trained on for as many steps as a cheetah's source and four adaptations are together;"
-        " what begins at the source, as `retrofit` and `randomised-source` do, has the source's steps beside."
+        " what begins at the source, as the `retrofit`s and `randomised-source` do, has the source's steps beside."
     )
     heads = ["robot, width", "policy", "numbers per task", "steps before", "steps there"]
     return Table("What it costs", heads, list(made.values()), note)

@@ -17,7 +17,7 @@ from benchmarks.questions.robots.lora import add_lora, merge_lora
 from benchmarks.questions.robots.plan import CLAIMED, FAMILY, METHODS, SEEDS, planned
 from benchmarks.questions.robots.question import QUESTION, RobotsSpec
 from benchmarks.questions.robots.rewarded import OneRewardObservation
-from benchmarks.questions.robots.searching import search
+from benchmarks.questions.robots.searching import gated, scaled, search
 from benchmarks.questions.robots.training import Source, build_ppo, make_robots, normalised
 from benchmarks.questions.robots.worlds import BACK, FORE, LOST, MARKS, ROBOTS
 from nb_evaluation.runs.workers import one_torch_thread
@@ -169,6 +169,18 @@ def test_two_searched_numbers_are_counted_and_put_back(source, small):
     assert (row.numbers, row.steps, row.steps_there) == (2, 128, 500)
 
 
+def test_a_factor_of_the_actions_is_searched_beside(source, small):
+    result = search("scale-cma", small, 64, "inverted_actions", 3, 128, 600)
+    adaptation, row = result.adaptation, result.rows["scale-cma"]
+    assert len(adaptation.early) == 25
+    assert adaptation.source_swapped is None
+    assert (row.numbers, row.steps, row.steps_there) == (1, 128, 500)
+    model, _ = gated(small, 64, 3, 128)
+    observations = np.random.default_rng(0).normal(size=(5, 17)).astype(np.float32)
+    turned = scaled(model.policy, np.array([-0.5])).predict(observations, deterministic=True)[0]
+    np.testing.assert_allclose(turned, -0.5 * model.policy.predict(observations, deterministic=True)[0], rtol=1e-5)
+
+
 def test_a_policy_is_the_same_when_it_is_folded_or_exported(source, small, monkeypatch):
     robot = replace(small, exported=True)
     monkeypatch.setitem(ROBOTS, "HalfCheetah", robot)
@@ -185,6 +197,11 @@ def test_a_policy_is_the_same_when_it_is_folded_or_exported(source, small, monke
         ("randomised", 128, {"randomised": (0, 128, 0)}),
         ("randomised-source", 128, {"randomised-source": (0, 256, 0)}),
         ("retrofit", 200, {"retrofit-teacher": (10, 128 + 160, 0), "retrofit": (0, 128 + 160 + 24, 0)}),
+        (
+            "retrofit-turned",
+            1_200,
+            {"retrofit-turned-teacher": (10, 128 + 960, 0), "retrofit-turned": (0, 128 + 960 + 240, 0)},
+        ),
         ("recurrent", 128, {"recurrent": (0, 128, 0)}),
         ("student", 200, {"teacher": (10, 160, 0), "student": (0, 160 + 24, 0)}),
         ("maml", 300, {"maml-0": (0, 160, 0), "maml-1": (5_708, 160, 50), "maml-5": (5_708, 160, 250)}),

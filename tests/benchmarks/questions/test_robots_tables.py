@@ -85,6 +85,18 @@ def test_tables_hold_means_worst_seeds_differences_and_what_is_kept(runs):
     assert ["HalfCheetah, 64", "`student`", "0", "1,800,000", "0"] in costs.rows
 
 
+def test_controls_stand_beside_what_they_could_take_the_credit_of():
+    runs = []
+    for seed in range(100, 103):
+        runs += [first_episode(seed, 300.0, (), "retrofit-turned"), first_episode(seed, 250.0, (), "randomised-source")]
+        runs += [moved(seed, "nb-k-cma", end=700.0, numbers=2), moved(seed, "scale-cma", end=690.0, numbers=1)]
+    (table,) = (table for table in QUESTION.tables(runs) if table.title == "What could take the credit")
+    assert [(row[0], row[1]) for row in table.rows] == [
+        *[("`retrofit-turned`", "`randomised-source`")] * 4, ("`nb-k-cma`", "`scale-cma`"),
+    ]  # fmt: skip
+    assert [row[5].split(" ")[0] for row in table.rows] == ["+50.0"] * 4 + ["+10.0"]
+
+
 HARD = ("inverted_actions", "defective_module")
 
 
@@ -92,7 +104,7 @@ HARD = ("inverted_actions", "defective_module")
 def test_the_verdict_asks_for_three_of_four_targets(below, tone, won):
     found = []
     for seed in range(100, 105):
-        ours = first_episode(seed, 300.0, below, "retrofit", "retrofit-teacher")
+        ours = first_episode(seed, 300.0, below, "retrofit-turned", "retrofit-turned-teacher")
         found += [ours, *(moved(seed, target=name) for name in CHEETAH.targets)]
     verdict = QUESTION.answer(found)
     assert verdict.tone == tone
