@@ -28,7 +28,7 @@ from benchmarks.questions.single_pass.families import (
     Family,
     worlds,
 )
-from nb_agents import FiLMGate, KGate, KGatedPolicy, SignedKGate, VectorEnvAdapter, distill, retrofit
+from nb_agents import FiLMGate, KGate, KGatedPolicy, SignedKGate, VectorEnvAdapter, distill, retrofit, turn_around
 from nb_agents.inference.conditioned import ConditionedNet, conditioned_nets
 from nb_agents.maml import MAML, TRPOUpdate
 from nb_agents.maml.actor import StackedActor
@@ -123,8 +123,8 @@ def answers(method: str, family: Family, seed: int, decisions: int) -> Iterator[
         yield from _meta(method, family, seed, decisions)
     elif method == "fine-tune":
         yield from _fine_tuned(_train(family, "", seed, decisions), family, seed)
-    elif method == "retrofit":
-        yield from _retrofitted(family, seed, decisions)
+    elif method in ("retrofit", "retrofit-turned"):
+        yield from _retrofitted(method, family, seed, decisions)
     elif method == "oracle":
         models = [_train(family, "", seed, decisions, context=context) for context in family.contexts]
         steps, updates = models[0].num_timesteps, models[0].num_timesteps * SETTINGS.n_epochs // SETTINGS.batch_size
@@ -188,17 +188,20 @@ def _teacher_and_student(method: str, family: Family, seed: int, decisions: int)
     yield Answer(f"{method}-student", student, "", teacher.num_timesteps + labels, numbers, remembers=True)
 
 
-def _retrofitted(family: Family, seed: int, decisions: int) -> Iterator[Answer]:
+def _retrofitted(method: str, family: Family, seed: int, decisions: int) -> Iterator[Answer]:
     """Conditioned gates on weights that trained without any, in one context or in all; half of the steps each."""
     one = {"torque_gain": 1.0} | {name: float(np.mean(ends)) for name, ends in family.drawn.items()}
-    for role, context in (("retrofit-one", one), ("retrofit-all", None)):
+    turned = method == "retrofit-turned"
+    for role, context in ((method, one),) if turned else (("retrofit-one", one), ("retrofit-all", None)):
         model = _train(family, "", seed, decisions // 2, context=context)
         env = _normalised(worlds(family, "context", NUM_ENVS, **family.training()), family.settings.gamma)
         made = retrofit(model, env=env, gate_class=SignedKGate, **F_OF_CONTEXT)
         made.policy.train_only("gates", log_std=True)
         made.set_random_seed(seed)
-        made.learn(model.num_timesteps, reset_num_timesteps=False)
-        yield Answer(role, made.policy, "context", made.num_timesteps, len(next(conditioned_nets(made.policy)).k0))
+        tried = turn_around(made, seed=seed).steps if turned else 0
+        made.learn(max(1, model.num_timesteps - tried), reset_num_timesteps=False)
+        steps = made.num_timesteps + tried
+        yield Answer(role, made.policy, "context", steps, len(next(conditioned_nets(made.policy)).k0))
 
 
 def _fine_tuned(model: PPO, family: Family, seed: int) -> Iterator[Answer]:

@@ -27,6 +27,7 @@ METHODS = {
         "recurrent": "RecurrentPPO",
         "fine-tune": "that of `blind`, fine-tuned for 5 or 25 episodes",
         "retrofit": "signed gates, k = f(context), on weights that trained without any, in one context or in all",
+        "retrofit-turned": "the same in one context, where f begins at the better of both signs",
         "oracle": "a policy trained on the target alone",
     }.items()
 }

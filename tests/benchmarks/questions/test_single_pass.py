@@ -180,6 +180,7 @@ COSTS = {
     "maml-short": {f"maml-short-{k}": (4_546 * bool(k), k, k) for k in range(6)},
     "fine-tune": {"fine-tune-5": (4_546, 5, 50), "fine-tune-25": (4_546, 25, 250)},
     "retrofit": {"retrofit-one": (10, 0, 0), "retrofit-all": (10, 0, 0)},
+    "retrofit-turned": {"retrofit-turned": (10, 0, 0)},
     "oracle": {"oracle": (4_546, 48, 400)},
 }
 """Numbers, episodes and gradient steps in a context, by row."""
