@@ -120,7 +120,7 @@ def transfer(
             vector environment, or a `VecEnv`. A `VecNormalize` in it that has seen nothing yet is given the statistics
             of the model's; one that has is taken as it is.
         total_timesteps: Budget of the training, as in ``learn()``.
-        train_only: Part of the actor that trains: "gates", "head" or "all", see `KGatedMixin.train_only`.
+        train_only: Part of the actor that trains: "gates", "head", "biases" or "all", see `KGatedMixin.train_only`.
         task_difficulty: Difficulty τ of the new task in [0, 1], for a policy with a k-target; None leaves it as it is.
         normalize: Fate of the `VecNormalize` around the model's present environment: with "freeze" its
             statistics stand still, which keeps the old task to the last bit, with "carry" they go on from where they

@@ -1,4 +1,4 @@
-"""The part of a policy that trains when it moves to another task: its k's, its output layer, or everything."""
+"""The part of a policy that trains when it moves to another task: its k's, its output layer, biases, or everything."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nb_agents.gates.k_target import KTarget
 from nb_agents.inference.conditioned import ConditionedNet
 from nb_agents.policies.optim import optimized_parts
 
-CHOICES = ("all", "gates", "head")
+CHOICES = ("all", "gates", "head", "biases")
 """Names that `TrainOnlyMixin.train_only` accepts."""
 
 _EVERYTHING = ("all", True)
@@ -44,7 +44,7 @@ class TrainOnlyMixin(OptionalExtraState):
 
     @property
     def trains(self) -> str:
-        """The part of the actor that trains: "all", "gates" or "head"."""
+        """The part of the actor that trains: "all", "gates", "head" or "biases"."""
         return self._choice[0]
 
     def train_only(self, what: str, *, log_std: bool | None = None, reset_optimizer: bool = True) -> None:
@@ -56,7 +56,8 @@ class TrainOnlyMixin(OptionalExtraState):
         TRPO it takes `nb_agents.contrib.KGatedTRPOPolicy`.
 
         Args:
-            what: Choice of "all"; "gates", the k's alone and what computes them; or "head", the actor's output layer.
+            what: Choice of "all"; "gates", the k's alone and what computes them; "head", the actor's output layer; or
+                "biases", those of its linear, convolutional and recurrent layers (BitFit; Ben Zaken et al. 2022).
             log_std: Whether the parameters that set the spread of actions alone train (PPO's ``log_std``, the layer of
                 that name in SAC). By default they do not with "gates", so that the k's are all that distinguishes two
                 tasks, and do otherwise.
@@ -114,16 +115,20 @@ class TrainOnlyMixin(OptionalExtraState):
         if what == "all":
             selected = [parameter for _, parameter in acting_parameters(self)]
         elif what == "gates":
-            acting = [module for _, module in acting_modules(self)]
-            selected = [module.k for module in acting if isinstance(module, KGate)]
-            selected += [
-                p for module in acting if isinstance(module, ConditionedNet) for p in module.k_net.parameters()
-            ]
+            selected = [module.k for _, module in acting_modules(self) if isinstance(module, KGate)]
+            selected += self._computing()
+        elif what == "biases":
+            selected = list(self._biases())
         else:
             selected = list(self._head())
         if not selected:
             raise ValueError(f"{type(self).__name__} has nothing that train_only({what!r}) could train")
         return [*selected, *exploration] if spread else selected
+
+    def _computing(self) -> list[nn.Parameter]:
+        """What computes k's."""
+        nets = [module for _, module in acting_modules(self) if isinstance(module, ConditionedNet)]
+        return [parameter for net in nets for parameter in net.k_net.parameters()]
 
     def _head(self) -> Iterator[nn.Parameter]:
         part = None if self.head_part is None else _find(self, self.head_part)
@@ -131,6 +136,14 @@ class TrainOnlyMixin(OptionalExtraState):
         apart = {id(m) for net in modules if isinstance(net, ConditionedNet) for m in net.k_net.modules()}
         layers = [m for m in modules if id(m) not in apart and any(p.dim() > 1 for p in m.parameters(False))]
         return iter(()) if not layers else layers[-1].parameters()
+
+    def _biases(self) -> Iterator[nn.Parameter]:
+        """Of the layers that have a matrix; where a normalisation's would train, its statistics would move as well."""
+        computing = {id(parameter) for parameter in self._computing()}
+        for _, module in acting_modules(self):
+            own = [(name, p) for name, p in module.named_parameters(recurse=False) if id(p) not in computing]
+            if any(p.dim() > 1 for _, p in own):
+                yield from (p for name, p in own if name.startswith("bias"))  # an LSTM's are bias_ih_l0 and so on
 
     def _exploration(self) -> Iterator[nn.Parameter]:
         for part in (_find(self, path) for path in self.exploration_parts):

@@ -81,12 +81,17 @@ def of_targets(names: set[str]) -> set[str]:
     return {name.replace("_target.", ".") for name in names if "_target." in name and not name.startswith("critic")}
 
 
-@pytest.mark.parametrize("what", ["gates", "head"])
+@pytest.mark.parametrize("what", ["gates", "head", "biases"])
 def test_only_what_adapts_moves(gradient_algorithm: Any, what: str) -> None:
     model = trained(gradient_algorithm, gate_critic=True)
     policy = model.policy
     gates = {f"{name}.k" for name in policy.gates if not name.startswith(CRITICS)}
-    expected = gates if what == "gates" else HEADS[gradient_algorithm.cls.__name__]
+    head = HEADS[gradient_algorithm.cls.__name__]
+    spread = {name for name in head if "log_std" in name}
+    own = {name for name, p in policy.named_parameters() if p.dim() > 1}
+    layers = {name.replace(".activation.", ".").rpartition(".")[0] for name in own}
+    biases = {name for name in parameter_keys(policy) if name.rpartition(".")[0] in layers and ".bias" in name}
+    expected = {"gates": gates, "head": head, "biases": of_actor(biases) | spread}[what]
     policy.train_only(what, reset_optimizer=False)
     before = snapshot(policy)
     model.learn(64, reset_num_timesteps=False)
@@ -221,7 +226,7 @@ def test_held_targets_outlast_polyak_updates() -> None:
     torch.testing.assert_close(actor.mu[0].weight - target.mu[0].weight, torch.full_like(actor.mu[0].weight, 0.5))
 
 
-@pytest.mark.parametrize("what", ["gates", "head"])
+@pytest.mark.parametrize("what", ["gates", "head", "biases"])
 @pytest.mark.parametrize(
     "copied", [copy.deepcopy, lambda policy: pickle.loads(pickle.dumps(policy))], ids=["copy", "pickle"]
 )
