@@ -6,10 +6,8 @@ is started again with the same options.
 
 from __future__ import annotations
 
-import argparse
 import shlex
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from nb_evaluation.arguments import add_out, add_workers, make_out, make_parser
-from nb_evaluation.question import Question, Skipped
+from nb_evaluation.question import Job, Question, Skipped
 from nb_evaluation.reader import read_job
 from nb_evaluation.report.screen import any_terminal, make_console, make_progress
 from nb_evaluation.runs.folder import pack, read_runs, write_job
@@ -50,33 +48,19 @@ def run_job(question: Question[Any, Any], program: str, arguments: Sequence[str]
         parser.error(str(error))
     make_out(parser, options.out)
     try:
-        finished = read_runs(options.out, question.run, specs[0].shared, question.varies)
+        waiting = unfinished(question, specs, options.out)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    return _go_on(question, specs, finished.keys(), options, shlex.join([*program.split(), *arguments]))
-
-
-def _go_on(
-    question: Question[Any, Any],
-    specs: Sequence[Specification],
-    finished: Any,
-    options: argparse.Namespace,
-    command: str,
-) -> int:
-    """Run what is not finished yet, and show how it goes: a line for each run, a bar with the time left below."""
-    console = make_console()
-    waiting = [spec for spec in specs if spec.name not in finished]
-    runs = partial(run_all, experiment=question.execute, record=question.run, code=question.code)
+    console, command = make_console(), shlex.join([*program.split(), *arguments])
     outcomes: list[Outcome[Any, Any]] = []
     try:
         with make_progress(question.name, len(specs), len(specs) - len(waiting), console) as progress:
-            for outcome in runs(waiting, options.out, workers=options.workers, ray=options.ray):
+            for outcome in outcomes_of(question, waiting, options.out, workers=options.workers, ray=options.ray):
                 outcomes.append(outcome)
                 progress.console.print(_line(question, outcome), highlight=False)
                 progress.advance(progress.task_ids[0])
         if len(waiting) < len(specs) or any(outcome.run for outcome in outcomes):
-            pack(options.out)
-            _report(question, options.out, command, console)
+            finish(question, options.out, command, console)
     except KeyboardInterrupt:
         console.print("Interrupted. The same command goes on where this one stopped.")
         return 130
@@ -90,13 +74,36 @@ def _go_on(
     return 1 if failures else 0
 
 
-def _report(question: Question[Any, Any], folder: Path, command: str, console: Console) -> None:
+def unfinished(question: Question[Any, Any], specs: Sequence[Specification], folder: Path) -> list[Specification]:
+    """The specifications of which a folder holds no run yet.
+
+    Raises:
+        OSError: The folder cannot be read.
+        UnreadableError: A file there is damaged, or of another specification or other versions.
+    """
+    finished = read_runs(folder, question.run, specs[0].shared, question.varies)
+    return [spec for spec in specs if spec.name not in finished]
+
+
+def outcomes_of(
+    question: Question[Any, Any], specs: Sequence[Specification], folder: Path, *, workers: int, ray: str | None = None
+) -> Iterator[Outcome[Any, Any]]:
+    """Run specifications, see `run_all`."""
+    return run_all(
+        specs, folder, workers=workers, ray=ray, experiment=question.execute, record=question.run, code=question.code
+    )
+
+
+def finish(question: Question[Any, Any], folder: Path, command: str, console: Console) -> Job | None:
+    """Pack the runs of a folder, write what they answer and show it; None where none of them can be reported."""
+    pack(folder)
     write_job(folder, question.name, command)
     job = read_job(folder, {question.name: question})
     if isinstance(job, Skipped):
         console.print(f"{folder} {job.reason}")
-    else:
-        question.publish(job, console)
+        return None
+    question.publish(job, console)
+    return job
 
 
 def _line(question: Question[Any, Any], outcome: Outcome[Any, Any]) -> Text:

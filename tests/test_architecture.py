@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "nb_evaluation": [
         "files seal method",
+        "kept",
         "stats",
         "runs",
         "arguments report",

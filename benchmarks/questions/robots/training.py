@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import tempfile
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -25,7 +23,7 @@ from benchmarks.questions.robots.rewarded import RewardObservation
 from benchmarks.questions.robots.worlds import ROBOTS, Context, Robot
 from nb_agents import VectorEnvAdapter
 from nb_agents.returns import first_episodes
-from nb_evaluation.files import write_atomically
+from nb_evaluation.kept import kept
 from nb_evaluation.runs.provenance import versions
 from nb_gym.wrappers.vector import ContextObservation
 
@@ -42,9 +40,6 @@ LOG_STD = -1.0
 
 EVAL_EPISODES, EVAL_SEED = 10, 1_000_003
 """Episodes of an evaluation, and the seed that they begin from: the same for everyone."""
-
-CACHE = Path(tempfile.gettempdir()) / "neural-battery-robots"
-"""Source policies that have been trained on this machine; a run does not depend on whether one was found."""
 
 
 class Source(NamedTuple):
@@ -126,16 +121,8 @@ def name_of(robot: Robot) -> str:
 @lru_cache(maxsize=2)
 def source(name: str, width: int, seed: int, steps: int) -> Source:
     """The policy of the default robot; trained once on a machine, by whoever comes first."""
-    path = CACHE / f"{_digest(robot=name, width=width, seed=seed, steps=steps)}.npz"
-    try:
-        return _read(path)
-    except (OSError, ValueError, KeyError):
-        pass
-    model = train_source(ROBOTS[name], width, seed, steps)
-    env: Any = model.get_env()
-    made = Source(model.policy.state_dict(), env.obs_rms, env.ret_rms, model.num_timesteps)
-    _write(path, made)
-    return made
+    key = _digest(robot=name, width=width, seed=seed, steps=steps)
+    return _read(kept(f"robots-{key}", lambda: _written(train_source(ROBOTS[name], width, seed, steps))))
 
 
 def train_source(robot: Robot, width: int, seed: int, steps: int) -> PPO:
@@ -150,18 +137,18 @@ def _digest(**specification: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _write(path: Path, made: Source) -> None:
-    arrays = {f"state.{name}": value.numpy() for name, value in made.state.items()}
-    for name, each in (("observations", made.observations), ("returns", made.returns)):
+def _written(model: PPO) -> bytes:
+    env: Any = model.get_env()
+    arrays = {f"state.{name}": value.numpy() for name, value in model.policy.state_dict().items()}
+    for name, each in (("observations", env.obs_rms), ("returns", env.ret_rms)):
         arrays |= {f"{name}.{part}": np.asarray(getattr(each, part)) for part in ("mean", "var", "count")}
     buffer = io.BytesIO()
-    np.savez(buffer, steps=made.steps, **arrays)  # type: ignore[arg-type]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, buffer.getvalue())
+    np.savez(buffer, steps=model.num_timesteps, **arrays)
+    return buffer.getvalue()
 
 
-def _read(path: Path) -> Source:
-    with np.load(path, allow_pickle=False) as file:
+def _read(content: bytes) -> Source:
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
         state = {name.partition(".")[2]: torch.as_tensor(file[name]) for name in file if name.startswith("state.")}
         observations, returns = (_statistics(file.__getitem__, name) for name in ("observations", "returns"))
         return Source(state, observations, returns, int(file["steps"]))

@@ -82,15 +82,17 @@ def small(monkeypatch):
 @pytest.fixture
 def source(small, monkeypatch, tmp_path):
     """A source policy of a few steps, and no cache outside the test."""
-    monkeypatch.setattr(training, "CACHE", tmp_path)
+    monkeypatch.setattr("nb_evaluation.kept.FOLDER", tmp_path)
     training.source.cache_clear()
     yield training.source("HalfCheetah", 64, 3, 128)
     training.source.cache_clear()
 
 
-def test_a_source_is_kept_on_disk_and_read_again(source, tmp_path):
-    (file,) = tmp_path.glob("*.npz")
-    read = training._read(file)
+def test_a_source_is_kept_on_disk_and_read_again(source, monkeypatch):
+    training.source.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "train_source", None)
+        read = training.source("HalfCheetah", 64, 3, 128)
     assert read.steps == source.steps == 128
     assert read.state.keys() == source.state.keys()
     assert all(torch.equal(read.state[name], source.state[name]) for name in read.state)
@@ -213,7 +215,7 @@ def test_what_trains_over_contexts_is_counted_and_measured_in_all_of_them(
     for name, value in {"META_TASKS": 4, "META_EPISODE": 5, "META_HERE": 10}.items():
         monkeypatch.setattr(f"benchmarks.questions.robots.contextual.{name}", value)
     monkeypatch.setitem(RECURRENT, "batch_size", 32)
-    monkeypatch.setattr(training, "CACHE", tmp_path)
+    monkeypatch.setattr("nb_evaluation.kept.FOLDER", tmp_path)
     small = replace(small, source_steps=128)
     monkeypatch.setitem(ROBOTS, "HalfCheetah", small)
     training.source.cache_clear()
