@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 from nb_agents._old_names import keep_old_names
 from nb_agents.battery.battery import Battery, FingerprintError
+from nb_agents.comparison import Compared, compare
 from nb_agents.export.onnx import DeterministicPolicy, export_onnx
 from nb_agents.gates.clamped import ClampedKGate
 from nb_agents.gates.film import FiLMGate
@@ -54,14 +55,14 @@ with contextlib.suppress(ImportError):  # sb3-contrib is an extra; its algorithm
 keep_old_names()
 
 __all__ = [
-    "PAPER", "ActorAndCriticsGates", "ActorCriticGates", "Battery", "ClampedKGate", "ContextDifficulty",
+    "PAPER", "ActorAndCriticsGates", "ActorCriticGates", "Battery", "ClampedKGate", "Compared", "ContextDifficulty",
     "DeterministicPolicy", "FiLMGate", "FingerprintError", "FoldError", "Found", "GateHistory", "KGate",
     "KGateCallback", "KGatedCnnPolicy", "KGatedDQNCnnPolicy", "KGatedDQNMultiInputPolicy", "KGatedDQNPolicy",
     "KGatedMixin", "KGatedMultiInputPolicy", "KGatedPolicy", "KGatedSACCnnPolicy", "KGatedSACMultiInputPolicy",
     "KGatedSACPolicy", "KGatedTD3CnnPolicy", "KGatedTD3MultiInputPolicy", "KGatedTD3Policy", "KTarget",
     "NeuralBatteryPolicy", "NeuralBatteryTrainer", "QNetworkGates", "SignedKGate", "StudentPolicy", "Transfer",
-    "Turned", "VectorEnvAdapter", "at", "collect", "distill", "export_onnx", "fold_gates", "guess", "insert_gates",
-    "named_gates", "retrofit", "search_context", "search_k", "searching", "transfer", "turn_around",
+    "Turned", "VectorEnvAdapter", "at", "collect", "compare", "distill", "export_onnx", "fold_gates", "guess",
+    "insert_gates", "named_gates", "retrofit", "search_context", "search_k", "searching", "transfer", "turn_around",
 ]  # fmt: skip
 
 __version__: str

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Mapping, Sequence
+import ast
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +123,47 @@ def refuse(parser: argparse.ArgumentParser, options: Mapping[str, str]) -> None:
             raise argparse.ArgumentTypeError(f"is not known any more: write {instead}")
 
         parser.add_argument(option, nargs="?", const="", type=old, help=argparse.SUPPRESS)
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, float | tuple[float, float]]:
+    """Read `["A=1.8", "torque_gain=-1", "b=0.1:0.3"]`, as given on a command line.
+
+    Raises:
+        ValueError: An entry is neither NAME=NUMBER nor NAME=LOW:HIGH, or a name comes twice.
+    """
+    context: dict[str, float | tuple[float, float]] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        try:
+            numbers = [float(part) for part in text.split(":")]
+        except ValueError:
+            numbers = []
+        if not (name and equals and len(numbers) in (1, 2) and all(map(math.isfinite, numbers))):
+            raise ValueError(
+                f"a context is written NAME=NUMBER, as in A=1.8, or NAME=LOW:HIGH for a range; got {assignment!r}"
+            )
+        value = numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+        if name in context:
+            raise ValueError(f"{name} is given twice: {context[name]} and {value}")
+        context[name] = value
+    return context
+
+
+def parse_keywords(texts: Iterable[str]) -> dict[str, Any]:
+    """Read `["gravity=-4", "enable_wind=True", "xml_file=ant.xml"]`: Python's literals, and else text.
+
+    Raises:
+        ValueError: An entry is not NAME=VALUE, or a name comes twice.
+    """
+    keywords: dict[str, Any] = {}
+    for given in texts:
+        name, equals, text = given.partition("=")
+        if not (name.isidentifier() and equals and text):
+            raise ValueError(f"a keyword is written NAME=VALUE, as in gravity=-4; got {given!r}")
+        if name in keywords:
+            raise ValueError(f"{name} is given twice: {keywords[name]!r} and {text}")
+        try:
+            keywords[name] = ast.literal_eval(text)
+        except (SyntaxError, ValueError):
+            keywords[name] = text
+    return keywords

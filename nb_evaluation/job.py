@@ -44,7 +44,7 @@ def run_job(question: Question[Any, Any], program: str, arguments: Sequence[str]
     options = parser.parse_args(arguments)
     try:
         specs = list(question.specifications(options))
-    except (TypeError, ValueError, ImportError) as error:
+    except (ImportError, OSError, TypeError, ValueError) as error:
         parser.error(str(error))
     make_out(parser, options.out)
     try:

@@ -35,6 +35,7 @@ FLOORS = {
         "policies",
         "contrib surgery battery tracking recipe",
         "export transfer maml",
+        "comparison",
     ],
     "benchmarks": [
         "protocol",

@@ -15,6 +15,6 @@ def add_budget(parser: argparse.ArgumentParser, option: str, default: int, what:
 
 
 def add_context(parser: argparse.ArgumentParser, option: str, default: list[str], what: str) -> None:
-    """Add an option that takes parameters of a pendulum, see `spec.parse_assignments`."""
+    """Add an option that takes parameters of a pendulum, see `nb_evaluation.arguments.parse_assignments`."""
     help_text = f"{what} (default: {' '.join(default)})"
     parser.add_argument(option, nargs="+", default=default, metavar="NAME=VALUE", help=help_text)

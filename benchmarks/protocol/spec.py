@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -122,27 +121,3 @@ class RunSpec(Specification):
     def own(self) -> tuple[str, ...]:
         """See `Specification.own`; a meta-learner's own settings are not shared with other methods."""
         return ("method", "seed", "meta")
-
-
-def parse_assignments(assignments: Iterable[str]) -> dict[str, float | tuple[float, float]]:
-    """Read `["A=1.8", "torque_gain=-1", "b=0.1:0.3"]`, as given on a command line.
-
-    Raises:
-        ValueError: An entry is neither NAME=NUMBER nor NAME=LOW:HIGH, or a name comes twice.
-    """
-    context: dict[str, float | tuple[float, float]] = {}
-    for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        try:
-            numbers = [float(part) for part in text.split(":")]
-        except ValueError:
-            numbers = []
-        if not (name and equals and len(numbers) in (1, 2) and all(map(math.isfinite, numbers))):
-            raise ValueError(
-                f"a context is written NAME=NUMBER, as in A=1.8, or NAME=LOW:HIGH for a range; got {assignment!r}"
-            )
-        value = numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
-        if name in context:
-            raise ValueError(f"{name} is given twice: {context[name]} and {value}")
-        context[name] = value
-    return context

@@ -13,13 +13,13 @@ from benchmarks.methods.kinds.ablation import Variant
 from benchmarks.protocol.anchors import anchor_returns
 from benchmarks.protocol.options import add_budget, add_context
 from benchmarks.protocol.run import Run
-from benchmarks.protocol.spec import RunSpec, parse_assignments
+from benchmarks.protocol.spec import RunSpec
 from benchmarks.questions.few_shot import figures as drawn
 from benchmarks.questions.few_shot import tables as page
 from benchmarks.questions.few_shot.scores import SHOTS, TARGETS, change, k_shot
 from benchmarks.questions.protocol_question import ProtocolQuestion
 from benchmarks.report.wording import describe_context
-from nb_evaluation.arguments import add_methods, add_seeds, reporting_seeds
+from nb_evaluation.arguments import add_methods, add_seeds, parse_assignments, reporting_seeds
 from nb_evaluation.report.wording import number
 
 CHOICES = tuple(name for name, method in METHODS.items() if method.adapts and not isinstance(method, Variant))

@@ -13,7 +13,7 @@ from benchmarks.protocol.anchors import anchor_returns
 from benchmarks.protocol.options import add_budget, add_context
 from benchmarks.protocol.run import Run
 from benchmarks.protocol.settings import ALGORITHMS
-from benchmarks.protocol.spec import RunSpec, parse_assignments
+from benchmarks.protocol.spec import RunSpec
 from benchmarks.questions.protocol_question import ProtocolQuestion
 from benchmarks.questions.transfer import tables as page
 from benchmarks.questions.transfer.curves import picture_of_curves, save_curves
@@ -23,7 +23,7 @@ from benchmarks.questions.transfer.replay import save_before_and_after
 from benchmarks.questions.transfer.scores import score_pictures
 from benchmarks.questions.transfer.tables import MAIN_COLUMNS, comparison_table, results_table
 from benchmarks.report.wording import describe_context
-from nb_evaluation.arguments import add_methods, add_seeds, reporting_seeds
+from nb_evaluation.arguments import add_methods, add_seeds, parse_assignments, reporting_seeds
 from nb_evaluation.question import Job
 from nb_evaluation.report.screen import show_table
 from nb_evaluation.report.style import Picture

@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.protocol.settings import MetaSettings, PPOSettings, SACSettings
-from benchmarks.protocol.spec import RunSpec, parse_assignments
+from benchmarks.protocol.spec import RunSpec
+from nb_evaluation.arguments import parse_assignments
 
 SETTINGS = PPOSettings(
     frame_skip=20,
