@@ -11,7 +11,6 @@ from typing import Any
 
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.utils import LinearSchedule
 from torch import nn
@@ -136,11 +135,6 @@ def arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: A value cannot be read.
     """
     return {name: _value(name, value) for name, value in settings.items() if name not in OURS}
-
-
-def num_envs(algo: type[BaseAlgorithm], settings: Mapping[str, Any]) -> int:
-    """Number of environments that collect side by side: 8 with an on-policy algorithm, unless it is said."""
-    return int(settings.get("n_envs", 8 if issubclass(algo, OnPolicyAlgorithm) else 1))
 
 
 def normalisation(settings: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
 
-from nb_agents.comparison.settings import algorithm, arguments, normalisation, num_envs, policy_name
+from nb_agents.comparison.settings import algorithm, arguments, normalisation, policy_name
 from nb_agents.comparison.specification import ComparisonSpec
 from nb_agents.comparison.worlds import make_worlds
 from nb_evaluation.kept import kept
@@ -25,8 +25,7 @@ def worlds_of(
     spec: ComparisonSpec, keywords: Mapping[str, Any], *, shown: bool = False, num: int | None = None
 ) -> VecEnv:
     """Environments of a task, with a `VecNormalize` where the settings ask for one; a context stays as it is."""
-    count = num_envs(algorithm(spec.algo), spec.settings) if num is None else num
-    env = make_worlds(spec, keywords, count, shown=shown)
+    env = make_worlds(spec, keywords, spec.settings.get("n_envs", 1) if num is None else num, shown=shown)
     options = normalisation(spec.settings)
     if options is None:
         return env

@@ -45,8 +45,8 @@ def retrofit(
 
         made = retrofit(model, gate_class=SignedKGate, k_from="context", env=ContextObservation(env, {"A": (1.0, 1.8)}))
 
-    Beside gates that were there from the start it reaches less, and weights that hold one sign of an actuator are not
-    turned around by training their k's: `docs/guides/single-pass.md` says how much less.
+    Weights that hold one sign of an actuator are not turned around by training their k's: call `nb_agents.turn_around`
+    first. `docs/guides/single-pass.md` says how far that goes beside gates that were there from the start.
 
     Args:
         model: A model of SB3, or of sb3-contrib where that is installed, trained or loaded from a file (RL zoo's too).

@@ -25,7 +25,7 @@ HERE = "tests.nb_agents.comparison.worlds"
 AIM = {
     "env": f"{HERE}:make", "source": {"goal": 0.5}, "target": {"goal": -0.5}, "source_steps": 2_048, "steps": 1_024,
     "evaluations": 2, "episodes": 4,
-    "settings": {"n_steps": 32, "batch_size": 64, "n_epochs": 10, "learning_rate": 3e-3, "gamma": 0.0},
+    "settings": {"n_envs": 8, "n_steps": 32, "batch_size": 64, "n_epochs": 10, "learning_rate": 3e-3, "gamma": 0.0},
 }  # fmt: skip
 GIVEN = {name: value for name, value in AIM.items() if name not in ("env", "settings")} | {"set": AIM["settings"]}
 
@@ -94,7 +94,7 @@ def test_statistics_of_a_normalisation_go_with_the_source() -> None:
 def test_students_are_measured_in_their_first_episode() -> None:
     pendulum = {
         "env": "NBPendulumControl-v0", "source": {"A": 1.0}, "target": {"A": 1.4}, "contexts": {"A": [1.0, 1.5]},
-        "source_steps": 4_000, "settings": {"n_steps": 32},
+        "source_steps": 4_000, "settings": {"n_steps": 64},
     }  # fmt: skip
     each = spec("student", **pendulum)
     check_worlds(each)
@@ -180,7 +180,7 @@ def test_the_command_reads_a_file_and_says_what_there_is(tmp_path: Path, capsys:
     assert main(["magic"]) == 2
     assert "no command is called 'magic'" in capsys.readouterr().err
     lines = [f"env: {AIM['env']}", "target: {goal: -0.5}", "source-steps: 256", "steps: 256", "seeds: 1"]
-    lines += ["methods: [head]", "set: {n_steps: 16}"]
+    lines += ["methods: [head]", "set: {n_steps: 64}"]
     (tmp_path / "job.yml").write_text("\n".join(lines))
     out = ["--out", str(tmp_path / "out"), "--workers", "1"]
     assert main(["compare", str(tmp_path / "job.yml"), "--steps", "128", *out]) == 0
@@ -188,7 +188,7 @@ def test_the_command_reads_a_file_and_says_what_there_is(tmp_path: Path, capsys:
     assert "The page:" in printed
     assert main(["show", str(tmp_path / "out")]) == 0
     (run,) = compare(str(tmp_path / "job.yml"), steps=128, out=tmp_path / "out").runs
-    assert (run.spec.steps, run.spec.source_steps, run.spec.settings) == (128, 256, {"n_steps": 16})
+    assert (run.spec.steps, run.spec.source_steps, run.spec.settings) == (128, 256, {"n_steps": 64})
 
 
 def made_up(method: str, seed: int, end: float, numbers: int) -> ComparisonRun:

@@ -15,7 +15,6 @@ from nb_agents.comparison.settings import (
     arguments,
     check_settings,
     normalisation,
-    num_envs,
     read_settings,
 )
 
@@ -52,11 +51,10 @@ def test_an_entry_of_the_zoos_becomes_arguments(file: Path) -> None:
     expected = {"log_std_init": -2, "activation_fn": nn.ReLU, "net_arch": {"pi": [8, 8], "vf": [8]}}
     assert made["policy_kwargs"] == expected
     assert made.keys() == {"learning_rate", "clip_range", "policy_kwargs"}
-    assert num_envs(PPO, settings) == 4
+    assert settings["n_envs"] == 4
     assert normalisation(settings) == {"norm_obs": True, "norm_reward": False}
     assert normalisation({"normalize": True, "gamma": 0.9}) == {"gamma": 0.9}
     assert normalisation({}) is None
-    assert (num_envs(PPO, {}), num_envs(SAC, {})) == (8, 1)
     assert arguments({"train_freq": [1, "episode"]}) == {"train_freq": (1, "episode")}
     assert read_settings("PPO", "Other-v0", str(file), like="Aim-v0")["n_envs"] == 4
 
