@@ -4,6 +4,7 @@ import contextlib
 from importlib.metadata import version
 
 from nb_agents._old_names import keep_old_names
+from nb_agents.adaptation.search import Found, search_k
 from nb_agents.battery.battery import Battery, FingerprintError
 from nb_agents.export.onnx import DeterministicPolicy, export_onnx
 from nb_agents.gates.clamped import ClampedKGate
@@ -14,7 +15,6 @@ from nb_agents.gates.presets import PAPER
 from nb_agents.gates.signed import SignedKGate
 from nb_agents.inference.distill import distill
 from nb_agents.inference.row_k_target import ContextDifficulty
-from nb_agents.inference.search import Found, search_context, search_k
 from nb_agents.inference.student import StudentPolicy
 from nb_agents.inference.turning import Turned, turn_around
 from nb_agents.policies.mixin import KGatedMixin
@@ -61,7 +61,7 @@ __all__ = [
     "KGatedSACPolicy", "KGatedTD3CnnPolicy", "KGatedTD3MultiInputPolicy", "KGatedTD3Policy", "KTarget",
     "NeuralBatteryPolicy", "NeuralBatteryTrainer", "QNetworkGates", "SignedKGate", "StudentPolicy", "Transfer",
     "Turned", "VectorEnvAdapter", "at", "collect", "distill", "export_onnx", "fold_gates", "guess", "insert_gates",
-    "named_gates", "retrofit", "search_context", "search_k", "searching", "transfer", "turn_around",
+    "named_gates", "retrofit", "search_k", "searching", "transfer", "turn_around",
 ]  # fmt: skip
 
 __version__: str
