@@ -4,6 +4,7 @@ import contextlib
 from importlib.metadata import version
 
 from nb_agents._old_names import keep_old_names
+from nb_agents.adaptation.keep_best import KeepBest
 from nb_agents.adaptation.search import Found, search_k
 from nb_agents.battery.battery import Battery, FingerprintError
 from nb_agents.export.onnx import DeterministicPolicy, export_onnx
@@ -58,7 +59,7 @@ __all__ = [
     "DeterministicPolicy", "FiLMGate", "FingerprintError", "FoldError", "Found", "GateHistory", "KGate",
     "KGateCallback", "KGatedCnnPolicy", "KGatedDQNCnnPolicy", "KGatedDQNMultiInputPolicy", "KGatedDQNPolicy",
     "KGatedMixin", "KGatedMultiInputPolicy", "KGatedPolicy", "KGatedSACCnnPolicy", "KGatedSACMultiInputPolicy",
-    "KGatedSACPolicy", "KGatedTD3CnnPolicy", "KGatedTD3MultiInputPolicy", "KGatedTD3Policy", "KTarget",
+    "KGatedSACPolicy", "KGatedTD3CnnPolicy", "KGatedTD3MultiInputPolicy", "KGatedTD3Policy", "KTarget", "KeepBest",
     "NeuralBatteryPolicy", "NeuralBatteryTrainer", "QNetworkGates", "SignedKGate", "StudentPolicy", "Transfer",
     "Turned", "VectorEnvAdapter", "at", "collect", "distill", "export_onnx", "fold_gates", "guess", "insert_gates",
     "named_gates", "retrofit", "search_k", "searching", "transfer", "turn_around",
