@@ -225,6 +225,24 @@ def test_the_models_normalization_is_seen_through_and_left_alone() -> None:
     assert within.battery.metadata("another")["of"] == 12
 
 
+def test_maskable_ppo_acts_with_its_masks() -> None:
+    from sb3_contrib import MaskablePPO
+    from sb3_contrib.common.envs import InvalidActionEnvDiscrete
+
+    from nb_agents.contrib import KGatedMaskablePolicy
+
+    class Checked(InvalidActionEnvDiscrete):
+        def step(self, action: Any) -> Any:
+            assert self.action_masks()[action]
+            return super().step(action)
+
+    def worlds() -> DummyVecEnv:
+        return DummyVecEnv([lambda: Checked(dim=8, n_invalid_actions=4)] * 2)
+
+    model = MaskablePPO(KGatedMaskablePolicy, worlds(), n_steps=8, batch_size=8, seed=0, device="cpu")
+    assert search_k(model, worlds(), 8).scores.shape == (8,)
+
+
 def test_the_result_goes_into_a_given_battery() -> None:
     model = reaching(goals(1))
     battery = Battery(model)
