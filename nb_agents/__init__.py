@@ -4,6 +4,8 @@ import contextlib
 from importlib.metadata import version
 
 from nb_agents._old_names import keep_old_names
+from nb_agents.adaptation.keep_best import KeepBest
+from nb_agents.adaptation.search import Found, search_k
 from nb_agents.battery.battery import Battery, FingerprintError
 from nb_agents.comparison import Compared, compare
 from nb_agents.export.onnx import DeterministicPolicy, export_onnx
@@ -15,7 +17,6 @@ from nb_agents.gates.presets import PAPER
 from nb_agents.gates.signed import SignedKGate
 from nb_agents.inference.distill import distill
 from nb_agents.inference.row_k_target import ContextDifficulty
-from nb_agents.inference.search import Found, search_context, search_k
 from nb_agents.inference.student import StudentPolicy
 from nb_agents.inference.turning import Turned, turn_around
 from nb_agents.policies.mixin import KGatedMixin
@@ -59,10 +60,10 @@ __all__ = [
     "DeterministicPolicy", "FiLMGate", "FingerprintError", "FoldError", "Found", "GateHistory", "KGate",
     "KGateCallback", "KGatedCnnPolicy", "KGatedDQNCnnPolicy", "KGatedDQNMultiInputPolicy", "KGatedDQNPolicy",
     "KGatedMixin", "KGatedMultiInputPolicy", "KGatedPolicy", "KGatedSACCnnPolicy", "KGatedSACMultiInputPolicy",
-    "KGatedSACPolicy", "KGatedTD3CnnPolicy", "KGatedTD3MultiInputPolicy", "KGatedTD3Policy", "KTarget",
+    "KGatedSACPolicy", "KGatedTD3CnnPolicy", "KGatedTD3MultiInputPolicy", "KGatedTD3Policy", "KTarget", "KeepBest",
     "NeuralBatteryPolicy", "NeuralBatteryTrainer", "QNetworkGates", "SignedKGate", "StudentPolicy", "Transfer",
     "Turned", "VectorEnvAdapter", "at", "collect", "compare", "distill", "export_onnx", "fold_gates", "guess",
-    "insert_gates", "named_gates", "retrofit", "search_context", "search_k", "searching", "transfer", "turn_around",
+    "insert_gates", "named_gates", "retrofit", "search_k", "searching", "transfer", "turn_around",
 ]  # fmt: skip
 
 __version__: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,25 +14,33 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
+Watch = Callable[[NDArray[np.bool_], list[dict[str, Any]]], object]
+"""Function that is called after each step: which environments are in their episode, and the step's infos."""
 
-def first_episodes(policy: BasePolicy, env: VecEnv, seed: int) -> NDArray[np.float64]:
+
+def first_episodes(policy: BasePolicy, env: VecEnv, seed: int, watch: Watch | None = None) -> NDArray[np.float64]:
     """Returns of the deterministic policy, which begins without memory, an episode in each environment.
 
     Args:
         policy: Any policy of SB3's.
         env: Environments in which it acts.
         seed: Seed of ``env``.
+        watch: Function that sees the infos of the episodes; an episode's last step is seen.
 
     Returns:
         Sums of rewards as ``env`` gives them, shape ``(env.num_envs,)``.
     """
     env.seed(seed)
     observation: Any = env.reset()
+    masked = "action_masks" in inspect.signature(policy.predict).parameters  # as MaskablePPO's
     state, begins = None, np.ones(env.num_envs, dtype=bool)
     over, returns = np.zeros(env.num_envs, dtype=bool), np.zeros(env.num_envs)
     while not over.all():
-        action, state = policy.predict(observation, state, episode_start=begins, deterministic=True)
-        observation, reward, begins, _ = env.step(action)
+        masks = {"action_masks": np.stack(env.env_method("action_masks"))} if masked else {}
+        action, state = policy.predict(observation, state, episode_start=begins, deterministic=True, **masks)
+        observation, reward, begins, infos = env.step(action)
+        if watch is not None:
+            watch(~over, infos)
         returns += np.where(over, 0.0, reward)
         over |= begins
     return returns
@@ -62,9 +70,10 @@ def episode_returns(model: BaseAlgorithm, env: VecEnv, episodes: int, seed: int)
 
 
 @contextmanager
-def as_it_is(env: VecEnv, model: BaseAlgorithm) -> Iterator[None]:
-    """Normalization stands still, with the model's present statistics, and leaves rewards alone."""
-    normalize, trained = unwrap_vec_normalize(env), unwrap_vec_normalize(model.env) if model.env else None
+def as_it_is(env: VecEnv, model: BaseAlgorithm | None) -> Iterator[None]:
+    """Normalization stands still, with the present statistics of a model, and leaves rewards alone."""
+    own = None if model is None else model.env
+    normalize, trained = unwrap_vec_normalize(env), unwrap_vec_normalize(own) if own else None
     if normalize is None:
         yield
         return

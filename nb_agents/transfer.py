@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
-import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import gymnasium as gym
 import numpy as np
-from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.env_util import is_wrapped
-from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.running_mean_std import RunningMeanStd
-from stable_baselines3.common.utils import check_for_correct_spaces
-from stable_baselines3.common.vec_env import (
-    DummyVecEnv,
-    VecCheckNan,
-    VecEnv,
-    VecEnvWrapper,
-    VecMonitor,
-    VecNormalize,
-    VecTransposeImage,
-    unwrap_vec_normalize,
-)
+from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.her import HerReplayBuffer
 
 from nb_agents._checks import check_count, check_flag, check_number
@@ -36,12 +19,7 @@ from nb_agents.inference.conditioned import conditioned_nets
 from nb_agents.policies.mixin import KGatedMixin
 from nb_agents.policies.train_only import CHOICES, acting_parameters
 from nb_agents.returns import episode_returns
-from nb_agents.vec_env.adapter import VectorEnvAdapter
-
-Environment = gym.Env[Any, Any] | VectorEnv[Any, Any, Any] | VecEnv
-
-_ABOVE_NORMALIZE = (VecTransposeImage, VecMonitor, VecCheckNan)
-"""Wrappers that may stand on a `VecNormalize` without changing what it has to do."""
+from nb_agents.target import Environment, prepare, share_statistics
 
 
 @dataclass(frozen=True)
@@ -159,11 +137,11 @@ def transfer(
     battery = Battery(model) if train_only == "gates" and not computed else None
     if battery is not None:
         battery.capture("source")
-    new_env = _prepare("env", env, model, frozen=normalize == "freeze")
-    check_env = new_env if eval_env is None else _prepare("eval_env", eval_env, model, frozen=True, same_number=False)
+    new_env = prepare("env", env, model, frozen=normalize == "freeze")
+    check_env = new_env if eval_env is None else prepare("eval_env", eval_env, model, frozen=True, same_number=False)
 
     policy.train_only(train_only)  # the last that may refuse
-    _share_statistics(model, new_env, frozen=normalize == "freeze")
+    share_statistics(model, new_env, frozen=normalize == "freeze")
     if task_difficulty is not None:
         policy.task_difficulty = task_difficulty
     model.set_env(new_env)
@@ -196,75 +174,6 @@ def _check_model(model: Any, train_only: Any) -> Any:
             "model must have gates to train, but its policy has no hidden layer: give net_arch one or more"
         )
     return model.policy
-
-
-def _prepare(name: str, env: Any, model: BaseAlgorithm, *, frozen: bool, same_number: bool = True) -> VecEnv:
-    """``env`` as SB3 needs it, seen through the same normalization as the model's present environment."""
-    if isinstance(env, VectorEnv):
-        env = VectorEnvAdapter(env)
-    elif isinstance(env, gym.Env):
-        monitored = env if is_wrapped(env, Monitor) else Monitor(env)
-        env = DummyVecEnv([lambda: monitored])
-    elif not isinstance(env, VecEnv):
-        raise TypeError(f"{name} must be a Gymnasium environment, a VectorEnv or an SB3 VecEnv, got {env!r}")
-    present = None if unwrap_vec_normalize(env) else _present_normalize(model)
-    pair = _statistics_for(env, model)
-    if pair is not None and pair[0].observation_space != pair[1].observation_space:
-        raise ValueError(
-            f"the VecNormalize of {name} must see the observations that the model's does, "
-            f"{pair[1].observation_space}, got {pair[0].observation_space}"
-        )
-    try:
-        if present is not None:
-            normalize = copy.deepcopy(present)  # without its environment, as SB3 pickles it
-            normalize.set_venv(env)
-            normalize.training = not frozen
-            env = normalize
-        prepared: VecEnv = model._wrap_env(env, model.verbose)  # transposes images where the model's were
-        check_for_correct_spaces(prepared, model.observation_space, model.action_space)
-    except (AssertionError, ValueError) as error:
-        raise ValueError(f"{name} must have the spaces that the model was trained with: {error}") from None
-    if same_number and prepared.num_envs != model.n_envs:
-        raise ValueError(f"{name} must hold {model.n_envs} environments, as the model's does, got {prepared.num_envs}")
-    return prepared
-
-
-def _present_normalize(model: BaseAlgorithm) -> VecNormalize | None:
-    env = model.get_env()
-    if env is None:
-        warnings.warn(
-            "the model has no environment: if it was trained with a VecNormalize, load it with that, or give env one "
-            "with the same statistics",
-            stacklevel=4,
-        )
-    if env is None or unwrap_vec_normalize(env) is None:
-        return None
-    while isinstance(env, VecEnvWrapper) and not isinstance(env, VecNormalize):
-        if not isinstance(env, _ABOVE_NORMALIZE):
-            raise ValueError(
-                f"the model's environment has a {type(env).__name__} on its VecNormalize, which cannot be carried "
-                "over: pass env with the same wrappers and a VecNormalize of its own"
-            )
-        env = env.venv
-    assert isinstance(env, VecNormalize)
-    return env
-
-
-def _statistics_for(env: VecEnv, model: BaseAlgorithm) -> tuple[VecNormalize, VecNormalize] | None:
-    """A `VecNormalize` in ``env`` that has seen nothing, and the present one whose statistics it should have."""
-    given, present = unwrap_vec_normalize(env), unwrap_vec_normalize(model.env) if model.env else None
-    if given is None or present is None or given is present or given.ret_rms.count != RunningMeanStd().count:
-        return None
-    return given, present
-
-
-def _share_statistics(model: BaseAlgorithm, env: VecEnv, *, frozen: bool) -> None:
-    if (pair := _statistics_for(env, model)) is not None:
-        given, present = pair
-        if given.norm_obs and present.norm_obs:
-            given.obs_rms = copy.deepcopy(present.obs_rms)
-        given.ret_rms = copy.deepcopy(present.ret_rms)
-        given.training = not frozen
 
 
 def _move_replay_buffer(model: OffPolicyAlgorithm, *, keep: bool) -> None:

@@ -29,12 +29,12 @@ FLOORS = {
         "pendulum navigation mujoco wrappers",
     ],
     "nb_agents": [
-        "_checks _objects _old_names _tensor_file returns",
+        "_checks _objects _old_names _progress _tensor_file returns",
         "gates vec_env",
         "inference",
         "policies",
         "contrib surgery battery tracking recipe",
-        "export transfer maml",
+        "export target transfer adaptation maml",
         "comparison",
     ],
     "benchmarks": [

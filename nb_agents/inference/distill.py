@@ -9,23 +9,21 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import ProgressBarCallback
 from stable_baselines3.common.logger import HumanOutputFormat, Logger
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import ConstantSchedule, safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 
 from nb_agents._checks import check_count, check_flag, check_number, check_positive
+from nb_agents._progress import progress
 from nb_agents.inference.conditioned import conditioned_nets
 from nb_agents.inference.distillation import Distillation, Settings
 from nb_agents.inference.encoder import EncoderOf, HistoryEncoder, encoder_class
@@ -147,8 +145,10 @@ def distill(
 def _rounds(
     run: Distillation, checkpoint: Any, logger: Logger, show: bool, on_round: Callable[..., None] | None
 ) -> None:
-    with _progress(run, show) as on_step:
-        while run.done < run.settings.rounds:
+    worlds, settings = run.env.num_envs, run.settings
+    total = settings.rounds * settings.steps_per_round * worlds
+    with progress(show, total, run.num_timesteps, worlds) as on_step:
+        while run.done < settings.rounds:
             loss = run.round(on_step)
             if checkpoint is not None:
                 run.write(checkpoint)
@@ -169,23 +169,6 @@ def _logger(teacher: BaseAlgorithm, logger: Logger | None) -> Logger:
     if not isinstance(logger, Logger):
         raise TypeError(f"logger must be a Logger of stable_baselines3.common.logger or None, got {logger!r}")
     return logger
-
-
-@contextmanager
-def _progress(run: Distillation, show: bool) -> Iterator[Callable[[], Any]]:
-    """SB3's own bar, which asks a model for no more than this, as a function to call after each step."""
-    if not show:
-        yield lambda: None
-        return
-    bar = ProgressBarCallback()
-    steps: Any = SimpleNamespace(num_timesteps=run.num_timesteps, get_env=lambda: run.env, logger=None)
-    bar.init_callback(steps)
-    total = run.settings.rounds * run.settings.steps_per_round * run.env.num_envs
-    bar.on_training_start({"total_timesteps": total}, {})
-    try:
-        yield bar.on_step
-    finally:
-        bar.on_training_end()
 
 
 def make_student(

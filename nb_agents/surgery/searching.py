@@ -64,7 +64,7 @@ def searching(model: Model, env: GymEnv | VectorEnv[Any, Any, Any], start: Array
 
     ``learn()`` moves ``nb_agents.guess(found)``, with the k's rate; layers, f and k0 stay, and so does the spread of
     actions. A critic learns on. What is found goes into ``model.policy.at(guess)``. A far context may lie in another
-    basin, as the other sign of an actuator does, where `nb_agents.search_context` needs no slope to get to.
+    basin, as the other sign of an actuator does, where `nb_agents.search_k` over the context needs no slope to get to.
 
     Args:
         model: SB3 model whose policy has ``k_from``; it is not changed.

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.methods.kinds.gradient import GradientMethod
 from benchmarks.protocol.spec import EPISODE_STEPS, RunSpec
@@ -50,54 +48,22 @@ class EvolutionMethod(GradientMethod):
         from stable_baselines3.common.evaluation import evaluate_policy
 
         from nb_agents import Battery
+        from nb_agents.adaptation.evolution import Evolution
 
         env: Any = model.get_env()
         k_sets = Battery(model.policy)
         k_sets.capture("best")
-        search = _Search(k_sets["best"].double().numpy(), self, np.random.default_rng([spec.seed, 2]))
-        highest = -math.inf
-        for i in range(spec.transfer_episodes // env.num_envs):
-            if i > 0:
-                k_sets.add("tried", torch.from_numpy(search.ask()), overwrite=True)
-                k_sets.apply("tried")
+        start, rng = k_sets["best"].double().numpy(), np.random.default_rng([spec.seed, 2])
+        search = Evolution(start, self.sigma, self.population, rng)
+        for _ in range(spec.transfer_episodes // env.num_envs):
+            tried: Any = search.next()
+            k_sets.add("tried", torch.from_numpy(search.candidates[tried]), overwrite=True)
+            k_sets.apply("tried")
             returns: Any = evaluate_policy(model, env, env.num_envs, deterministic=True, return_episode_rewards=True)[0]
-            score = float(np.mean(returns))
             recorder.episodes += [float(each) for each in returns]
             model.num_timesteps += len(returns) * EPISODE_STEPS // spec.settings.frame_skip
-            if i > 0:
-                search.tell(score)
-            if score > highest:
+            search.tell(tried, float(np.mean(returns)))
+            if search.best() == tried:
                 k_sets.capture("best", overwrite=True)
-                highest = score
             k_sets.apply("best")
             recorder.evaluate_if_due(model)
-
-
-class _Search:
-    """CMA-ES, asked for one candidate at a time."""
-
-    def __init__(self, start: NDArray[np.float64], method: EvolutionMethod, rng: np.random.Generator) -> None:
-        import cma  # it takes a second to import
-
-        options = {
-            "popsize": method.population,
-            "randn": lambda *shape: rng.standard_normal(shape),
-            "seed": math.nan,  # leaves NumPy's global generator alone
-            "verbose": -9,
-        }
-        self._strategy = cma.CMAEvolutionStrategy(start, method.sigma, options)
-        self._asked: list[NDArray[np.float64]] = []
-        self._costs: list[float] = []
-
-    def ask(self) -> NDArray[np.float64]:
-        """The next candidate."""
-        if not self._asked:
-            self._asked = self._strategy.ask()
-        return self._asked[len(self._costs)]
-
-    def tell(self, score: float) -> None:
-        """The return of the last candidate."""
-        self._costs.append(-score)
-        if len(self._costs) == len(self._asked):
-            self._strategy.tell(self._asked, self._costs)
-            self._asked, self._costs = [], []

@@ -37,7 +37,7 @@ def policies(robot: Robot, seed: int, steps: int) -> tuple[list[Any], Any]:
         The policies, and the statistics that they see observations through.
     """
     model, begin = gated(robot, 64, seed, steps)
-    return [model.policy, find("nb-k-cma", model.policy, begin, robot, TARGET, seed).policy], begin.observations
+    return [model.policy, find("nb-k-cma", model.policy, begin, robot, TARGET, seed)[0]], begin.observations
 
 
 def frames(robot: Robot, actors: list[Any], statistics: Any, decisions: int) -> Iterator[NDArray[np.uint8]]:

@@ -21,8 +21,8 @@ from benchmarks.questions.robots.training import (
     source,
 )
 from benchmarks.questions.robots.worlds import EARLY, Robot
-from nb_agents import Battery, Found, SignedKGate, retrofit, search_k
-from nb_agents.inference.search import maximise
+from nb_agents import Battery, SignedKGate, retrofit, search_k
+from nb_agents.adaptation.evolution import maximise
 from nb_agents.returns import first_episodes
 
 
@@ -43,15 +43,15 @@ def search(method: str, robot: Robot, width: int, target: str, seed: int, before
     battery = Battery(model)
     battery.capture("source")
     known, zero = home(model.policy), here(model.policy)
-    found = find(method, model.policy, begin, robot, target, seed)
-    returns = {target: here(found.policy), "source": home(found.policy)}
+    policy, values, scores = find(method, model.policy, begin, robot, target, seed)
+    returns = {target: here(policy), "source": home(policy)}
     swapped = None
     if method == "nb-k-cma":
-        model.policy.load_state_dict(found.policy.state_dict())
+        model.policy.load_state_dict(policy.state_dict())
         battery.apply("source")
         swapped = home(model.policy)
-    spent, numbers = EARLY * robot.episode, len(found.values)
-    adaptation = Adaptation([0, spent], [zero, returns[target]], found.scores.round(3).tolist(), known, swapped)
+    spent, numbers = EARLY * robot.episode, len(values)
+    adaptation = Adaptation([0, spent], [zero, returns[target]], scores.round(3).tolist(), known, swapped)
     return RobotsResult({method: Row(returns, numbers, begin.steps, spent)}, adaptation)
 
 
@@ -63,20 +63,24 @@ def gated(robot: Robot, width: int, seed: int, before: int) -> tuple[Any, Source
     return retrofit(plain, None, gate_class=SignedKGate), begin
 
 
-def find(method: str, policy: Any, begin: Source, robot: Robot, target: str, seed: int) -> Found:
-    """Search the k's of a policy, or a factor of its actions, in `EARLY` episodes of a target."""
+def find(
+    method: str, policy: Any, begin: Source, robot: Robot, target: str, seed: int
+) -> tuple[Any, NDArray[np.float64], NDArray[np.float64]]:
+    """Search the k's of a policy, or a factor of its actions, in `EARLY` episodes of a target.
+
+    Returns:
+        The policy with the best numbers, these, and the returns of all episodes, shape ``(EARLY,)``.
+    """
     env, starts = held(make_robots(robot, 1, robot.targets[target]), begin.observations), iter(range(EARLY))
 
     def return_of(policy: Any) -> float:
         return float(first_episodes(policy, env, seed=1_000 * seed + next(starts))[0])
 
     if method == "nb-k-cma":
-        return search_k(policy, return_of, budget=EARLY, seed=seed)
-    start = np.ones(1)
-    best, scores = maximise(
-        lambda x: return_of(scaled(policy, x)), start, sigma=1.0, budget=EARLY, population=4, seed=seed
-    )
-    return Found(scaled(policy, best), best, float(scores.max()), scores)
+        found = search_k(policy, return_of, EARLY, seed=seed)
+        return found.policy, found.values, found.scores
+    best, scores = maximise(lambda x: return_of(scaled(policy, x)), np.ones(1), 1.0, EARLY, population=4, seed=seed)
+    return scaled(policy, best), best, scores
 
 
 def scaled(policy: Any, factor: NDArray[np.float64]) -> Any:

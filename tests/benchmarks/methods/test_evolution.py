@@ -5,7 +5,6 @@ import pytest
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from benchmarks.methods import METHODS, specify
-from benchmarks.methods.kinds.evolution import _Search
 from benchmarks.protocol.recorder import Recorder
 from benchmarks.runs.experiment import execute
 from nb_agents.gates.gate import named_gates
@@ -56,16 +55,6 @@ def test_a_score_is_the_deterministic_return_of_an_episode(quick_spec):
     model = method.begin_transfer(spec, method.pretrain(spec), Recorder(spec))
     returns, _ = evaluate_policy(model, model.get_env(), 2, return_episode_rewards=True)
     assert result.transfer_episodes == returns
-
-
-def test_the_search_leaves_numpys_global_generator_alone():
-    np.random.seed(3)
-    expected = np.random.normal()
-    np.random.seed(3)
-    search = _Search(np.zeros(2), METHODS["nb-k-cma"], np.random.default_rng(0))
-    for _ in range(20):
-        search.tell(-float(np.square(search.ask()).sum()))
-    assert np.random.normal() == expected
 
 
 def test_without_cma(monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from stable_baselines3 import PPO
 
-from nb_agents import Battery, Found, KGatedPolicy, SignedKGate, VectorEnvAdapter, fold_gates, search_context, search_k
+from nb_agents import Battery, Found, KGatedPolicy, SignedKGate, VectorEnvAdapter, fold_gates, search_k
 from nb_agents.inference.conditioned import conditioned_nets
 from tests.nb_agents.inference.test_conditioned import make_model
 from tests.nb_agents.inference.test_distill import pendulums, shown_signs
@@ -53,7 +53,7 @@ def first_episode(policy: Any, gain: float, n: int = 4) -> float:
 @pytest.mark.parametrize("gain", [1.0, -1.0])
 def test_few_episodes_find_the_sign_of_the_actuator(teacher: Any, gain: float) -> None:
     """No torque returns −2,368. The k's of the middle are tried first, and so is the middle of the context."""
-    found = search_context(teacher.policy, lambda p: first_episode(p, gain), [-1.0], [1.0])
+    found = search_k(teacher.policy, lambda p: first_episode(p, gain), low=[-1.0], high=[1.0])
     assert found.score > -30.0
     assert np.sign(found.values) == [gain]
     assert first_episode(found.policy, gain) == found.score == found.scores.max()
@@ -80,10 +80,10 @@ def test_the_context_is_found_where_the_same_number_of_candidates_leaves_the_ks_
     conditioned = make_model(PPO, KGatedPolicy, False, ON, **kwargs).policy
     target = torch.cat([gate.k.detach() for gate in conditioned.at([0.8, -0.7]).gates.values()])
     assert len(target) == 10
-    by_context = search_context(conditioned, lambda p: quadratic(p, target), [-1.0, -1.0], [1.0, 1.0], budget=60)
+    by_context = search_k(conditioned, lambda p: quadratic(p, target), 60, low=[-1.0, -1.0], high=[1.0, 1.0])
     middle = conditioned.at([0.0, 0.0])
     before = {name: value.clone() for name, value in middle.state_dict().items()}
-    by_k = search_k(middle, lambda p: quadratic(p, target), budget=60, sigma=0.5)
+    by_k = search_k(middle, lambda p: quadratic(p, target), episodes=60, sigma=0.5)
     np.testing.assert_allclose(by_context.values, [0.8, -0.7], atol=0.1)
     assert by_context.score > by_context.scores[0] / 20
     assert by_context.score > by_k.score >= by_k.scores[0] == by_context.scores[0]
@@ -91,28 +91,19 @@ def test_the_context_is_found_where_the_same_number_of_candidates_leaves_the_ks_
     assert all(torch.equal(value, before[name]) for name, value in middle.state_dict().items())
 
 
-def test_the_same_seed_tries_the_same_candidates_within_the_box_and_leaves_generators_alone() -> None:
+def test_the_same_seed_tries_the_same_candidates_within_the_box_and_leaves_generators_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     conditioned = make_model(PPO, KGatedPolicy, False, ON).policy
     torch.manual_seed(0)
     np.random.seed(0)
-    states, runs = (torch.get_rng_state(), np.random.get_state()[1].tolist()), []  # type: ignore[index, union-attr]
-    for _ in range(2):
-        tried: list[Any] = []
-
-        class Spy:
-            """Notes which contexts are asked for."""
-
-            named_modules, modules = conditioned.named_modules, conditioned.modules
-
-            @staticmethod
-            def at(context: Any, tried: Any = tried) -> Any:
-                tried.append(context)
-                return conditioned.at(context)
-
-        runs.append((search_context(Spy, first_k, [1, -1], [1.9, 1]), tried))
-    assert isinstance(runs[0][0], Found)
-    np.testing.assert_array_equal(runs[0][0].scores, runs[1][0].scores)
-    assert all((np.array([1, -1]) <= c).all() and (c <= np.array([1.9, 1])).all() for c in runs[0][1])
+    states = torch.get_rng_state(), np.random.get_state()[1].tolist()  # type: ignore[index, union-attr]
+    made, tried = type(conditioned).at, []
+    monkeypatch.setattr(type(conditioned), "at", lambda self, context: tried.append(context) or made(self, context))
+    runs = [search_k(conditioned, first_k, low=[1, -1], high=[1.9, 1]) for _ in range(2)]
+    assert isinstance(runs[0], Found)
+    np.testing.assert_array_equal(runs[0].scores, runs[1].scores)
+    assert all((np.array([1, -1]) <= c).all() and (c <= np.array([1.9, 1])).all() for c in tried)
     assert torch.equal(torch.get_rng_state(), states[0])
     assert np.random.get_state()[1].tolist() == states[1]  # type: ignore[index, union-attr]
 
@@ -131,7 +122,7 @@ def test_a_score_that_is_not_finite_is_a_bad_one_and_the_search_goes_on(lost: fl
         scores.append(lost if not scores or score < 4 * beyond else score)
         return scores[-1]
 
-    found = search_context(conditioned, return_of, [-1.0, -1.0], [1.0, 1.0], budget=60)
+    found = search_k(conditioned, return_of, 60, low=[-1.0, -1.0], high=[1.0, 1.0])
     assert sum(not np.isfinite(score) for score in found.scores) > 3
     assert found.score == found.scores[np.isfinite(found.scores)].max()
     np.testing.assert_allclose(found.values, [0.5, -0.5], atol=0.1)
@@ -145,7 +136,7 @@ def test_each_candidate_is_a_policy_of_its_own() -> None:
         kept.append(policy)
         return first_k(policy)
 
-    found = search_k(plain, return_of, budget=5)
+    found = search_k(plain, return_of, episodes=5)
     np.testing.assert_array_equal([first_k(policy) for policy in kept], found.scores)
     assert len(set(found.scores)) == 5
 
@@ -153,21 +144,10 @@ def test_each_candidate_is_a_policy_of_its_own() -> None:
 def test_bad_arguments_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     conditioned = make_model(PPO, KGatedPolicy, False, ON).policy
     plain = conditioned.at([0.0, 0.0])
-    model: Any = PPO(KGatedPolicy, "Pendulum-v1", device="cpu")
-    with pytest.raises(TypeError, match="policy must be a k-gated policy, got PPO: pass its policy"):
-        search_k(model, lambda p: 0.0)
-    with pytest.raises(TypeError, match="policy must be a k-gated policy, got PPO: pass its policy"):
-        search_context(model, lambda p: 0.0, [0.0], [1.0])
-    with pytest.raises(ValueError, match="policy must have k_from"):
-        search_context(plain, lambda p: 0.0, [0.0, 0.0], [1.0, 1.0])
-    with pytest.raises(ValueError, match="policy must have gates whose k's are parameters alone"):
-        search_k(conditioned, lambda p: 0.0)
-    for low, high in (([0.0], [1.0]), ([0.0, 1.0], [1.0, 1.0]), ([0.0, -np.inf], [1.0, 1.0])):
+    boxes: list[Any] = [(None, None), ([0.0], [1.0]), ([0.0, 1.0], [1.0, 1.0]), ([0.0, -np.inf], [1.0, 1.0])]
+    for low, high in boxes:
         with pytest.raises(ValueError, match=r"low and high must be finite numbers of shape \(2,\), low < high"):
-            search_context(conditioned, lambda p: 0.0, low, high)
-    for name, value in (("budget", 0), ("population", 1), ("sigma", 0.0)):
-        with pytest.raises(ValueError, match=f"{name} must be"):
-            search_k(plain, lambda p: 0.0, **{name: value})  # type: ignore[arg-type]
+            search_k(conditioned, lambda p: 0.0, low=low, high=high)
     monkeypatch.setitem(sys.modules, "cma", None)
     with pytest.raises(ImportError, match=r'searching needs cma: pip install "neural-battery\[search\]"'):
         search_k(plain, lambda p: 0.0)

@@ -1,0 +1,1 @@
+"""Adaptation in a few episodes, and adaptation that is watched over."""
