@@ -224,10 +224,7 @@ class Battery:
             yield
 
     def verify(self) -> Fingerprint:
-        """Compute the network's fingerprint anew and compare.
-
-        Returns:
-            The fingerprint.
+        """Compute the network's fingerprint anew, compare it, and return it.
 
         Raises:
             FingerprintError: If the k-sets belong to another.
