@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = {
+    "nb_runtime": [],
     "nb_evaluation": [
         "files seal method",
         "kept",
@@ -50,10 +51,11 @@ FLOORS = {
 """From the ground up: a room imports from floors below its own, and inside a floor in one direction."""
 
 BELOW = {
+    "nb_runtime": set(),
     "nb_gym": set(),
     "nb_evaluation": set(),
-    "nb_agents": {"nb_evaluation"},
-    "benchmarks": {"nb_agents", "nb_evaluation", "nb_gym"},
+    "nb_agents": {"nb_evaluation", "nb_runtime"},
+    "benchmarks": {"nb_agents", "nb_evaluation", "nb_gym", "nb_runtime"},
 }
 
 

@@ -73,6 +73,14 @@ def test_onnx_loop(tmp_path: Path) -> None:
     assert re.fullmatch(r"return -\d+\.\d in 50 decisions of \d+ µs\n", run("onnx_loop", tmp_path))
 
 
+def test_without_pytorch(tmp_path: Path) -> None:
+    *seas, last = run("without_pytorch", tmp_path).splitlines()
+    assert [line.split(":")[0] for line in seas] == ["calm", "rough", "calm"]
+    assert seas[0] == seas[2], "a k-set that comes back acts as before"
+    assert last == "PyTorch was not loaded"
+    assert {path.name for path in tmp_path.iterdir()} == {"policy.onnx", "seas.safetensors"}
+
+
 def test_single_pass(tmp_path: Path) -> None:
     printed = run("single_pass", tmp_path)
     assert re.findall(

@@ -1,4 +1,4 @@
-"""Times environments, learning, k-sets, robots and MAML beside their peers: `python -m benchmarks speed`."""
+"""Times environments, learning, k-sets, robots, MAML and a runtime beside their peers: `python -m benchmarks speed`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.speed import battery, environments, inference, learning, maml, robots
+from benchmarks.speed import battery, environments, inference, learning, maml, robots, runtime
 from benchmarks.speed.report import read_speed
 from benchmarks.speed.rows import Measurement, Row, write_rows
 from benchmarks.speed.tables import make_tables
@@ -19,19 +19,20 @@ from nb_evaluation.question import Job
 from nb_evaluation.report.screen import any_terminal, make_console, show_table
 
 DESCRIPTION = """\
-Time environments, learning, k-sets, computed k's, robots and MAML beside their
-peers.
+Time environments, learning, k-sets, computed k's, robots, MAML and the runtime
+without PyTorch beside their peers.
 Each part leaves its samples in FOLDER/PART.json, and all that are there become
 FOLDER/table.md.
 """
 
 
 class Part(NamedTuple):
-    """A part of the measurements, and the packages without which it is left out unless it is asked for."""
+    """A part of the measurements, and the packages of an extra without which it is left out unless it is asked for."""
 
     comparisons: Mapping[str, Callable[..., list[Row]]]
     rounds: int
     needs: tuple[str, ...] = ()
+    extra: str = "peers"
 
 
 PARTS = {
@@ -41,6 +42,7 @@ PARTS = {
     "inference": Part(inference.COMPARISONS, 9),
     "robots": Part(robots.COMPARISONS, 9, ("mujoco", "envpool")),
     "maml": Part(maml.COMPARISONS, 5),
+    "runtime": Part(runtime.COMPARISONS, 9, ("onnxruntime", "onnxscript"), "onnx"),
 }
 
 
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str], program: str = "python -m benchmarks speed") 
     if not chosen:
         chosen = [name for name, part in PARTS.items() if all(map(find_spec, part.needs))]
         for name in PARTS.keys() - set(chosen):
-            console.print(f'left out: {name}, whose peers come with pip install "neural-battery[peers]"')
+            console.print(f'left out: {name}, which needs pip install "neural-battery[{PARTS[name].extra}]"')
     command = shlex.join([*program.split(), *arguments])
     for name in chosen:
         part = PARTS[name]

@@ -15,7 +15,7 @@ import nb_gym  # noqa: F401  # registers the environment
 from benchmarks.protocol.recorder import without_log_folder
 from benchmarks.speed.rows import Row, Target
 from benchmarks.speed.timing import interleave, seconds
-from nb_agents import FiLMGate, KGate, KGatedPolicy, SignedKGate, VectorEnvAdapter, distill
+from nb_agents import FiLMGate, KGate, KGatedPolicy, SignedKGate, StudentPolicy, VectorEnvAdapter, distill
 from nb_gym.wrappers.vector import ContextObservation
 
 BATCHES = {1: 500, 256: 200}
@@ -35,11 +35,16 @@ def _told(num_envs: int) -> VectorEnvAdapter:
     return VectorEnvAdapter(ContextObservation(env, {"torque_gain": (-1.0, 1.0)}))
 
 
+def untrained_student() -> StudentPolicy:
+    """Make a student whose decisions take as long as those of one that has learned."""
+    teacher = PPO(KGatedPolicy, _told(8), n_steps=16, policy_kwargs={"k_from": "context"}, seed=0, device="cpu")
+    return distill(teacher, None, 128, rounds=1, n_epochs=1)
+
+
 def decisions(rounds: int) -> list[Row]:
     """Time `predict` of a student, with its window kept in the state, and of SB3's policy without any."""
     torch.set_num_threads(1)
-    teacher = PPO(KGatedPolicy, _told(8), n_steps=16, policy_kwargs={"k_from": "context"}, seed=0, device="cpu")
-    student = distill(teacher, None, 128, rounds=1, n_epochs=1)  # what it has learned changes no time
+    student = untrained_student()
     plain = PPO("MlpPolicy", gym.make("NBPendulumControl-v0"), seed=0, device="cpu").policy
     rows = []
     for batch, calls in BATCHES.items():

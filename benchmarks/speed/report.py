@@ -15,7 +15,7 @@ from nb_evaluation.runs.earlier import MADE_EARLIER, earlier_files
 NAME = "speed"
 """Name of the section's anchor, and of the folder of the measurements within a folder of results."""
 
-PARTS = ("environments", "learning", "battery", "inference", "robots", "maml")
+PARTS = ("environments", "learning", "battery", "inference", "robots", "maml", "runtime")
 
 
 def command(part: str) -> str:

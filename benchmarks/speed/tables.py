@@ -126,6 +126,15 @@ TABLES = {
         cell=_least,
         least=True,
     ),
+    "runtime": Form(
+        title="Runtime: acting without PyTorch",
+        note="Less is better. A process is timed from its start to its first action, and its memory is the most that it"
+        " had by then; both sides load a policy of 64-64 and its k-sets. Beside them is a process that imports PyTorch"
+        " and does nothing, which no program with PyTorch goes below.",
+        ours="ours [min, max]",
+        peer="peer [min, max]",
+        ratio="over the peer's [min, max]",
+    ),
 }
 """Forms by the name in a row, in the order of the page."""
 

@@ -16,12 +16,13 @@ from torch import nn
 from nb_agents._checks import check_flag, check_number
 from nb_agents._objects import uncompiled
 from nb_agents.battery import file as k_set_file
-from nb_agents.battery.fingerprint import Fingerprint, FingerprintError, WeightsWatch, fingerprint
+from nb_agents.battery.fingerprint import Fingerprint, WeightsWatch, fingerprint
 from nb_agents.battery.per_row import distinct, gates_per_row
 from nb_agents.gates.gate import KGate
 from nb_agents.inference.conditioned import conditioned_nets
 from nb_agents.inference.student import StudentPolicy
 from nb_agents.policies.train_only import acting_modules
+from nb_runtime import FingerprintError, not_whole
 
 __all__ = ["Battery", "FingerprintError"]
 
@@ -223,10 +224,7 @@ class Battery:
             yield
 
     def verify(self) -> Fingerprint:
-        """Compute the network's fingerprint anew and compare.
-
-        Returns:
-            The fingerprint.
+        """Compute the network's fingerprint anew, compare it, and return it.
 
         Raises:
             FingerprintError: If the k-sets belong to another.
@@ -272,7 +270,7 @@ class Battery:
             for name, (k, metadata) in k_sets.items():
                 battery.add(name, k, metadata)
         except (TypeError, ValueError) as error:
-            raise k_set_file.not_whole(path, error) from None
+            raise not_whole(path, error) from None
         return battery
 
     def _find(self, name: str) -> KSet:

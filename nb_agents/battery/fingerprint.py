@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,10 +14,7 @@ from torch import nn
 
 from nb_agents.gates.gate import KGate
 from nb_agents.policies.train_only import acting_modules, acting_parameters
-
-
-class FingerprintError(ValueError):
-    """The k-sets belong to another network, or to this one with other weights."""
+from nb_runtime import FingerprintError
 
 
 @dataclass(frozen=True)
@@ -33,6 +30,16 @@ class Fingerprint:
     architecture: str
     weights: str
     kind: str = KGate.__qualname__
+
+    @classmethod
+    def of(cls, header: Mapping[str, str]) -> Fingerprint:
+        """The fingerprint in the header of a file."""
+        return cls(header["architecture"], header["weights"], header.get("gates", cls.kind))
+
+    def header(self) -> dict[str, str]:
+        """What a file says of the network; of the gates' kind only if it is not the default, as ever."""
+        written = {"architecture": self.architecture, "weights": self.weights}
+        return written | ({"gates": self.kind} if self.kind != type(self).kind else {})
 
     def check(self, found: Fingerprint, when: str) -> None:
         """Raise `FingerprintError` if a network's fingerprint is another than when k-sets were taken or written."""

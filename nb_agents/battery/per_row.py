@@ -63,6 +63,27 @@ def gates_per_row(
     """
     with torch.no_grad():
         per_row = [_spread(gate, [k_set[i].to(gate.k) for k_set in k_sets], index) for i, gate in enumerate(gates)]
+    with _replaced(gates, per_row):
+        yield
+
+
+@contextmanager
+def gates_of(gates: Sequence[KGate], k: torch.Tensor) -> Iterator[None]:
+    """Within the context, row i of a batch passes through the gates of ``k[i]``, in operations that can be traced.
+
+    Args:
+        gates: The network's gates.
+        k: k-sets, the k's of all gates in order, shape ``(batch, n_k)``.
+    """
+    parts = torch.split(k, [gate.k.numel() for gate in gates], dim=1)
+    k_sets = [part.to(gate.k.dtype) for gate, part in zip(gates, parts, strict=True)]
+    with _replaced(gates, [(gate.rows(each), gate.shifts(each)) for gate, each in zip(gates, k_sets, strict=True)]):
+        yield
+
+
+@contextmanager
+def _replaced(gates: Sequence[KGate], per_row: Sequence[tuple[torch.Tensor, torch.Tensor | None]]) -> Iterator[None]:
+    """Within the context, these are the gates and shifts of the rows."""
     before = [gate.__dict__.get("forward") for gate in gates]
     try:
         for gate, (g, shift) in zip(gates, per_row, strict=True):
@@ -87,7 +108,7 @@ def _spread(
 
 def _forward(activation: nn.Module, g: torch.Tensor, shift: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor:
     """`KGate.forward` with ``g`` and ``shift`` of shape ``(batch, n_units or 1, *spatial ones)``."""
-    if x.dim() < g.dim() or len(x) != len(g):
+    if x.dim() < g.dim() or x.shape[0] != g.shape[0]:  # not len(), which would fix the size in an export
         raise ValueError(f"per_row was given {len(g)} rows, but the batch has shape {tuple(x.shape)}")
     if x.dim() > g.dim():  # as in a sequence
         wider = (slice(None), *(None,) * (x.dim() - g.dim()))

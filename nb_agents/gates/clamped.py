@@ -13,3 +13,7 @@ class ClampedKGate(KGate):
     def gate(self, k: torch.Tensor | None = None) -> torch.Tensor:
         """The gate, see `KGate.gate`, clamped; where it is clamped its gradient is 0."""
         return super().gate(k).clamp(max=1.0)
+
+    def rows(self, k: torch.Tensor) -> torch.Tensor:
+        """The gates of many k-sets, see `KGate.rows`."""
+        return self._of_rows(k).clamp(max=1.0)

@@ -36,10 +36,13 @@ class FiLMGate(SignedKGate):
         """The scales of many k-sets, see `KGate.rows`."""
         return self._of_rows(self._halves(k)[0])
 
+    def shifts(self, k: torch.Tensor) -> torch.Tensor:
+        """The shifts of many k-sets, see `KGate.shifts`."""
+        return self._of_rows(self._halves(k)[1])
+
     def by_rows(self, x: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
         """See `KGate.by_rows`."""
-        scale, shift = (self._of_rows(half) for half in self._halves(k))
-        return torch.addcmul(shift, self.activation(x), scale)
+        return torch.addcmul(self.shifts(k), self.activation(x), self.rows(k))
 
     def matrix(self) -> torch.Tensor | None:
         """See `KGate.matrix`."""

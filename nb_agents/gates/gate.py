@@ -181,6 +181,10 @@ class KGate(nn.Module):
         """What a kind adds behind its gate, shaped as that is; None in a kind that multiplies and no more."""
         return None
 
+    def shifts(self, k: torch.Tensor) -> torch.Tensor | None:
+        """The shifts of many k-sets, shaped as `rows`; None where there are none."""
+        return None if type(self).shift is KGate.shift else torch.func.vmap(self.shift)(k)
+
     def matrix(self) -> torch.Tensor | None:
         """What φ(k) is multiplied by for the gate of each unit, and for its shift behind them all where there is one.
 
@@ -194,12 +198,7 @@ class KGate(nn.Module):
         return self.activation(x) * values  # type: ignore[no-any-return]
 
     def by_rows(self, x: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-        """`forward` with a k-set for each row.
-
-        Args:
-            x: Input of shape ``(batch, n_units)`` followed by ``spatial_dims`` dimensions.
-            k: k-sets, shape ``(batch, len(self.k))``.
-        """
+        """`forward` with a k-set for each row: x is ``(batch, n_units, *spatial)``, k ``(batch, len(self.k))``."""
         return self.activation(x) * self.rows(k)  # type: ignore[no-any-return]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

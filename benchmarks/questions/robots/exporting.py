@@ -24,7 +24,7 @@ def exported(model: Any) -> dict[str, float]:
         The largest differences of an action's numbers, "folded" and "onnx", the largest of these numbers, "action",
         and the file's size, "bytes".
     """
-    import onnxruntime  # type: ignore[import-untyped]
+    import onnxruntime
 
     env, seen, raw = model.get_env(), [], []
     observation = env.reset()

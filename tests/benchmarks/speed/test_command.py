@@ -79,7 +79,7 @@ def test_the_names_of_comparisons_choose_among_the_parts(tmp_path: Path, monkeyp
     ("arguments", "message"),
     [
         (["--rounds", "0"], "--rounds: must be a whole number of at least 1, got '0'"),
-        (["throughput"], "must be one of environments, learning, battery, inference, robots, maml, got 'throughput'"),
+        (["throughput"], f"must be one of {', '.join(command.PARTS)}, got 'throughput'"),
         (["--only", "everything"], "--only"),
         (["--peers", "nowhere"], "must be a folder set up by `python -m benchmarks peers-maml install`, got 'nowhere'"),
         (["--json", "x.json"], "--json: is not known any more: write --out FOLDER"),

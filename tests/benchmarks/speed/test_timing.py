@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from stable_baselines3 import PPO
 
-from benchmarks.speed import battery, environments, inference, learning, maml
+from benchmarks.speed import battery, environments, inference, learning, maml, runtime
 from benchmarks.speed.rows import Measurement, Row
 from benchmarks.speed.tables import make_tables
 from benchmarks.speed.timing import interleave, seconds
@@ -161,6 +162,27 @@ def test_every_time_of_k_sets_has_a_sample_per_round_and_the_ratio_is_paired(mon
     ratio = np.median(np.divide(samples["rows"], samples["shared"]))
     assert cells(per_row)[3].startswith(f"{ratio:.2f} " if ratio < 10 else f"{ratio:.1f} ")
     assert cells(per_row)[0] == "PPO, 64-64: forward of 256, a k-set per row"
+
+
+def test_the_runtime_acts_in_processes_and_steps_beside_predict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "BATCHES", {1: 2, 3: 1})
+    (first, _, memory, bare), steps = runtime.processes(1), runtime.steps(2) + runtime.student_steps(2)
+    assert [*first.samples] == [*memory.samples] == ["`nb_runtime`", "`model.predict`"]
+    # A process with PyTorch takes this much at least, and one of ours has it not: the libraries are that large.
+    assert memory.samples["`nb_runtime`"][0] < 100 < bare.samples["`import torch`"][0]
+    assert [cells(row)[4:6] for row in (first, memory)] == [["1", "≤ 0.25"], ["1", "≤ 0.3"]]
+    assert [(row.what, cells(row)[4:6]) for row in steps] == [
+        ("step, 1 observation, µs", ["2", "≤ 0.5"]),
+        ("step, 3 observations, µs", ["2", ""]),
+        ("student's step, 1 observation, µs", ["2", "≤ 0.5"]),
+        ("student's step, 3 observations, µs", ["2", ""]),
+    ]
+    assert min(value for row in (first, *steps) for each in row.samples.values() for value in each) > 0
+
+
+def test_a_process_that_fails_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="a process ended without an action, with status 1"):
+        runtime.first_action("raise SystemExit(1)", tmp_path)
 
 
 def test_ours_and_the_peer_of_maml_share_their_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
