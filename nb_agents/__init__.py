@@ -6,6 +6,7 @@ from importlib.metadata import version
 from nb_agents._old_names import keep_old_names
 from nb_agents.battery.battery import Battery, FingerprintError
 from nb_agents.export.onnx import DeterministicPolicy, export_onnx
+from nb_agents.fleet import fleet, fleet_battery
 from nb_agents.gates.clamped import ClampedKGate
 from nb_agents.gates.film import FiLMGate
 from nb_agents.gates.gate import KGate, named_gates
@@ -47,6 +48,8 @@ from nb_agents.tracking.callback import KGateCallback
 from nb_agents.tracking.history import GateHistory
 from nb_agents.transfer import Transfer, transfer
 from nb_agents.vec_env.adapter import VectorEnvAdapter
+from nb_agents.vec_env.row_normalize import RowNormalize
+from nb_agents.vec_env.rows import RowObservation
 
 with contextlib.suppress(ImportError):  # sb3-contrib is an extra; its algorithms know our policies by name from here on
     from nb_agents import contrib as contrib
@@ -59,9 +62,10 @@ __all__ = [
     "KGateCallback", "KGatedCnnPolicy", "KGatedDQNCnnPolicy", "KGatedDQNMultiInputPolicy", "KGatedDQNPolicy",
     "KGatedMixin", "KGatedMultiInputPolicy", "KGatedPolicy", "KGatedSACCnnPolicy", "KGatedSACMultiInputPolicy",
     "KGatedSACPolicy", "KGatedTD3CnnPolicy", "KGatedTD3MultiInputPolicy", "KGatedTD3Policy", "KTarget",
-    "NeuralBatteryPolicy", "NeuralBatteryTrainer", "QNetworkGates", "SignedKGate", "StudentPolicy", "Transfer",
-    "Turned", "VectorEnvAdapter", "at", "collect", "distill", "export_onnx", "fold_gates", "guess", "insert_gates",
-    "named_gates", "retrofit", "search_context", "search_k", "searching", "transfer", "turn_around",
+    "NeuralBatteryPolicy", "NeuralBatteryTrainer", "QNetworkGates", "RowNormalize", "RowObservation", "SignedKGate",
+    "StudentPolicy", "Transfer", "Turned", "VectorEnvAdapter", "at", "collect", "distill", "export_onnx", "fleet",
+    "fleet_battery", "fold_gates", "guess", "insert_gates", "named_gates", "retrofit", "search_context", "search_k",
+    "searching", "transfer", "turn_around",
 ]  # fmt: skip
 
 __version__: str

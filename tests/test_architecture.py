@@ -33,7 +33,7 @@ FLOORS = {
         "inference",
         "policies",
         "contrib surgery battery tracking recipe",
-        "export transfer maml",
+        "export transfer fleet maml",
     ],
     "benchmarks": [
         "protocol",
