@@ -56,6 +56,7 @@ def adapt(spec: FleetSpec, robots: Robots) -> tuple[Battery, int]:
         made = fleet(model, pendulums(robots))
         if spec.method == "one-scale":
             made.set_env(RowObservation(scaled(pendulums(robots))))
+        made.set_random_seed(spec.seed)
         return fleet_battery(without_log_folder(made).learn(steps * spec.robots)), 1
     battery, names = Battery(model), [f"robot {i}" for i in range(spec.robots)]
     if spec.method == "separate":
