@@ -139,6 +139,7 @@ def test_targets_of_gates_k_sets_and_maml_are_those_that_were_set():
     assert (Target(most=50, unit="µs"), Target(most=1.25)) == (battery.SWAP, battery.PER_ROW)
     assert [network.target for network in maml.NETWORKS] == [6.0, None, 40.0]
     assert (Target(most=1.5), Target(most=1.15)) == (inference.DECISION, inference.LEARN)
+    assert Target(most=1.3) == inference.FLEET
 
 
 def test_a_swap_is_judged_by_its_time_and_rows_by_their_ratio(tmp_path):
