@@ -126,7 +126,8 @@ def fleet_battery(model: BaseAlgorithm, names: Sequence[str] | None = None) -> B
 def _names(names: Any, n: int) -> list[str]:
     if names is None:
         return [f"robot {i}" for i in range(n)]
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+    is_sequence = isinstance(names, Sequence) and not isinstance(names, str)
+    if not is_sequence or not all(isinstance(name, str) for name in names):
         raise TypeError(f"names must be a sequence of texts, one for each row, got {names!r}")
     given = list(names)
     if len(given) != n:

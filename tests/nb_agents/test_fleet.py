@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from sb3_contrib import TRPO
+from sb3_contrib import TQC, TRPO
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
@@ -34,7 +34,7 @@ N = 4
 NAME = "NBPendulumControl-v0"
 OFF: dict[str, Any] = {"learning_starts": 4, "buffer_size": 400, "batch_size": 8, "train_freq": 1, "gradient_steps": 1}
 ON: dict[str, Any] = {"n_steps": 8, "batch_size": 8, "n_epochs": 2}
-SETTINGS = {PPO: ON, A2C: {"n_steps": 8}, SAC: OFF, TD3: OFF, DQN: OFF}
+SETTINGS = {PPO: ON, A2C: {"n_steps": 8}, SAC: OFF, TD3: OFF, DQN: OFF, TQC: OFF}
 
 
 def robots(n: int = N, **kwargs: Any) -> VectorEnvAdapter:
@@ -262,6 +262,7 @@ def test_names_are_one_for_each_row_and_unique() -> None:
         (["a", "b", "c"], ValueError, "names must be 4, one for each row, got 3"),
         (["a", "b", "a", "c"], ValueError, r"names must be unique, got \['a'\] more than once"),
         ("abcd", TypeError, "names must be a sequence of texts"),
+        (4, TypeError, "names must be a sequence of texts"),
         ([0, 1, 2, 3], TypeError, "names must be a sequence of texts"),
     ):
         with pytest.raises(error, match=message):
