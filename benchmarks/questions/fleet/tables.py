@@ -12,7 +12,7 @@ from nb_evaluation.method import Described, Style
 from nb_evaluation.report.style import Picture, scale_returns, tidy
 from nb_evaluation.report.tables import Table
 from nb_evaluation.report.verdict import Verdict
-from nb_evaluation.report.wording import interval
+from nb_evaluation.report.wording import interval, number
 from nb_evaluation.runs.groups import by_method, difference, paired
 from nb_evaluation.stats.estimates import interquartile_mean, iqm
 
@@ -43,7 +43,7 @@ def fleet_tables(runs: Sequence[Any]) -> list[Table]:
         mean = np.mean([np.mean(run.result.returns) for run in group])
         learns = f"{np.mean([run.result.learns for run in group]):g}"
         shown = interval(iqm(scores, np.random.default_rng(0)), n, digits=2)
-        rows.append([f"`{name}`", METHODS[name].summary, shown, better, f"{mean:.2f}", learns, str(n)])
+        rows.append([f"`{name}`", METHODS[name].summary, shown, better, number(float(mean), digits=2), learns, str(n)])
     columns = ["method", "", "return [95 % CI]", "`fleet` − this", "mean over robots", "calls of learn()", "seeds"]
     spec = runs[0].spec
     note = (

@@ -54,7 +54,7 @@ def test_table_and_verdict_are_made_of_the_runs(lead: float, tone: str) -> None:
     rows = {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
     assert list(rows) == ["`fleet`", "`separate`", "`start`"]
     assert rows["`start`"]["`fleet` − this"].startswith(f"+{3.0 + lead:.2f} [")
-    assert rows["`separate`"]["mean over robots"] == "-26.50"
+    assert rows["`separate`"]["mean over robots"] == "−26.50"
     verdict = fleet_answer(runs)
     assert verdict is not None
     assert verdict.tone == tone
