@@ -74,10 +74,9 @@ def fleet(model: Model, env: VecEnv | VectorEnv[Any, Any, Any]) -> Model:
     if unwrap_vec_normalize(worlds) is not None:
         raise ValueError("env must be without a VecNormalize: fleet puts a RowNormalize around it, got one that has")
     for name in ("observation_space", "action_space"):
-        if getattr(worlds, name) != getattr(model, name):
-            raise ValueError(
-                f"env must have the {name} of the model, {getattr(model, name)}, got {getattr(worlds, name)}"
-            )
+        space, known = getattr(worlds, name), getattr(model, name)
+        if space != known:
+            raise ValueError(f"env must have the {name} of the model, {known}, got {space}")
     rows = RowObservation(_normalized(model, worlds))
     arguments = {"k_net": RowKSets, "task_difficulty": policy.task_difficulty}
     made: Any = with_computed_k(model, model, ROW, rows, arguments)
@@ -87,7 +86,7 @@ def fleet(model: Model, env: VecEnv | VectorEnv[Any, Any, Any]) -> Model:
     _undilute(made.policy, worlds.num_envs)
     for name in ("batch_size", "learning_starts"):
         if hasattr(made, name):
-            setattr(made, name, round(getattr(model, name) * worlds.num_envs / model.n_envs))
+            setattr(made, name, max(1, round(getattr(model, name) * worlds.num_envs / model.n_envs)))
     if model.seed is not None:
         rows.seed(model.seed)
     return made  # type: ignore[no-any-return]
