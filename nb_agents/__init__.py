@@ -9,6 +9,7 @@ from nb_agents.adaptation.search import Found, search_k
 from nb_agents.battery.battery import Battery, FingerprintError
 from nb_agents.comparison import Compared, compare
 from nb_agents.export.onnx import DeterministicPolicy, export_onnx
+from nb_agents.fleet import fleet, fleet_battery
 from nb_agents.gates.clamped import ClampedKGate
 from nb_agents.gates.film import FiLMGate
 from nb_agents.gates.gate import KGate, named_gates
@@ -49,6 +50,8 @@ from nb_agents.tracking.callback import KGateCallback
 from nb_agents.tracking.history import GateHistory
 from nb_agents.transfer import Transfer, transfer
 from nb_agents.vec_env.adapter import VectorEnvAdapter
+from nb_agents.vec_env.row_normalize import RowNormalize
+from nb_agents.vec_env.rows import RowObservation
 
 with contextlib.suppress(ImportError):  # sb3-contrib is an extra; its algorithms know our policies by name from here on
     from nb_agents import contrib as contrib
@@ -61,9 +64,10 @@ __all__ = [
     "KGateCallback", "KGatedCnnPolicy", "KGatedDQNCnnPolicy", "KGatedDQNMultiInputPolicy", "KGatedDQNPolicy",
     "KGatedMixin", "KGatedMultiInputPolicy", "KGatedPolicy", "KGatedSACCnnPolicy", "KGatedSACMultiInputPolicy",
     "KGatedSACPolicy", "KGatedTD3CnnPolicy", "KGatedTD3MultiInputPolicy", "KGatedTD3Policy", "KTarget", "KeepBest",
-    "NeuralBatteryPolicy", "NeuralBatteryTrainer", "QNetworkGates", "SignedKGate", "StudentPolicy", "Transfer",
-    "Turned", "VectorEnvAdapter", "at", "collect", "compare", "distill", "export_onnx", "fold_gates", "guess",
-    "insert_gates", "named_gates", "retrofit", "search_k", "searching", "transfer", "turn_around",
+    "NeuralBatteryPolicy", "NeuralBatteryTrainer", "QNetworkGates", "RowNormalize", "RowObservation", "SignedKGate",
+    "StudentPolicy", "Transfer", "Turned", "VectorEnvAdapter", "at", "collect", "compare", "distill", "export_onnx",
+    "fleet", "fleet_battery", "fold_gates", "guess", "insert_gates", "named_gates", "retrofit", "search_k",
+    "searching", "transfer", "turn_around",
 ]  # fmt: skip
 
 __version__: str

@@ -35,7 +35,7 @@ FLOORS = {
         "inference",
         "policies",
         "contrib surgery battery tracking recipe",
-        "export target transfer adaptation maml",
+        "export target transfer fleet adaptation maml",
         "comparison",
     ],
     "benchmarks": [

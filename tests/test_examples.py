@@ -101,3 +101,11 @@ def test_an_example_is_short_shown_and_run(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= MOST_LINES
     assert f'--8<-- "docs/examples/{path.name}"' in (ROOT / "docs" / "examples.md").read_text()
     assert f"test_{path.stem}" in globals()
+
+
+def test_fleet(tmp_path: Path) -> None:
+    first, second = run("fleet", tmp_path).splitlines()
+    size = (tmp_path / "fleet.safetensors").stat().st_size
+    assert first == f"64 k-sets of 10 numbers, {size:,} bytes"
+    assert len(set(returns(second))) == 2
+    assert (tmp_path / "fleet.png").read_bytes().startswith(b"\x89PNG")

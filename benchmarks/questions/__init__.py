@@ -22,6 +22,7 @@ NAMES = (
     "sign_flip",
     "single_pass",
     "robots",
+    "fleet",
     "tune",
 )
 """Folders of the questions, in the order of the report's page."""

@@ -15,7 +15,17 @@ import nb_gym  # noqa: F401  # registers the environment
 from benchmarks.protocol.recorder import without_log_folder
 from benchmarks.speed.rows import Row, Target
 from benchmarks.speed.timing import interleave, seconds
-from nb_agents import FiLMGate, KGate, KGatedPolicy, SignedKGate, StudentPolicy, VectorEnvAdapter, distill
+from nb_agents import (
+    FiLMGate,
+    KGate,
+    KGatedPolicy,
+    RowNormalize,
+    SignedKGate,
+    StudentPolicy,
+    VectorEnvAdapter,
+    distill,
+    fleet,
+)
 from nb_gym.wrappers.vector import ContextObservation
 
 BATCHES = {1: 500, 256: 200}
@@ -25,7 +35,7 @@ STEPS = 4096
 """Time steps of one `learn()`, two rollouts."""
 
 PLAIN = "`MlpPolicy`"
-DECISION, LEARN = Target(most=1.5), Target(most=1.15)
+DECISION, LEARN, FLEET = Target(most=1.5), Target(most=1.15), Target(most=1.3)
 GATES = {"σ": KGate, "signed": SignedKGate, "FiLM": FiLMGate}
 
 
@@ -81,4 +91,46 @@ def learning(rounds: int) -> list[Row]:
     return rows
 
 
-COMPARISONS: dict[str, Callable[[int], list[Row]]] = {"decisions": decisions, "conditioned learning": learning}
+ROBOTS = 64
+"""Rows of a fleet."""
+
+FLEETS = {
+    "64-64, batches of 256": (64, {"n_steps": 32, "batch_size": 256}),
+    "256-256, batches of 256": (256, {"n_steps": 32, "batch_size": 256}),
+    "64-64, batches of 3,200": (64, {"n_steps": 50, "batch_size": 3200}),
+}
+"""Units of each of two hidden layers, and what PPO is given."""
+
+
+def fleet_seconds(name: str, *, apart: bool) -> float:
+    """Time two rollouts of pendulums with their updates, of k-sets alone: a k-set each (`apart`), or one for all."""
+    width, arguments = FLEETS[name]
+    env = VectorEnvAdapter(gym.make_vec("NBPendulumControl-v0", ROBOTS, A=np.linspace(1.0, 1.8, ROBOTS)))
+    given: dict[str, Any] = {**arguments, "policy_kwargs": {"net_arch": [width, width]}, "seed": 0, "device": "cpu"}
+    model: Any = PPO(KGatedPolicy, env if apart else RowNormalize(env), **given)
+    model = fleet(model, env) if apart else model
+    model.policy.train_only("gates")
+    return seconds(lambda: without_log_folder(model).learn(2 * arguments["n_steps"] * ROBOTS))
+
+
+def fleets(rounds: int) -> list[Row]:
+    """Time `learn()` of a k-set for each of 64 robots, and of one for all of them."""
+    torch.set_num_threads(1)
+    return [
+        Row(
+            "computed k",
+            f"`learn` of {ROBOTS} robots, {name}",
+            "s",
+            interleave({each: partial(fleet_seconds, name, apart=each == "a k-set each") for each in pair}, rounds),
+            FLEET,
+        )
+        for name in FLEETS
+        for pair in [("a k-set each", "one k-set")]
+    ]
+
+
+COMPARISONS: dict[str, Callable[[int], list[Row]]] = {
+    "decisions": decisions,
+    "conditioned learning": learning,
+    "fleet": fleets,
+}

@@ -12,6 +12,7 @@ from torch import nn
 
 from nb_agents.gates.gate import KGate
 from nb_agents.inference.k_net import KNet, make_k_net
+from nb_agents.inference.row_k_sets import RowKSets
 from nb_agents.inference.row_k_target import RowKTarget
 
 
@@ -46,7 +47,14 @@ class ConditionedNet(nn.Module):
         self._main, self._given = _as_slice(main), _as_slice(given)
         self.register_buffer("spread", self._spread(), persistent=False)
         self.k_targets: list[RowKTarget] = []
+        if isinstance(k_net, RowKSets):
+            self.hold_k0()
         self._start = copy.deepcopy(k_net.state_dict())
+
+    def hold_k0(self) -> None:
+        """Let k0 stand still, as where it is shared by rows that are to have nothing in common."""
+        for gate in self.gates:
+            gate.k.requires_grad_(False)
 
     def start(self) -> None:
         """Give f back what it was made with."""

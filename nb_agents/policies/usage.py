@@ -11,6 +11,8 @@ from typing import Any
 
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
@@ -98,6 +100,16 @@ def check_backward(policy: Any) -> None:
         raise ValueError(
             f"k_target_weight must be 0 with k_from in {type(algorithm).__name__}, whose gradients no k-target can join"
         )
+
+
+def check_learns_by_backward(model: BaseAlgorithm) -> None:
+    """Refuse a model whose actor is trained in another way than by an optimizer after ``backward()``.
+
+    Raises:
+        TypeError: If it is one.
+    """
+    if isinstance(model, tuple(_without_backward)) or not isinstance(model, (OnPolicyAlgorithm, OffPolicyAlgorithm)):
+        raise TypeError(f"model's algorithm must train its actor by backward(), got {type(model).__name__}")
 
 
 def check_normalization(policy: Any, k_from: str | tuple[()] | None) -> None:

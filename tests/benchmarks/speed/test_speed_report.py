@@ -142,6 +142,7 @@ def test_targets_of_gates_k_sets_and_maml_are_those_that_were_set():
     assert (Target(most=1.5), Target(most=1.15)) == (inference.DECISION, inference.LEARN)
     targets = (runtime.FIRST_ACTION, runtime.STEP, runtime.MEMORY)
     assert targets == (Target(most=0.25), Target(most=0.5), Target(most=0.3))
+    assert Target(most=1.3) == inference.FLEET
 
 
 def test_a_swap_is_judged_by_its_time_and_rows_by_their_ratio(tmp_path):

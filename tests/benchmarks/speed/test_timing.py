@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from stable_baselines3 import PPO
 
+from benchmarks.protocol.recorder import without_log_folder
 from benchmarks.speed import battery, environments, inference, learning, maml, runtime
 from benchmarks.speed.rows import Measurement, Row
 from benchmarks.speed.tables import make_tables
@@ -149,6 +150,25 @@ def test_students_decide_and_conditioned_gates_learn_beside_sb3s_own(monkeypatch
     assert [cells(row)[4:6] for row in rows] == 2 * [["2", "≤ 1.5"]] + 3 * [["1", "≤ 1.15"]]
     assert [row.what for row in rows[:2]] == ["`predict`, 1 observation", "`predict`, 3 observations"]
     assert min(value for row in rows for each in row.samples.values() for value in each) > 0
+
+
+def test_a_fleet_learns_beside_one_k_set_for_all_with_the_same_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "ROBOTS", 2)
+    monkeypatch.setattr(inference, "FLEETS", {"8-8": (8, {"n_steps": 4, "batch_size": 8})})
+    learnt: list[Any] = []
+
+    def noted(model: Any) -> Any:
+        learnt.append(model)
+        return without_log_folder(model)
+
+    monkeypatch.setattr(inference, "without_log_folder", noted)
+    (row,) = inference.fleets(1)
+    assert list(row.samples) == ["a k-set each", "one k-set"]
+    assert cells(row)[4:6] == ["1", "≤ 1.3"]
+    assert {(model.batch_size, model.n_steps, model.n_envs, model.policy.trains) for model in learnt} == {
+        (8, 4, 2, "gates")
+    }
+    assert {model.policy.k_from for model in learnt} == {None, "row"}
 
 
 def test_every_time_of_k_sets_has_a_sample_per_round_and_the_ratio_is_paired(monkeypatch: pytest.MonkeyPatch) -> None:
