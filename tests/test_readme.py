@@ -12,6 +12,7 @@ import pytest
 from benchmarks.methods import METHODS
 from benchmarks.protocol.anchors import PUBLISHED
 from benchmarks.questions import all_questions
+from benchmarks.questions.robots.tables import robots_answer, robots_tables
 from benchmarks.questions.single_pass.scores import SUBJECT
 from benchmarks.questions.single_pass.tables import single_pass_answer, single_pass_tables
 from benchmarks.questions.transfer.published import claim
@@ -108,8 +109,9 @@ def test_every_other_number_is_accounted_for(
         f"by {less['maml-5']['in range']}",
         f"by {less['numbers-student']['in range']}",
         f"by {metric['in range: improvement, %'].split(' ')[0]} %, in {metric['in range: seeds improved']} seeds",
+        *said_of_robots(),
     }
-    plain = ("A = 1.0", "A = 1.8", "Python 3.10 to 3.13", "2 cores", "95 % intervals")
+    plain = ("A = 1.0", "A = 1.8", "Python 3.10 to 3.13", "2 cores", "gravity=-15")
     text = re.sub(
         r"^\|[^\n]*$|```python\n.*?```|\]\(.*?\)|<!--.*?-->", "", README.read_text(), flags=re.DOTALL | re.MULTILINE
     )
@@ -119,6 +121,22 @@ def test_every_other_number_is_accounted_for(
     for words in (*said, *plain):
         text = text.replace(words, "")
     assert not re.findall(NUMBER, text)
+
+
+def said_of_robots() -> set[str]:
+    """What the README says of the half-cheetah."""
+    runs = committed("robots")
+    answer = robots_answer(runs)
+    assert answer is not None
+    (won,) = re.findall(r"(\d) of 4 changes", answer.text)
+    (inverted,) = (table for table in robots_tables(runs) if table.title == "HalfCheetah, `inverted_actions`: returns")
+    rows = {name: row["in the end"].split(" ")[0] for name, row in by_row(inverted).items()}
+    return {
+        f"first 25 in {won} of 4 changes",
+        f"it returns {rows['retrofit-turned']}, and the same training without gates {rows['randomised-source']}.",
+        f"for 25 episodes return {rows['nb-k-cma']} there",
+        f"searched alike, {rows['scale-cma']}.",
+    }
 
 
 def test_the_verdict_is_what_the_committed_runs_give(transfers: list[Any], first_episodes: list[Any]) -> None:
