@@ -1,0 +1,11 @@
+"""`nb-k-search`: k-gates per layer; only k adapts, by `search_k`."""
+
+from benchmarks.methods.kinds.few_episodes import SearchMethod
+from nb_evaluation.method import Style
+
+METHOD = SearchMethod(
+    summary="k-gates per layer; only k adapts, by search_k, which tries the best again",
+    row=51,
+    style=Style("#D55E00", ":", "$3$"),
+    pretrains_as="nb",
+)
