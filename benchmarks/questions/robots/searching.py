@@ -29,14 +29,7 @@ from nb_agents.returns import first_episodes
 def search(method: str, robot: Robot, width: int, target: str, seed: int, before: int, steps: int) -> RobotsResult:
     """Search one or two numbers by CMA-ES, an episode for each candidate and no gradient step.
 
-    Args:
-        method: Name of the method.
-        robot: The robot.
-        width: Units of a hidden layer.
-        target: Name of the target.
-        seed: Seed.
-        before: Decisions of the source's training.
-        steps: Decisions in the target at most, `EARLY` episodes.
+    The arguments are those of `adapting.adapt`; `EARLY` episodes are played, whatever ``steps`` allows.
     """
     model, begin = gated(robot, width, seed, before)
     here, home = (Evaluator(robot, context, begin.observations) for context in (robot.targets[target], {}))
