@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.questions.robots.plan import FAMILY, METHODS
-from benchmarks.questions.robots.worlds import ROBOTS
+from benchmarks.questions.robots.worlds import EARLY, ROBOTS
 from nb_evaluation.stats.estimates import Estimate, paired_difference
 
 SUBJECTS = ("retrofit-turned", "retrofit", "student")
@@ -19,9 +19,6 @@ RIVAL = "fine-tune"
 
 CONTROLS = (("retrofit-turned", "randomised-source"), ("retrofit-turned", "retrofit"), ("nb-k-cma", "scale-cma"))
 """Rows, and those that could take the credit: the same without gates or signs, and a search of another number."""
-
-FROM_25 = 25_000
-"""Decisions of 25 whole episodes."""
 
 
 class Place(NamedTuple):
@@ -39,7 +36,7 @@ class Score(NamedTuple):
         final: Return of the policy as it is in the end; deterministic.
         zero: The same before it has trained in the target, which is its first episode there.
         early: Mean return of the training's first 25 episodes, exploration included; None without a training there.
-        after: Return after 25 episodes there; None without a training there.
+        after: Return after as many decisions as 25 whole episodes take; None where it was not measured then.
         home: Return on the default robot in the end; None where nobody asked.
         row: The row, with its costs.
         adaptation: How the training there went; None without one.
@@ -72,7 +69,7 @@ def places(runs: Sequence[Any]) -> list[Place]:
 def by_row(runs: Sequence[Any], place: Place, context: str = "") -> Scores:
     """The scores in a place, or of what was trained over contexts in another context, in the order of the methods."""
     rows: Scores = {}
-    order = list(METHODS)
+    order, mark = list(METHODS), EARLY * ROBOTS[place.robot].episode
     for run in sorted(runs, key=lambda run: (order.index(run.spec.method), run.spec.seed)):
         spec = run.spec
         name = context or place.target
@@ -80,16 +77,16 @@ def by_row(runs: Sequence[Any], place: Place, context: str = "") -> Scores:
             continue
         for row_name, row in run.result.rows.items():
             if name in row.returns:
-                rows.setdefault(row_name, {})[spec.seed] = _score(row, run.result.adaptation, name)
+                rows.setdefault(row_name, {})[spec.seed] = _score(row, run.result.adaptation, name, mark)
     return rows
 
 
-def _score(row: Any, adaptation: Any, name: str) -> Score:
+def _score(row: Any, adaptation: Any, name: str, mark: int) -> Score:
     final, home = row.returns[name], row.returns.get("source")
     if adaptation is None:
         alone = final if row.steps_there == 0 else None
         return Score(final, alone, None, None, home, row, None)
-    after = dict(zip(adaptation.steps, adaptation.returns, strict=True)).get(FROM_25)
+    after = dict(zip(adaptation.steps, adaptation.returns, strict=True)).get(mark)
     early = float(np.mean(adaptation.early)) if adaptation.early else None
     return Score(final, adaptation.returns[0], early, after, home, row, adaptation)
 

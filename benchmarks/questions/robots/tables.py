@@ -33,10 +33,10 @@ NOTE = (
     "Returns, interquartile mean over the seeds [95 % CI]; worst seed. Zero-shot is the deterministic policy before any"
     " step in the target: the source's where a method adapts, and the first episode of a student, whose window begins"
     " empty. First 25 episodes: mean return of the training's own, exploration included, in 25 environments side by"
-    " side with an update after every 100 decisions in each. After 25 episodes and in the end: the deterministic"
-    " policy, over the same 10 starts for everyone. All that adapt share a source policy by seed, PPO's settings, and"
-    " its statistics of observations and rewards, which stand still; critic and exploration's deviation train with"
-    " every method."
+    " side with an update after every 100 decisions in each. After 25 episodes, which is after as many decisions as 25"
+    " whole ones take, and in the end: the deterministic policy, over the same 10 starts for everyone. All that adapt"
+    " share a source policy by seed, PPO's settings, and its statistics of observations and rewards, which stand still;"
+    " critic and exploration's deviation train with every method."
 )
 
 KEPT = (
