@@ -16,8 +16,10 @@ try:
 except ImportError:  # not a POSIX system: two runs may make the same thing at a time, and the later one is kept
     fcntl = None  # type: ignore[assignment]
 
-FOLDER = Path(tempfile.gettempdir()) / "neural-battery-kept"
-"""Where it is kept; a run does not depend on whether it was found."""
+_USER = f"-{os.getuid()}" if hasattr(os, "getuid") else ""
+
+FOLDER = Path(tempfile.gettempdir()) / f"neural-battery-kept{_USER}"
+"""Where it is kept, for each user of the machine apart; a run does not depend on whether it was found."""
 
 
 def kept(name: str, make: Callable[[], bytes], folder: Path | None = None) -> bytes:

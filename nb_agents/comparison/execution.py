@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from nb_agents.comparison.methods import METHODS
+from nb_agents.comparison.methods import METHODS, Method
 from nb_agents.comparison.specification import ComparisonResult, ComparisonSpec, Row
 from nb_agents.comparison.training import build, source_model, worlds_of
 from nb_agents.gates.signed import SignedKGate
@@ -32,29 +35,53 @@ def execute(spec: ComparisonSpec) -> ComparisonResult:
     return ComparisonResult({spec.method: _adapted(spec)})
 
 
-def _adapted(spec: ComparisonSpec) -> Row:
-    method = METHODS[spec.method]
-    there = worlds_of(spec, spec.target)
-    plain = source_model(spec) if method.begins else build(spec, worlds_of(spec, spec.target))
+def gated(plain: BaseAlgorithm, method: Method) -> BaseAlgorithm:
+    """A model with the method's gates, which does what the plain one does."""
     gates: dict[str, Any] = {"gate_class": SignedKGate} if method.gates == "signed" else {}
     model: Any = retrofit(plain, **gates)
     model.set_logger(plain.logger)
     if not method.gates:  # they stand at exactly 1, so that the model is the plain one in all it does
         for gate in model.policy.gates.values():
             gate.k.requires_grad_(False)
-    measure = Measured(spec)
-    source_before = measure.home(model) if method.begins else None
-    follow = Followed(measure, spec)
-    moved = transfer(
-        model, there, spec.steps, method.trains, normalize="freeze" if method.begins else "carry", n_eval_episodes=1,
-        callback=follow,
-    )  # fmt: skip
-    follow.at_the_end()
-    source_after, back = measure.home(model), None
-    if moved.battery is not None:
-        moved.battery.apply("source")
-        back = measure.home(model)
-    return Row(follow.steps, follow.returns, source_before, source_after, back, moved.n_trained)
+    return model  # type: ignore[no-any-return]
+
+
+def schedules_begin_anew(model: Any, steps: int) -> None:
+    """Let schedules run over the steps in the target from their beginning to their end, as those of a new policy do.
+
+    SB3's go on from where the source's training has left them, near their end.
+    """
+    share = steps / (model.num_timesteps + steps)
+    for name in ("lr_schedule", "clip_range", "clip_range_vf"):
+        if callable(schedule := getattr(model, name, None)):
+            setattr(model, name, partial(_stretched, schedule, share))
+
+
+def _stretched(schedule: Callable[[float], float], share: float, remaining: float) -> float:
+    return schedule(remaining / share)
+
+
+def _adapted(spec: ComparisonSpec) -> Row:
+    method = METHODS[spec.method]
+    with ExitStack() as stack:
+        there = stack.enter_context(closing(worlds_of(spec, spec.target)))
+        plain: Any = source_model(spec) if method.begins else build(spec, worlds_of(spec, spec.target))
+        stack.enter_context(closing(plain.get_env()))
+        model: Any = gated(plain, method)
+        schedules_begin_anew(model, spec.steps)
+        measure = stack.enter_context(closing(Measured(spec)))
+        source_before = measure.home(model) if method.begins else None
+        follow = Followed(measure, spec)
+        moved = transfer(
+            model, there, spec.steps, method.trains, normalize="freeze" if method.begins else "carry",
+            n_eval_episodes=1, callback=follow,
+        )  # fmt: skip
+        follow.at_the_end()
+        source_after, back = measure.home(model), None
+        if moved.battery is not None:
+            moved.battery.apply("source")
+            back = measure.home(model)
+        return Row(follow.steps, follow.returns, source_before, source_after, back, moved.n_trained)
 
 
 class Measured:
@@ -68,27 +95,37 @@ class Measured:
     def __init__(self, spec: ComparisonSpec, *, shown: bool = False) -> None:
         self.episodes = spec.episodes
         number = min(spec.episodes, 8)
-        self._there, self._home = (self._worlds(spec, each, number, shown) for each in (spec.target, spec.source))
+        self._there, self._home = (
+            worlds_of(spec, keywords, num=number, shown=shown) for keywords in (spec.target, spec.source)
+        )
 
-    @staticmethod
-    def _worlds(spec: ComparisonSpec, keywords: Mapping[str, Any], number: int, shown: bool) -> VecEnv:
-        return worlds_of(spec, keywords, num=number, shown=shown)
+    def close(self) -> None:
+        """Close the environments."""
+        self._there.close()
+        self._home.close()
 
     def there(self, model: BaseAlgorithm) -> float:
-        """Mean return on the target."""
-        return self._mean(model, self._there)
+        """Mean return on the target.
+
+        Raises:
+            ValueError: It is no number.
+        """
+        return self._mean(model, self._there, "target")
 
     def home(self, model: BaseAlgorithm) -> float:
-        """Mean return on the source."""
-        return self._mean(model, self._home)
+        """Mean return on the source; likewise."""
+        return self._mean(model, self._home, "source")
 
-    def _mean(self, model: BaseAlgorithm, env: VecEnv) -> float:
+    def _mean(self, model: BaseAlgorithm, env: VecEnv, where: str) -> float:
         with torch.random.fork_rng(devices=[]):
             state = np.random.get_state()
             try:
-                return round(float(episode_returns(model, env, self.episodes, EVAL_SEED).mean()), 4)
+                mean = float(episode_returns(model, env, self.episodes, EVAL_SEED).mean())
             finally:
                 np.random.set_state(state)
+        if not math.isfinite(mean):
+            raise ValueError(f"{where} must give finite rewards, got a mean return of {mean}")
+        return mean
 
 
 class Followed(BaseCallback):

@@ -20,7 +20,8 @@ def pictures(runs: Sequence[Any]) -> list[Picture]:
     for name, rows in by_row(runs).items():
         curves = list(rows.values())
         steps = min((row.steps for row in curves), key=len)
-        lines = np.array([row.returns[: len(steps)] for row in curves])
+        # Where a rollout is an episode, seeds are measured at other steps.
+        lines = np.array([np.interp(steps, row.steps, row.returns) for row in curves])
         if len(steps) > 1:
             draw_line(axes, name, Line(np.array(steps) / 1000.0, lines), band(lines), METHODS[name].style)
         else:

@@ -18,10 +18,11 @@ from typing import Any, ClassVar
 
 from rich.console import Console
 
+from nb_agents.comparison.advice import answer
 from nb_agents.comparison.figures import pictures
 from nb_agents.comparison.methods import METHODS, RUN
-from nb_agents.comparison.specification import ComparisonResult, ComparisonRun, ComparisonSpec
-from nb_agents.comparison.tables import answer, tables, task
+from nb_agents.comparison.specification import KEYWORDS, ComparisonResult, ComparisonRun, ComparisonSpec
+from nb_agents.comparison.tables import by_row, digits_of, tables, task
 from nb_evaluation.arguments import count, parse_assignments, parse_keywords, reporting_seeds
 from nb_evaluation.files import write_atomically
 from nb_evaluation.page import html_page, make_section
@@ -46,8 +47,6 @@ NUMBERS = {
 WRAPPER = "function of the environment, and of the keywords of source or target, which then are the function's"
 
 CONTEXTS = "ranges that `student` is trained over; the environment takes them, and reports info['context']"
-
-KEYWORDS = ("source", "target", "common", "set")
 
 
 class Comparison(Question[ComparisonSpec, ComparisonRun]):
@@ -124,10 +123,11 @@ class Comparison(Question[ComparisonSpec, ComparisonRun]):
 
     def line(self, run: ComparisonRun) -> str:
         """See `Question.line`."""
-        ends = ", ".join(
-            f"{name} {row.returns[0]:.1f} -> {row.returns[-1]:.1f}" for name, row in run.result.rows.items()
+        digits = digits_of(by_row([run]))
+        return ", ".join(
+            f"{name} {row.returns[0]:.{digits}f}" + (f" -> {row.returns[-1]:.{digits}f}" if len(row.steps) > 1 else "")
+            for name, row in run.result.rows.items()
         )
-        return f"{ends}"
 
     def caption(self, runs: Sequence[ComparisonRun], command: str) -> str:
         """See `Question.caption`."""

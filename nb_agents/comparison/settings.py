@@ -9,15 +9,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.utils import LinearSchedule
 from torch import nn
 
 from nb_agents.policies.usage import gated_classes
 
-OURS = ("n_envs", "normalize", "policy")
+NOISES = {"normal": NormalActionNoise, "ornstein-uhlenbeck": OrnsteinUhlenbeckActionNoise}
+"""Values of ``noise_type``."""
+
+OURS = ("n_envs", "normalize", "policy", "noise_type", "noise_std")
 """What a zoo's entry says beside the algorithm's own arguments, and is used here."""
 
 ELSEWHERE = ("env_wrapper", "vec_env_wrapper", "frame_stack", "callback", "monitor_kwargs", "env_kwargs")
@@ -121,6 +126,9 @@ def check_settings(algo: type[BaseAlgorithm], settings: Mapping[str, Any]) -> No
     for name in settings:
         if name not in known and name not in OURS:
             raise ValueError(f"setting {name} is none of {algo.__name__}'s: {', '.join(sorted({*known, *OURS}))}")
+    if "noise_type" in settings and ("action_noise" not in known or settings["noise_type"] not in NOISES):
+        raise ValueError(f"setting noise_type must be {' or '.join(NOISES)}, where the algorithm takes action noise; "
+                         f"got {settings['noise_type']!r} for {algo.__name__}")  # fmt: skip
     arguments(settings)
     number = settings.get("n_envs", 1)
     if not isinstance(number, int) or number < 1:
@@ -152,11 +160,25 @@ def normalisation(settings: Mapping[str, Any]) -> dict[str, Any] | None:
     return discount | (value if isinstance(value, dict) else {})
 
 
-def policy_name(space: spaces.Space[Any]) -> str:
-    """SB3's name of the policy for observations of a space; the zoo's entry says the same, or a class of its own."""
-    if isinstance(space, spaces.Dict):
-        return "MultiInputPolicy"
-    return "CnnPolicy" if is_image_space(space) else "MlpPolicy"
+def action_noise(settings: Mapping[str, Any], space: spaces.Space[Any]) -> dict[str, Any]:
+    """The argument ``action_noise`` of the algorithm's class, where the zoo's ``noise_type`` asks for one."""
+    if "noise_type" not in settings:
+        return {}
+    spread = float(settings.get("noise_std", 0.0)) * np.ones(space.shape or ())
+    return {"action_noise": NOISES[settings["noise_type"]](np.zeros_like(spread), spread)}
+
+
+def policy_name(algo: type[BaseAlgorithm], space: spaces.Space[Any]) -> str:
+    """The algorithm's name of its policy for observations of a space, as the zoo's entries have it.
+
+    Raises:
+        ValueError: It has none for such observations.
+    """
+    kind = "MultiInput" if isinstance(space, spaces.Dict) else "Cnn" if is_image_space(space) else "Mlp"
+    for name in (f"{kind}Policy", f"{kind}LstmPolicy"):
+        if name in algo.policy_aliases:
+            return name
+    raise ValueError(f"{algo.__name__} has no policy for observations {space}")
 
 
 def _value(name: str, value: Any) -> Any:
@@ -170,7 +192,7 @@ def _value(name: str, value: Any) -> Any:
             return LinearSchedule(float(value.removeprefix("lin_")), 0.0, 1.0)
         except ValueError:
             raise ValueError(f"setting {name} must be a number, or lin_NUMBER; got {value!r}") from None
-    if value.lstrip().startswith("dict("):
+    if value.lstrip().startswith(("dict(", "{")):
         try:
             return _read(ast.parse(value.strip(), mode="eval").body)
         except (SyntaxError, ValueError, AttributeError) as error:

@@ -10,6 +10,9 @@ from nb_evaluation.runs.records import FinishedRun
 from nb_evaluation.runs.specification import Specification
 from nb_evaluation.seal import check_lengths
 
+KEYWORDS = ("source", "target", "common", "set")
+"""Options that are names and values."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonSpec(Specification):
@@ -29,6 +32,7 @@ class ComparisonSpec(Specification):
         steps: Steps of the training in the target.
         evaluations: Evaluations of a training in the target, evenly spread, beside the one before.
         episodes: Episodes of an evaluation.
+        code: Digests of the user's source files, and versions of further packages, see `code_of`.
 
     Raises:
         ValueError: A number is below 1, or there is no such method.
@@ -46,6 +50,7 @@ class ComparisonSpec(Specification):
     steps: int
     evaluations: int = 10
     episodes: int = 10
+    code: dict[str, str] = field(default_factory=dict)
     __hash__ = Specification.__hash__
 
     def __post_init__(self) -> None:

@@ -6,15 +6,17 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.save_util import recursive_getattr, recursive_setattr
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
 
-from nb_agents.comparison.settings import algorithm, arguments, normalisation, policy_name
+from nb_agents.comparison.settings import action_noise, algorithm, arguments, normalisation, policy_name
 from nb_agents.comparison.specification import ComparisonSpec
 from nb_agents.comparison.worlds import make_worlds
 from nb_evaluation.kept import kept
@@ -35,18 +37,22 @@ def worlds_of(
 
 def build(spec: ComparisonSpec, env: VecEnv) -> BaseAlgorithm:
     """A model that has not trained, on the CPU."""
-    policy = spec.settings.get("policy") or policy_name(env.observation_space)
-    model = algorithm(spec.algo)(policy, env, seed=spec.seed, device="cpu", **arguments(spec.settings))
+    cls = algorithm(spec.algo)
+    policy = spec.settings.get("policy") or policy_name(cls, env.observation_space)
+    given = arguments(spec.settings) | action_noise(spec.settings, env.action_space)
+    model = cls(policy, env, seed=spec.seed, device="cpu", **given)
     model.set_logger(Logger(folder=None, output_formats=[]))  # SB3's own leaves a folder in the temporary one
     return model
 
 
 def source_model(spec: ComparisonSpec) -> BaseAlgorithm:
     """The model that was trained on the source; trained once on a machine for all runs of its seed."""
-    content = kept(f"comparison-{_digest(spec)}", lambda: _written(_train(spec)))
+    content = kept(f"comparison-{_digest(spec)}", lambda: _trained(spec))
     data = torch.load(io.BytesIO(content), weights_only=True)
     model = build(spec, worlds_of(spec, spec.source))
     model.set_parameters(data["parameters"], exact_match=True, device="cpu")
+    for name, value in data["variables"].items():
+        recursive_setattr(model, f"{name}.data", value)
     model.num_timesteps = data["steps"]
     env: Any = model.get_env()
     normalize = unwrap_vec_normalize(env)
@@ -56,19 +62,20 @@ def source_model(spec: ComparisonSpec) -> BaseAlgorithm:
     return model
 
 
-def _train(spec: ComparisonSpec) -> BaseAlgorithm:
-    return build(spec, worlds_of(spec, spec.source)).learn(spec.source_steps)
+def _trained(spec: ComparisonSpec) -> bytes:
+    with closing(worlds_of(spec, spec.source)) as env:
+        return _written(build(spec, env).learn(spec.source_steps))
 
 
 def _digest(spec: ComparisonSpec) -> str:
     """Of all that decides the source."""
-    names = ("env", "wrapper", "common", "source", "algo", "settings", "source_steps", "seed")
+    names = ("env", "wrapper", "common", "source", "algo", "settings", "source_steps", "seed", "code")
     text = json.dumps([{name: getattr(spec, name) for name in names}, versions()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _written(model: BaseAlgorithm) -> bytes:
-    """Parameters, and the statistics of a `VecNormalize`, as tensors and numbers alone."""
+    """Parameters, SAC's entropy coefficient and its like, and the statistics of a `VecNormalize`: tensors alone."""
     env: Any = model.get_env()
     normalize, statistics = unwrap_vec_normalize(env), {}
     if normalize is not None:
@@ -76,7 +83,11 @@ def _written(model: BaseAlgorithm) -> bytes:
             if hasattr(normalize, name):
                 statistics[name] = _tensors(getattr(normalize, name))
     buffer = io.BytesIO()
-    data = {"parameters": model.get_parameters(), "statistics": statistics, "steps": model.num_timesteps}
+    variables = {name: recursive_getattr(model, name).detach() for name in model._get_torch_save_params()[1]}
+    data = {
+        "parameters": model.get_parameters(), "variables": variables, "statistics": statistics,
+        "steps": model.num_timesteps,
+    }  # fmt: skip
     torch.save(data, buffer)
     return buffer.getvalue()
 

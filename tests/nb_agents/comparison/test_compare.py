@@ -13,13 +13,13 @@ import torch
 import nb_gym  # noqa: F401  (registers the pendulums)
 from nb_agents import compare
 from nb_agents.comparison.command import main
-from nb_agents.comparison.execution import EVAL_SEED, execute
+from nb_agents.comparison.execution import EVAL_SEED, execute, gated, schedules_begin_anew
+from nb_agents.comparison.methods import METHODS
 from nb_agents.comparison.question import QUESTION
-from nb_agents.comparison.specification import ComparisonRun, ComparisonSpec, Row
-from nb_agents.comparison.training import source_model, worlds_of
+from nb_agents.comparison.specification import ComparisonSpec
+from nb_agents.comparison.training import _digest, build, source_model, worlds_of
 from nb_agents.comparison.worlds import check_worlds, make_one
 from nb_agents.returns import episode_returns
-from nb_evaluation.runs.provenance import versions
 
 HERE = "tests.nb_agents.comparison.worlds"
 AIM = {
@@ -59,7 +59,7 @@ def test_what_trains_and_that_the_source_is_trained_once(monkeypatch: pytest.Mon
     numbers = {}
     for method in ("nb-pro-k", "biases", "head", "scratch"):
         (numbers[method],) = (row.numbers for row in execute(spec(method)).rows.values())
-        monkeypatch.setattr("nb_agents.comparison.training._train", None)
+        monkeypatch.setattr("nb_agents.comparison.training._trained", None)
     assert numbers == {"nb-pro-k": 10, "biases": 129, "head": 65, "scratch": 2 * 64 + 64 + 64 * 64 + 64 + 65}
     assert execute(spec("head")) == execute(spec("head")), "a pure function of its specification"
 
@@ -151,7 +151,9 @@ def test_a_comparison_is_written_resumed_and_not_mixed(tmp_path: Path, capsys: p
     both = compare(AIM["env"], **GIVEN, methods=["head", "biases"], seeds=1, out=out)
     assert sorted(run.spec.method for run in both.runs) == ["biases", "head"]
     assert next(run for run in both.runs if run.spec.method == "head") == first.runs[0], "it was not run again"
-    assert both.advice.startswith("After 1,024 steps `")
+    assert both.advice.endswith(
+        "` ended highest after 1,024 steps, but with fewer than 5 seeds methods cannot be told apart."
+    )
     assert "cannot be told apart" in both.page.read_text()
     assert (out / "comparison.png").stat().st_size > 10_000
     assert str(both).startswith("Returns on the target")
@@ -191,34 +193,66 @@ def test_the_command_reads_a_file_and_says_what_there_is(tmp_path: Path, capsys:
     assert (run.spec.steps, run.spec.source_steps, run.spec.settings) == (128, 256, {"n_steps": 64})
 
 
-def made_up(method: str, seed: int, end: float, numbers: int) -> ComparisonRun:
-    row = Row([0, 1_024], [-3.0, end], -0.1, -2.0, -0.1 if method.endswith("-k") else None, numbers)
-    from nb_agents.comparison.specification import ComparisonResult
+def test_the_entropy_coefficient_goes_with_the_source() -> None:
+    """It is no part of a policy, and SB3 keeps it beside the parameters."""
+    settings = {"learning_starts": 32, "buffer_size": 500, "batch_size": 16, "learning_rate": 0.01}
+    each = spec(algo="SAC", settings=settings, source_steps=96)
+    trained: Any = build(each, worlds_of(each, each.source)).learn(96)
+    model: Any = source_model(each)
+    assert torch.equal(model.log_ent_coef, trained.log_ent_coef)
+    assert model.log_ent_coef.item() < -0.1
+    assert model.ent_coef_optimizer.param_groups[0]["params"][0] is model.log_ent_coef
+    assert gated(model, METHODS["head"]).log_ent_coef.item() == trained.log_ent_coef.item()  # type: ignore[attr-defined]
 
-    return ComparisonRun(spec(method, seed), ComparisonResult({method: row}), versions(), None, 1.0, 1.0)
+
+def test_schedules_run_over_the_steps_in_the_target() -> None:
+    each = spec(settings=AIM["settings"] | {"learning_rate": "lin_1e-3", "clip_range": "lin_0.2"})
+    model: Any = source_model(each)
+    schedules_begin_anew(model, 1_024)
+    share = 1_024 / (2_048 + 1_024)
+    assert model.lr_schedule(share) == pytest.approx(1e-3)
+    assert model.lr_schedule(share / 2) == pytest.approx(5e-4)
+    assert model.clip_range(share) == pytest.approx(0.2)
+    assert model.lr_schedule(0.0) == 0.0
 
 
-def test_the_advice_names_the_fewest_numbers_that_cannot_be_told_from_the_best() -> None:
-    seeds = range(100, 106)
-    best = [made_up("fine-tune", seed, -1.0 + 0.01 * (seed % 3), 4_000) for seed in seeds]
-    behind = [made_up("head", seed, -2.0, 65) for seed in seeds]
-    verdict = QUESTION.answer([*best, *behind])
-    assert verdict.text.startswith("Adapt `fine-tune`: +1.0 [+1.0, +1.0] over `head` after 1,024 steps")
-    assert verdict.tone == "worse"
-    alike = [made_up("nb-pro-k", seed, -1.0 + 0.02 * ((seed + 1) % 3), 10) for seed in seeds]
-    verdict = QUESTION.answer([*best, *behind, *alike])
-    assert verdict.text.startswith("Adapt `nb-pro-k`: ")
-    assert verdict.tone == "better"
-    assert QUESTION.answer(best) is None
-    assert QUESTION.answer([*best[:3], *behind[:3]]).tone == "open"
-    tables = {
-        table.title: {row[0]: row[1:] for row in table.rows} for table in QUESTION.tables([*best, *behind, *alike])
+def test_what_the_users_files_hold_decides_the_source_and_the_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "its_physics.py").write_text("GRAVITY = 9.81\n")
+    lines = ["import its_physics", "from tests.nb_agents.comparison.worlds import make"]
+    (tmp_path / "its_robot.py").write_text("\n".join(lines))
+    each = spec(env="its_robot:make")
+    before = check_worlds(each)
+    assert {"its_robot", "its_physics", HERE} <= before.keys()
+    (tmp_path / "its_physics.py").write_text("GRAVITY = 1.62\n")
+    after = check_worlds(each)
+    assert [name for name in before if before[name] != after[name]] == ["its_physics"]
+    one, other = (_digest(spec(env="its_robot:make", code=code)) for code in (before, after))
+    assert one != other
+    assert "sb3-contrib" in check_worlds(spec(algo="TQC"))
+    assert "mujoco" in check_worlds(spec(env="InvertedPendulum-v5", source={}, target={"gravity": -5.0}))
+
+
+def test_tuples_and_numpys_numbers_are_what_the_files_give_back(tmp_path: Path) -> None:
+    given = GIVEN | {
+        "target": {"goal": np.float32(-0.5)},
+        "set": AIM["settings"] | {"policy_kwargs": {"net_arch": (8,)}},
     }
-    assert tables["Above `fine-tune`"]["`head`"][0] == "−1.0 [−1.0, −1.0]"
-    assert tables["Returns on the target"]["`nb-pro-k`"][2:] == ["10", "40", "6"]
-    assert tables["What is kept of the source"]["`nb-pro-k`"][2] == "equal in 6 of 6"
-    (picture,) = QUESTION.figures([*best, *behind])
-    assert [line.get_label() for line in picture.figure.axes[0].get_lines()] == ["fine-tune", "head"]
+    first = compare(AIM["env"], **given, methods=["head"], seeds=1, out=tmp_path)
+    assert first.runs[0].spec.settings["policy_kwargs"] == {"net_arch": [8]}
+    assert compare(AIM["env"], **given, methods=["head"], seeds=1, out=tmp_path).runs == first.runs
+
+
+def test_a_file_stands_above_the_zoos_number_of_steps(tmp_path: Path) -> None:
+    (tmp_path / "ppo.yml").write_text("Aim-v0: {n_timesteps: !!float 1e6, n_steps: 64}")
+    lines = [f"env: {AIM['env']}", "target: {goal: 0.1}", f"hyperparameters: {tmp_path}/ppo.yml", "like: Aim-v0"]
+    (tmp_path / "job.yml").write_text("\n".join(lines))
+    assert QUESTION.planned(str(tmp_path / "job.yml"), {})[0].source_steps == 1_000_000
+    (tmp_path / "job.yml").write_text("\n".join([*lines, "source_steps: 64"]))
+    assert QUESTION.planned(str(tmp_path / "job.yml"), {})[0].source_steps == 64
 
 
 def test_gymnasiums_own_way_of_naming_a_module_works() -> None:

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gymnasium import spaces
 from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.noise import NormalActionNoise
 from torch import nn
 
 from nb_agents import compare
 from nb_agents.comparison.settings import (
+    action_noise,
     algorithm,
     arguments,
     check_settings,
@@ -55,6 +58,11 @@ def test_an_entry_of_the_zoos_becomes_arguments(file: Path) -> None:
     assert normalisation(settings) == {"norm_obs": True, "norm_reward": False}
     assert normalisation({"normalize": True, "gamma": 0.9}) == {"gamma": 0.9}
     assert normalisation({}) is None
+    assert normalisation({"normalize": "{'norm_obs': True}"}) == {"norm_obs": True}
+    noise = action_noise({"noise_type": "normal", "noise_std": 0.1}, spaces.Box(-1.0, 1.0, (3,)))["action_noise"]
+    assert isinstance(noise, NormalActionNoise)
+    assert noise().shape == (3,)
+    assert action_noise({}, spaces.Discrete(2)) == {}
     assert arguments({"train_freq": [1, "episode"]}) == {"train_freq": (1, "episode")}
     assert read_settings("PPO", "Other-v0", str(file), like="Aim-v0")["n_envs"] == 4
 
@@ -68,6 +76,7 @@ def test_an_entry_of_the_zoos_becomes_arguments(file: Path) -> None:
         ({"policy_kwargs": "dict(x=open('a'))"}, r"setting policy_kwargs must be dict\(...\) of numbers"),
         ({"policy_kwargs": "dict(**{})"}, r"setting policy_kwargs must be dict\(...\)"),
         ({"policy_kwargs": "dict(activation_fn=nn.None)"}, r"setting policy_kwargs must be dict\(...\)"),
+        ({"noise_type": "normal"}, "setting noise_type must be normal or .*; got 'normal' for PPO"),
         ({"n_envs": 0}, "setting n_envs must be a whole number of at least 1, got 0"),
         ({"normalize": "perhaps"}, "setting normalize must be true, false, or arguments of VecNormalize"),
     ],
@@ -103,8 +112,13 @@ def test_entries_and_algorithms_that_are_not_there_are_named(file: Path, monkeyp
         ("env: CartPole-v1\nseeds: 0", "seeds must be"),
         ("env: CartPole-v1\ntarget: 3", "target must be names and values, got 3"),
         ("env: CartPole-v1\nmethods: [magic]", r"methods must be of fine-tune, .*; got \['magic'\]"),
+        ("env: CartPole-v1\nmethods: [head]", "target must differ from source, or nothing changes; got {} for both"),
+        ("env: CartPole-v1\ntarget: {x: 1}\nlike: Hopper-v5", "like names an entry of hyperparameters, which must be"),
+        ("env: CartPole-v1\ntarget: {x: .inf}", "target.x must be a finite number, a text, .*; got inf"),
+        ("env: CartPole-v1\ntarget: {x: 2026-01-01}", "target.x must be a finite number, a text, .*; got datetime"),
+        ("env: CartPole-v1\ncontexts: {A: [a, b]}", "contexts must be ranges by name, low < high"),
         ("env: CartPole-v1\ncontexts: {A: 1}", "contexts must be ranges by name, low < high"),
-        ("env: CartPole-v1\nmethods: [student]", "method student needs contexts"),
+        ("env: CartPole-v1\ntarget: {x: 1}\nmethods: [student]", "method student needs contexts"),
     ],
 )
 def test_files_of_options_are_checked(text: str, message: str, tmp_path: Path) -> None:

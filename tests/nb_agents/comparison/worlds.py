@@ -35,6 +35,29 @@ def make(goal: float = 0.5, width: int = 2) -> gym.Env[Any, Any]:
     return Aim(goal, width)
 
 
+class Fragile(Aim):
+    """It fails where it is told to."""
+
+    def __init__(self, goal: float = 0.5, broken: str = "") -> None:
+        super().__init__(goal)
+        self.broken = broken
+        if broken == "factory":
+            raise RuntimeError("no simulator")
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        if self.broken == "reset":
+            raise KeyError("joint")
+        return super().reset(seed=seed)
+
+    def step(self, action: Any) -> Any:
+        obs, reward, *ends = super().step(action)
+        return obs, np.nan if self.broken == "reward" else reward, *ends
+
+
+def fragile(**keywords: Any) -> gym.Env[Any, Any]:
+    return Fragile(**keywords)
+
+
 def shifted(env: gym.Env[Any, Any], by: float = 0.0) -> gym.Env[Any, Any]:
     """A wrapper of a user's: the goal is elsewhere."""
     env.unwrapped.goal += by  # type: ignore[attr-defined]
