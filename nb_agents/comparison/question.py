@@ -111,6 +111,8 @@ class Comparison(Question[ComparisonSpec, ComparisonRun]):
         from nb_agents.comparison.options import resolved
 
         shared, methods, seeds = resolved(env, DEFAULTS, given)
+        # While one worker trains the source that the others wait for, another can be at what needs none.
+        methods = tuple(sorted(methods, key=lambda name: 1 if name == "scratch" else 2 * (name != methods[0])))
         return [
             ComparisonSpec(method=method, seed=seed, **shared) for seed in reporting_seeds(seeds) for method in methods
         ]
