@@ -43,6 +43,10 @@ class Doubts(NamedTuple):
     numbers: list[str]
     changed: list[str]
 
+    def changing(self, *, fixed: bool) -> list[str]:
+        """What is changed, without the variables outside where those are promised to stay as they are."""
+        return [each for each in self.changed if not (fixed and each in self.numbers)]
+
 
 def doubts_about(root: nn.Module, entries: Iterable[str] = ("forward",)) -> Doubts:
     """The doubtful constructs in the code of ``root``, its parts and the functions that they name."""
@@ -66,7 +70,7 @@ def _read(found: Doubts, modules: list[nn.Module], entries: Iterable[str]) -> No
 def refuse_graph(root: nn.Module, *, fixed: bool = False) -> None:
     """Raise `TraceError` if one graph may be another function than ``root.forward``; for ``fixed`` see `follow`."""
     doubts = doubts_about(root)
-    if found := [*([] if fixed else doubts.types), *doubts.modes, *doubts.contexts, *doubts.changed]:
+    if found := [*([] if fixed else doubts.types), *doubts.modes, *doubts.contexts, *doubts.changing(fixed=fixed)]:
         raise TraceError(f"{type(root).__name__}.forward cannot become one graph because of {', '.join(found)}")
 
 
@@ -87,7 +91,7 @@ def follow(
     """
     graphs = trace_all(root, entries, example_inputs)
     doubts = doubts_about(root, entries)
-    unsettled = [*doubts.modes, *(doubts.changed if fixed else doubts.numbers)]
+    unsettled = [*doubts.modes, *(doubts.changing(fixed=True) if fixed else doubts.numbers)]
     hint = ", which may change later" + ("" if fixed or doubts.modes else " (fixed=True takes it as it is)")
     if not unsettled and (example_inputs is None or len(entries) > 1):
         unsettled, hint = doubts.types, "; pass example_inputs, so that the result can be compared"

@@ -24,7 +24,7 @@ from nb_agents.surgery.places import Place, other_graphs, places
 from nb_agents.surgery.ranks import Ranks
 from nb_agents.surgery.sameness import difference
 from nb_agents.surgery.tracing import TraceError, separate_children, trace_path
-from nb_agents.surgery.transformers import can_be_gated, gate_transformer, is_opaque, transformer_layers
+from nb_agents.surgery.transformers import gate_transformer, is_opaque, transformer_layers, why_not_gated
 from nb_agents.surgery.weights import FoldError
 
 
@@ -179,12 +179,12 @@ class _Surgeon:
 
     def _transformers(self, root: nn.Module) -> None:
         for name, layer in list(transformer_layers(root)):
-            if can_be_gated(layer):
-                self.found.add(name)
-                if name not in self.exclude:
-                    gate_transformer(layer, self.gate_kwargs)
-            else:
-                self.untraced.append(f"{name!r} is {layer.activation!r}, behind which no gate can go")
+            if why := why_not_gated(layer):
+                self.untraced.append(f"{name!r} got no gate: {why}")
+                continue
+            self.found.add(name)
+            if name not in self.exclude:
+                gate_transformer(layer, self.gate_kwargs)
 
     def _receiver(
         self, root: nn.Module, graph: fx.Graph, wanted: list[Place], prefix: str, example: Any, *, branches: bool

@@ -8,7 +8,7 @@ ordinary path: the fused one of `eval()` without gradients, which a folded layer
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch.nn.functional as F  # noqa: N812
 from torch import fx, nn
@@ -17,14 +17,12 @@ from nb_agents.gates.gate import ACTIVATIONS, KGate
 from nb_agents.policies.placing import Units, put_gate
 from nb_agents.surgery.tracing import attribute_of, has_hooks
 
-TransformerLayer: TypeAlias = nn.TransformerEncoderLayer | nn.TransformerDecoderLayer
-
 _FUNCTIONS = {F.relu: nn.ReLU, F.gelu: nn.GELU}
 _FUSED = {nn.ReLU: 1, nn.GELU: 2}
 """The number by which an encoder's layer knows the activation that its fused path computes."""
 
 
-def transformer_layers(root: nn.Module) -> Iterator[tuple[str, TransformerLayer]]:
+def transformer_layers(root: nn.Module) -> Iterator[tuple[str, Any]]:
     """The layers of torch's own classes in ``root``, with the names that their gates have."""
     for name, module in root.named_modules():
         if type(module) in (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer):
@@ -37,18 +35,20 @@ def is_opaque(root: nn.Module) -> bool:
     return type(root) in (*kinds, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 
 
-def can_be_gated(layer: TransformerLayer) -> bool:
-    """Whether the layer's activation is one that a gate may follow."""
-    return layer.activation in _FUNCTIONS or isinstance(layer.activation, ACTIVATIONS)
+def why_not_gated(layer: Any) -> str:
+    """Why no gate can follow the layer's activation; empty if one can."""
+    if isinstance(layer, nn.TransformerDecoderLayer):
+        return "torch's decoder loses a module in this place when it is copied or loaded"
+    known = layer.activation in _FUNCTIONS or isinstance(layer.activation, ACTIVATIONS)
+    return "" if known else f"{layer.activation!r} is no activation that a gate may follow"
 
 
-def gate_transformer(layer: TransformerLayer, gate_kwargs: Mapping[str, Any]) -> None:
+def gate_transformer(layer: nn.TransformerEncoderLayer, gate_kwargs: Mapping[str, Any]) -> None:
     """Put a gate behind the layer's activation, in place."""
     if layer.activation in _FUNCTIONS:
         layer.activation = _FUNCTIONS[layer.activation]().train(layer.training)
     put_gate(layer, "activation", Units(layer.linear1.out_features, 0, layer.linear1.weight), **gate_kwargs)
-    if isinstance(layer, nn.TransformerEncoderLayer):
-        layer.activation_relu_or_gelu = 0  # the fused path would not ask the gate
+    layer.activation_relu_or_gelu = 0  # the fused path would not ask the gate
 
 
 def ungate_transformers(root: nn.Module) -> None:

@@ -7,7 +7,7 @@ import os
 
 from tests.nb_agents.surgery.random_networks import outcome
 
-N_NETWORKS = int(os.environ.get("RANDOM_NETWORKS", "100"))
+N_NETWORKS = int(os.environ.get("RANDOM_NETWORKS", "150"))
 
 
 def test_nothing_changes_in_silence_and_much_can_be_folded() -> None:
