@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import fx, nn
@@ -18,6 +19,7 @@ from nb_agents.gates.gate import CONVOLUTIONS
 from nb_agents.surgery.copies import copy_of, kept_values
 from nb_agents.surgery.weights import TRANSPOSED, into, sizes_of
 
+_OF_EVERY_MODULE = vars(nn.Module()).keys()
 _TOLERANCE = 1e-9
 """Of double precision, over the largest value."""
 
@@ -48,11 +50,27 @@ def settings_of(module: nn.Module) -> frozenset[str]:
     return frozenset(getattr(type(module), "__constants__", ())) if layer else frozenset()
 
 
+_KNOWN: WeakKeyDictionary[type, dict[Any, Answer]] = WeakKeyDictionary()
+
+
 def ask(node: fx.Node, layer: nn.Module) -> Answer:
-    """`answer` about the layer that a node calls, once for each node."""
-    found: Answer = node.meta.setdefault("answer", None) or answer(layer)
-    node.meta["answer"] = found
+    """`answer` about the layer that a node calls; once for all layers of a class with the same attributes."""
+    found: Answer | None = node.meta.get("answer")
+    if found is None:
+        key, known = _form_of(layer), _KNOWN.setdefault(type(layer), {})
+        node.meta["answer"] = found = known[key] if key in known else answer(layer)
+        if key is not None:
+            known[key] = found
     return found
+
+
+def _form_of(layer: nn.Module) -> Any:
+    """All that tells the layer from others of its class but its numbers; None where that is more than plain values."""
+    own = {name: value for name, value in vars(layer).items() if name not in _OF_EVERY_MODULE}
+    plain = all(isinstance(value, (int, float, str, tuple, list, type(None))) for value in own.values())
+    if not plain or layer._buffers or layer._parameters.keys() - {"weight", "bias"}:
+        return None
+    return type(layer).forward, repr(sorted(own.items())), layer._parameters.get("bias") is None
 
 
 @torch.no_grad()
