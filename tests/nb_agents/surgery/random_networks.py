@@ -415,7 +415,9 @@ def main(n: int) -> None:
         inserting[inserted] += 1
         folding[folded.split(":")[0]] += 1
         if "SILENT" in (inserted, folded):
-            print("silent:", seed, inserted, folded)
+            print("silent:", seed, inserted, folded, flush=True)
+        if seed % 100 == 99:
+            print(seed + 1, dict(inserting), dict(folding), file=sys.stderr)
     print(dict(inserting), dict(folding))
 
 
