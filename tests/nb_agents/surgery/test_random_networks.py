@@ -14,4 +14,4 @@ def test_nothing_changes_in_silence_and_much_can_be_folded() -> None:
     outcomes = {seed: outcome(seed) for seed in range(N_NETWORKS)}
     assert [seed for seed, both in outcomes.items() if "SILENT" in both] == []
     folded = collections.Counter(folding.split(":")[0] for _, folding in outcomes.values())
-    assert folded["folded"] >= 0.25 * N_NETWORKS, folded
+    assert folded["folded"] >= 0.2 * N_NETWORKS, folded
