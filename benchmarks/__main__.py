@@ -14,6 +14,7 @@ COMMANDS = {name.replace("_", "-"): name for name in NAMES}
 
 OTHERS = {
     "speed": ("benchmarks.speed.command", "time environments, learning, k-sets, robots and MAML beside their peers"),
+    "architectures": ("benchmarks.commands.architectures", "put gates into torchvision's and timm's networks"),
     "film": ("benchmarks.questions.robots.film", "film a cheetah whose motors are inverted, with other k's"),
     "report": ("benchmarks.commands.report", "write tables and one page from the runs of a folder"),
     "show": ("nb_evaluation.show", "list the runs of a folder, or show some of them"),

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from torch import fx, nn
 
+from nb_agents.surgery.own_layers import is_own_layer, settings_of
 from nb_agents.surgery.paths import names_in, trace_all
 from nb_agents.surgery.tracing import TraceError, opened_modules
 from nb_agents.surgery.weights import FoldError
@@ -42,11 +43,21 @@ class Doubts(NamedTuple):
     numbers: list[str]
     changed: list[str]
 
+    def changing(self, *, fixed: bool) -> list[str]:
+        """What is changed, without the variables outside where those are promised to stay as they are."""
+        return [each for each in self.changed if not (fixed and each in self.numbers)]
+
 
 def doubts_about(root: nn.Module, entries: Iterable[str] = ("forward",)) -> Doubts:
     """The doubtful constructs in the code of ``root``, its parts and the functions that they name."""
     found = Doubts([], [], [], [], [])
-    modules = list(opened_modules(root))
+    _read(found, [module for module in opened_modules(root) if not is_own_layer(module)], entries)
+    # What such a layer makes of its input's type and of its form's numbers, `own_layers` has seen.
+    _read(found._replace(types=[]), [module for module in root.modules() if is_own_layer(module)], ())
+    return found
+
+
+def _read(found: Doubts, modules: list[nn.Module], entries: Iterable[str]) -> None:
     for function, wrapped, is_method in _functions(modules, entries):
         where = function.__qualname__.rpartition("<locals>.")[2]
         if wrapped:
@@ -54,18 +65,25 @@ def doubts_about(root: nn.Module, entries: Iterable[str] = ("forward",)) -> Doub
         own = function.__code__.co_varnames[0] if is_method and function.__code__.co_argcount else None
         for code in _codes(function.__code__):
             _Reader(code, function.__globals__, where, modules, own).read(found)
-    return found
 
 
-def refuse_graph(root: nn.Module) -> None:
-    """Raise `TraceError` if one graph may be another function than ``root.forward``."""
+def refuse_graph(root: nn.Module, *, fixed: bool = False) -> None:
+    """Raise `TraceError` if one graph may be another function than ``root.forward``; for ``fixed`` see `follow`."""
     doubts = doubts_about(root)
-    if found := [*doubts.types, *doubts.modes, *doubts.contexts, *doubts.changed]:
+    if found := [*([] if fixed else doubts.types), *doubts.modes, *doubts.contexts, *doubts.changing(fixed=fixed)]:
         raise TraceError(f"{type(root).__name__}.forward cannot become one graph because of {', '.join(found)}")
 
 
-def follow(root: nn.Module, entries: list[str], example_inputs: tuple[Any, ...] | None) -> list[fx.Graph]:
+def follow(
+    root: nn.Module, entries: list[str], example_inputs: tuple[Any, ...] | None, *, fixed: bool = False
+) -> list[fx.Graph]:
     """`trace_all`, with every switch of ``root`` at its other value too.
+
+    Args:
+        root: The network.
+        entries: Names of its methods.
+        example_inputs: Arguments of ``forward``, by which the result will be compared.
+        fixed: Whether attributes that decide what is computed keep their values, so that no other is followed.
 
     Raises:
         TraceError: See `trace_all`.
@@ -73,14 +91,14 @@ def follow(root: nn.Module, entries: list[str], example_inputs: tuple[Any, ...] 
     """
     graphs = trace_all(root, entries, example_inputs)
     doubts = doubts_about(root, entries)
-    unsettled = [*doubts.modes, *doubts.numbers]
-    hint = ", which may change later"
+    unsettled = [*doubts.modes, *(doubts.changing(fixed=True) if fixed else doubts.numbers)]
+    hint = ", which may change later" + ("" if fixed or doubts.modes else " (fixed=True takes it as it is)")
     if not unsettled and (example_inputs is None or len(entries) > 1):
         unsettled, hint = doubts.types, "; pass example_inputs, so that the result can be compared"
         hint += "" if len(entries) == 1 else ", and methods=() to fold for forward alone"
     if unsettled:
         raise FoldError(f"{type(root).__name__} cannot be followed because of {', '.join(unsettled)}{hint}")
-    for flips in _combinations(_switches(root, entries)):
+    for flips in _combinations([] if fixed else _switches(root, entries)):
         before = [(module, name, _value(module, name), name in vars(module)) for module, name in flips]
         try:
             for module, name, value, _ in before:
@@ -232,7 +250,9 @@ class _Reader:
         return step.argval if step.opname == "LOAD_ATTR" and self._is_number(step.argval) else None
 
     def _is_number(self, name: str) -> bool:
-        values = [_value(module, name) for module in self.modules]
+        values = [_value(module, name) for module in self.modules if name not in settings_of(module)]
+        if name.startswith("__"):
+            return False  # of the class: its name, its module
         return any(isinstance(v, (int, float, str, tuple, dict)) and not isinstance(v, bool) for v in values)
 
     def _asks_a_module(self, steps: list[dis.Instruction]) -> bool:

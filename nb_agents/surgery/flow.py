@@ -16,6 +16,7 @@ from torch import fx, nn
 from nb_agents.gates.gate import ACTIVATIONS, CONVOLUTIONS, KGate, is_normalization
 from nb_agents.surgery.functions import FunctionFlow
 from nb_agents.surgery.layout import Layout, units
+from nb_agents.surgery.own_layers import ask, is_own_layer
 from nb_agents.surgery.tracing import COMMUTING_MODULES, ScaleSink, attribute_of, has_hooks, operands
 from nb_agents.surgery.weights import TRANSPOSED, Add, Multiply, Use, factor_of, into, into_bias, shift_of, sizes_of
 
@@ -74,6 +75,12 @@ class Flow(FunctionFlow):
         if isinstance(module, ScaleSink):
             self._read(node, id(module), layout, -1, None if layout is None else layout.width, module.absorb)
             return layout
+        if is_own_layer(module) and not has_hooks(module) and not ask(node, module).inputs:
+            for parameter in module.parameters():
+                self._reads_alone(parameter, node)
+            self._lose(inputs, f"{node.target} ({type(module).__name__}), which does not use its weight as it is,")
+            n_units, dims = sizes_of(module)[4:1:-2]
+            return units(n_units, dims) if ask(node, module).keeps_units else None
         if isinstance(module, (nn.Linear, *CONVOLUTIONS, nn.RNNBase)) and not has_hooks(module):
             if len(operands(node)) > 1:
                 self._lose(inputs, f"as one of several inputs of {node.target} it comes before a linear map")
@@ -128,7 +135,7 @@ class Flow(FunctionFlow):
 
     def _addition(self, module: nn.Module) -> Add | None:
         """How a linear map takes up a shift of its inputs, if nothing else reads its bias."""
-        bias = module._parameters.get("bias")
+        bias = None if is_own_layer(module) else module._parameters.get("bias")
         graphs_read = (node for graph in self.graphs for node in graph.nodes if node.op == "get_attr")
         elsewhere = any(attribute_of(self.root, str(node.target)) is bias for node in graphs_read)
         owners = [each for each in self.root.modules() if any(p is bias for p in each._parameters.values())]

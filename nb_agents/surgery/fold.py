@@ -11,27 +11,29 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from torch import fx, nn
 
+from nb_agents._checks import check_flag
 from nb_agents._objects import uncompiled
 from nb_agents.gates.gate import KGate, named_gates
 from nb_agents.inference.conditioned import conditioned_nets
 from nb_agents.policies.mixin import KGatedMixin
 from nb_agents.policies.usage import plain_class
-from nb_agents.surgery.absorbing import absorb
+from nb_agents.surgery.absorbed import absorbed, check_module
 from nb_agents.surgery.copies import copy_of
-from nb_agents.surgery.doubts import follow
-from nb_agents.surgery.insert import check_module
 from nb_agents.surgery.networks import absorb_in_policy
-from nb_agents.surgery.paths import entry_methods
 from nb_agents.surgery.rebuild import keep_frozen, rebuild
 from nb_agents.surgery.sameness import difference, policy_difference
-from nb_agents.surgery.tracing import TraceError, separate_children
+from nb_agents.surgery.transformers import ungate_transformers
 from nb_agents.surgery.weights import FoldError
 
 Foldable = TypeVar("Foldable", bound=nn.Module | BaseAlgorithm)
 
 
 def fold_gates(
-    module: Foldable, *, example_inputs: tuple[Any, ...] | None = None, methods: Collection[str] | None = None
+    module: Foldable,
+    *,
+    example_inputs: tuple[Any, ...] | None = None,
+    methods: Collection[str] | None = None,
+    fixed: bool = False,
 ) -> Foldable:
     """A copy without gates that computes the same, to within float rounding; ``module`` is left as it is.
 
@@ -47,6 +49,9 @@ def fold_gates(
         example_inputs: Arguments of ``forward``, a batch of at least two. Needed where sizes do not follow from the
             layers alone or ``forward`` cannot be followed as a whole; checked against wherever given.
         methods: Names of the methods besides ``forward`` that have to compute the same; None for all public ones.
+        fixed: Whether the attributes of a module that decide what is computed (switches, numbers, texts) are promised
+            to stay as they are, as in a network of torchvision's; needs ``example_inputs``. Otherwise switches are
+            followed at both values, and numbers are refused.
 
     Raises:
         TypeError: If ``module`` is neither.
@@ -57,6 +62,10 @@ def fold_gates(
     if not isinstance(module, BaseAlgorithm):
         check_module(module)
     module = uncompiled(module)
+    if check_flag("fixed", fixed) and (example_inputs is None or isinstance(module, (BaseAlgorithm, BasePolicy))):
+        raise ValueError(
+            "fixed=True needs a module that is no policy, and its example_inputs, to compare the result on"
+        )
     network: Any = uncompiled(module.policy) if isinstance(module, BaseAlgorithm) else module
     if not any(named_gates(network)):
         raise ValueError(f"there are no gates to fold in {type(network).__name__}")
@@ -73,7 +82,7 @@ def fold_gates(
         folded = _fold_policy(module)
         _check(policy_difference(module, folded))
     else:
-        folded = remove_gates(_absorbed(module, example_inputs, methods))
+        folded = remove_gates(absorbed(module, example_inputs, methods, fixed=fixed))
         if example_inputs is not None:
             _check(difference(module, folded, lambda m: m(*example_inputs)))
     return folded  # type: ignore[no-any-return]
@@ -84,34 +93,6 @@ def _check(difference: str) -> None:
         raise FoldError(f"the network without gates does not compute the same: {difference}")
 
 
-def _absorbed(module: nn.Module, example_inputs: Any, methods: Collection[str] | None) -> nn.Module:
-    """A copy of ``module`` whose gates are in its weights too."""
-    if isinstance(methods, str) or not all(callable(getattr(module, str(name), None)) for name in methods or ()):
-        raise ValueError(f"methods must be names of methods of {type(module).__name__}, got {methods!r}")
-    entries = entry_methods(module) if methods is None else ["forward", *methods]
-    folded = copy_of(module)
-    try:
-        graphs = follow(folded, entries, example_inputs)
-    except TraceError as error:
-        if example_inputs is None or len(entries) > 1:
-            more = "; methods=() folds for forward alone" if methods is None and len(entries) > 1 else ""
-            hint = f"pass example_inputs, so that the result can be compared{more}"
-            raise FoldError(f"gates {[n for n, _ in named_gates(module)]}: {error} ({hint})") from error
-        for name, child in separate_children(folded):
-            if any(named_gates(child)):
-                try:
-                    absorb(child, follow(child, ["forward"], None), dict(named_gates(child)))
-                except (TraceError, FoldError) as inner:
-                    raise FoldError(f"in {name!r}, {inner} ({error})") from None
-        return folded
-    try:
-        absorb(folded, graphs, dict(named_gates(folded)), all_entries=methods is None)
-    except FoldError as error:
-        more = f" (what {entries} give must stay the same; methods=() folds for forward alone)"
-        raise FoldError(f"{error}{more if methods is None else ''}") from None
-    return folded
-
-
 def remove_gates(root: nn.Module) -> nn.Module:
     """Put back, in place, the activation that every gate has taken the place of; the k's are lost."""
     bare = {id(gate.activation) for _, gate in named_gates(root) if type(gate.activation) is nn.Identity}
@@ -119,6 +100,7 @@ def remove_gates(root: nn.Module) -> nn.Module:
         for name, child in module._modules.items():
             if isinstance(child, KGate):
                 module._modules[name] = child.activation
+    ungate_transformers(root)
     for module in root.modules():
         if isinstance(module, fx.GraphModule):
             for node in list(module.graph.nodes):

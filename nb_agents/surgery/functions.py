@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import fx, nn
 
-from nb_agents.surgery.layout import Layout, Piece
+from nb_agents.surgery.layout import Layout, Piece, Runs
 from nb_agents.surgery.ranks import Ranks
 from nb_agents.surgery.tracing import (
     ACTIVATION_FUNCTIONS,
@@ -69,6 +69,27 @@ class FunctionFlow:
         if self._is_shifted(layout):
             return self._lose([layout], f"{name}() of shifted values comes before a linear map")
         return layout
+
+    def _multiplies(self, node: fx.Node) -> bool:
+        """Whether two values are multiplied, such that what scales the units of one scales those of the product."""
+        return name_of(node) == "mul" and len(operands(node)) == 2 and not node.kwargs  # not in place
+
+    def _product(self, node: fx.Node, name: str, layout: Layout | None) -> Layout | None:
+        one, two = layouts = [self.layouts[each] for each in operands(node)]
+        gated = [each for each in layouts if each is not None and each.gates]
+        if any(self._is_shifted(each) for each in gated):
+            return self._lose(gated, "a product of shifted values comes before a linear map")
+        first, second = (gated * 2)[:2] if gated else (one, two)
+        if first is None or (first.width or 1) < 2:  # of one unit the product may have more
+            return self._lose(gated, "a product with other values comes before a linear map")
+        if len(gated) < 2:
+            return first
+        if second is None or (first.axis, first.width) != (second.axis, second.width):
+            return self._lose(gated, "a product of differently gated values comes before a linear map")
+        runs = _joined(first.flat_runs(), second.flat_runs())
+        if runs is None:
+            return self._lose(gated, "a product of differently gated values comes before a linear map")
+        return Layout(first.axis, (Piece(runs, width=first.width),), first.assumed or second.assumed)
 
     def _is_shifted(self, layout: Layout | None) -> bool:
         return layout is not None and not self.shifted.isdisjoint(layout.gates)
@@ -175,6 +196,13 @@ class FunctionFlow:
             self.blocked.setdefault(name, reason)
 
 
+def _joined(one: Runs | None, two: Runs | None) -> Runs | None:
+    """Both factors' gates on each unit; None if the gates' stretches differ."""
+    if one is None or two is None or [n for n, _ in one] != [n for n, _ in two]:
+        return None
+    return tuple((n, (*a, *b)) for (n, a), (_, b) in zip(one, two, strict=True))
+
+
 def _any(flow: FunctionFlow, node: fx.Node) -> bool:
     return True
 
@@ -214,5 +242,6 @@ _RULES: tuple[_Rule, ...] = (
     (frozenset(("cat", "concat", "concatenate")), _any, FunctionFlow._cat),
     (SUMS, FunctionFlow._adds_alike, FunctionFlow._keep),
     (ARITHMETIC - SUMS, _scales_by_number, FunctionFlow._keep),
+    (PRODUCTS, FunctionFlow._multiplies, FunctionFlow._product),
 )
 """Names of functions and methods, what must hold of a call, and what then becomes of the units of its first operand."""

@@ -11,8 +11,10 @@ from nb_agents.surgery.paths import optional_arguments
 from nb_agents.surgery.tracing import TraceError, attribute_of, flags_read, in_mode, name_of, trace_path
 
 
-def as_graph_module(root: nn.Module, graph: fx.Graph, leaves: tuple[type[nn.Module], ...]) -> fx.GraphModule:
-    """``graph`` as a module that still follows ``train()`` and ``eval()``.
+def as_graph_module(
+    root: nn.Module, graph: fx.Graph, leaves: tuple[type[nn.Module], ...], *, fixed: bool = False
+) -> fx.GraphModule:
+    """``graph`` as a module that still follows ``train()`` and ``eval()``; for ``fixed`` see `doubts.follow`.
 
     Raises:
         TraceError: If one graph cannot stand for ``forward``, because it depends on more than the values given to it
@@ -21,9 +23,9 @@ def as_graph_module(root: nn.Module, graph: fx.Graph, leaves: tuple[type[nn.Modu
     what = f"{type(root).__name__}.forward"
     if kept := [node.meta["kept"] for node in graph.nodes if "kept" in node.meta]:
         raise TraceError(f"{what} keeps values as {kept}")
-    if flags := flags_read(root, leaves):
+    if not fixed and (flags := flags_read(root, leaves)):
         raise TraceError(f"{what} depends on {flags}, which may change")
-    refuse_graph(root)
+    refuse_graph(root, fixed=fixed)
     if any(node.op == "get_attr" and attribute_of(root, str(node.target)) is None for node in graph.nodes):
         raise TraceError(f"{what} makes a tensor, whose numbers a graph would freeze")
     optional = optional_arguments(root, "forward")

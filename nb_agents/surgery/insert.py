@@ -3,39 +3,28 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import warnings
 from collections.abc import Collection, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import fx, nn
 
 from nb_agents._checks import check_flag
-from nb_agents._objects import free_name
-from nb_agents.gates.gate import ACTIVATIONS, KGate, is_normalization, named_gates
+from nb_agents.gates.gate import ACTIVATIONS, KGate, named_gates
 from nb_agents.gates.kind import gate_arguments
 from nb_agents.policies.placing import Units, make_gate
-from nb_agents.surgery.absorbing import absorb
+from nb_agents.surgery.absorbed import absorb_in, absorbed, check_module
 from nb_agents.surgery.copies import copy_of
-from nb_agents.surgery.doubts import follow
 from nb_agents.surgery.flow import Flow
 from nb_agents.surgery.graph_modules import as_graph_module
 from nb_agents.surgery.paths import entry_methods
+from nb_agents.surgery.places import Place, other_graphs, places
 from nb_agents.surgery.ranks import Ranks
 from nb_agents.surgery.sameness import difference
-from nb_agents.surgery.tracing import (
-    TraceError,
-    attribute_of,
-    in_mode,
-    is_activation,
-    is_linear,
-    separate_children,
-    trace_path,
-    walk,
-)
+from nb_agents.surgery.tracing import TraceError, separate_children, trace_path
+from nb_agents.surgery.transformers import gate_transformer, is_opaque, transformer_layers, why_not_gated
 from nb_agents.surgery.weights import FoldError
 
 
@@ -51,6 +40,8 @@ def insert_gates(
     exclude: Collection[str] = (),
     activations: tuple[type[nn.Module], ...] = (),
     example_inputs: tuple[Any, ...] | None = None,
+    fixed: bool = False,
+    foldable: bool = False,
 ) -> nn.Module:
     """A copy of ``module`` with a gate behind every hidden activation, that is, one with a linear map behind it.
 
@@ -74,12 +65,17 @@ def insert_gates(
         activations: Classes of activation modules besides torch's own.
         example_inputs: Arguments of ``forward``, a batch of at least two. Needed only where sizes do not follow from
             the layers alone; wherever given, the copy is compared with ``module`` on them in both modes.
+        fixed: Whether the attributes that decide what is computed are promised to stay as they are, as in a network of
+            torchvision's; needs ``example_inputs``. See `fold_gates`, which wants the same promise.
+        foldable: Whether to leave out the gates that `fold_gates` could not take out again, such as one in front of a
+            residual skip; a warning names them with the reasons. Asked for ``forward`` alone.
 
     Raises:
         TypeError: If ``module`` is no `nn.Module` or an argument is not of its kind.
         ValueError: If the module has gates already or no hidden activation, a number is out of its range, ``exclude``
             names no gate, the number of an activation's units is unknown, or the copy does not compute the same.
-        FoldError: If ``neutral``, the gates do not start at 1, and the weights cannot be divided by them.
+        FoldError: If ``neutral``, the gates do not start at 1, and the weights cannot be divided by them; if
+            ``foldable`` and no part of the network can be folded.
     """
     check_module(module)
     k_init = 0.25 if k_init is None and gate_max is None else k_init
@@ -91,21 +87,47 @@ def insert_gates(
         raise TypeError(f"activations must be classes of modules, got {activations!r}")
     if any(named_gates(module)):
         raise ValueError(f"module must be without gates, but has {[name for name, _ in named_gates(module)]}")
-    surgeon = _Surgeon(gate_kwargs, exclude, activations, neutral)
-    gated = surgeon.operate(_with_own_activations(copy_of(module), activations), example_inputs)
+    if check_flag("fixed", fixed) and example_inputs is None:
+        raise ValueError("fixed=True needs example_inputs, to compare the copy on")
+    check_flag("foldable", foldable)
+    left: dict[str, str] = {}
+    while True:
+        surgeon = _Surgeon(gate_kwargs, {*exclude, *left}, activations, neutral, fixed, foldable)
+        gated = surgeon.operate(_with_own_activations(copy_of(module), activations), example_inputs)
+        left |= surgeon.left
+        if not foldable or not (more := _unfoldable(gated, example_inputs, fixed=fixed)):
+            break
+        left |= more
     unknown = sorted(set(exclude) - surgeon.found)
     if unknown:
         raise ValueError(f"exclude must name gates among {sorted(surgeon.found)}, got {unknown}")
     if not any(named_gates(gated)):
-        reason = "; ".join(surgeon.untraced) or "no activation with a linear map before and behind it was found"
+        reasons = [*surgeon.untraced, *(f"{name!r}: {why}" for name, why in left.items())]
+        reason = "; ".join(reasons) or "no activation with a linear map before and behind it was found"
         raise ValueError(f"{type(module).__name__} has no hidden activation to gate: {reason}")
     if example_inputs is not None:
         compared = gated if neutral else _opened(gated)
         if differs := difference(module, compared, lambda m: m(*example_inputs)):
             raise ValueError(f"the copy of {type(module).__name__} does not compute the same: {differs}")
+    if left:
+        surgeon.untraced.append("left out, as they could not be folded: "
+                                + "; ".join(f"{name!r} ({why})" for name, why in left.items()))  # fmt: skip
     for message in surgeon.untraced:
         warnings.warn(message, stacklevel=2)
     return gated
+
+
+def _unfoldable(gated: nn.Module, example_inputs: tuple[Any, ...] | None, *, fixed: bool) -> dict[str, str]:
+    """The gates that cannot be folded, with the reasons."""
+    if not any(named_gates(gated)):
+        return {}
+    try:
+        absorbed(gated, example_inputs, (), fixed=fixed)
+    except FoldError as error:
+        if not error.gates:
+            raise
+        return error.gates
+    return {}
 
 
 def _opened(gated: nn.Module) -> nn.Module:
@@ -117,15 +139,6 @@ def _opened(gated: nn.Module) -> nn.Module:
     return opened
 
 
-class _Place(NamedTuple):
-    """A gate to be: behind ``node``, whose module it wraps if ``in_place``."""
-
-    name: str
-    node: fx.Node
-    units: Units
-    in_place: bool
-
-
 @dataclass
 class _Surgeon:
     """One `insert_gates`; remembers what it found while it walks down an untraceable module's children."""
@@ -134,87 +147,86 @@ class _Surgeon:
     exclude: Collection[str]
     activations: tuple[type[nn.Module], ...]
     neutral: bool
+    fixed: bool
+    foldable: bool
+    left: dict[str, str] = field(default_factory=dict)
     found: set[str] = field(default_factory=set)
     untraced: list[str] = field(default_factory=list)
 
     def operate(self, root: nn.Module, example_inputs: tuple[Any, ...] | None, prefix: str = "") -> nn.Module:
         """Gate ``root`` in place, or return the graph module that replaces it."""
+        if not prefix:
+            self._transformers(root)
+        if is_opaque(root):
+            return self._neutralized(root, prefix, example_inputs)
         try:
             graph, branches = trace_path(root, self.activations, example_inputs, turns=())
-            graphs = [graph, *_other_graphs(root, self.activations)]
-            places = list(self._places(Flow(root, graphs, Ranks(root, graphs), activations=self.activations), prefix))
-            self.found |= {prefix + place.name for place in places}
-            gated, places = self._receiver(root, graph, places, prefix, branches=bool(branches))
+            graphs = [graph, *other_graphs(root, self.activations)]
+            flow = Flow(root, graphs, Ranks(root, graphs), activations=self.activations)
+            wanted = list(self._wanted(places(flow), prefix))
+            gated, wanted = self._receiver(root, graph, wanted, prefix, example_inputs, branches=bool(branches))
         except TraceError as error:
             self.untraced.append(f"{prefix}{error}. Only its children were gated, each up to its last linear map")
             for name, child in separate_children(root):
                 if any(True for _ in child.children()):
                     root._modules[name] = self.operate(child, None, f"{prefix}{name}.")
             return root
-        for place in places:
+        for place in wanted:
             self._insert(gated, place)
         if isinstance(gated, fx.GraphModule):
             gated.recompile()
-        one = make_gate(Units(1, 0, torch.ones(1)), nn.Identity(), **self.gate_kwargs)
-        if self.neutral and places and not one.gate().eq(1).all():
-            self._divide(gated, prefix, example_inputs)
-        return gated
+        return self._neutralized(gated, prefix, example_inputs)
+
+    def _transformers(self, root: nn.Module) -> None:
+        for name, layer in list(transformer_layers(root)):
+            if why := why_not_gated(layer):
+                self.untraced.append(f"{name!r} got no gate: {why}")
+                continue
+            self.found.add(name)
+            if name not in self.exclude:
+                gate_transformer(layer, self.gate_kwargs)
 
     def _receiver(
-        self, root: nn.Module, graph: fx.Graph, places: list[_Place], prefix: str, *, branches: bool
-    ) -> tuple[nn.Module, list[_Place]]:
+        self, root: nn.Module, graph: fx.Graph, wanted: list[Place], prefix: str, example: Any, *, branches: bool
+    ) -> tuple[nn.Module, list[Place]]:
         """The module that the gates go into, and those of the places that it has."""
-        in_place = [place for place in places if place.in_place]
-        if len(in_place) == len(places):
-            return root, places
+        in_place = [place for place in wanted if place.in_place]
+        if len(in_place) == len(wanted):
+            return root, wanted
         try:
             if branches:
                 raise TraceError(f"{type(root).__name__}.forward branches on values")
-            return as_graph_module(root, graph, self.activations), places
+            made = as_graph_module(copy_of(root), graph, self.activations, fixed=self.fixed)
+            if example is not None and (differs := difference(root, made, lambda m: m(*example))):
+                raise TraceError(f"{type(root).__name__}.forward as a graph is another function: {differs}")
+            return made, wanted
         except TraceError as error:
             if not in_place:
                 raise
-            left = [prefix + place.name for place in places if not place.in_place]
+            left = [prefix + place.name for place in wanted if not place.in_place]
             self.untraced.append(f"{prefix}{error}: {left} (functions, or modules called several times) got no gate")
             return root, in_place
 
-    def _places(self, flow: Flow, prefix: str) -> Iterator[_Place]:
-        modules = dict(flow.root.named_modules())
-        graph = flow.graphs[0]
-        calls = [[node for node in g.nodes if node.op == "call_module"] for g in flow.graphs]
-        for node in graph.nodes:
-            if not is_activation(node, modules, self.activations):
-                continue
-            if not any(is_linear(n, modules) for n in walk(node, lambda n: n.users)):
-                continue  # it squashes the output
-            layers = (n for n in walk(node, lambda n: n.all_input_nodes) if is_linear(n, modules))
-            if (layer := next(layers, None)) is None:
-                continue  # it squashes the input, there is no layer to gate
-            layout = flow.layouts[node]
-            same = [[other for other in nodes if other.target == node.target] for nodes in calls]
-            once = node.op == "call_module" and all(len(others) <= 1 for others in same)
-            name = str(node.target) if once else free_name(f"{node.name}_gate", dir(flow.root))
-            users = list(node.users)
-            module = modules.get(str(users[0].target)) if len(users) == 1 else None
-            if module is not None and is_normalization(module):
-                node = users[0]
-                served = [[n for n in nodes if n.target == node.target] for nodes in calls]
-                once = once and all(len(nodes) == len(others) <= 1 for nodes, others in zip(served, same, strict=True))
-                name = str(node.target) if once else name
-            widths = {flow.layouts[n].width for nodes in same for n in nodes if flow.layouts[n] is not None}  # type: ignore[union-attr]
-            if prefix + name in self.exclude:
-                self.found.add(prefix + name)
-            elif layout is None or layout.width is None or (once and len(widths) > 1):
-                raise ValueError(
-                    f"cannot tell the number of units behind {prefix + name!r}: pass example_inputs, or leave it "
-                    f"ungated with exclude=({prefix + name!r},)"
-                )
-            else:
-                units = Units(layout.width, -1 - layout.axis, _weight_of(layer, flow.root))
-                yield _Place(name, node, units, once)
+    def _wanted(self, found: Iterator[Place], prefix: str) -> Iterator[Place]:
+        """The places that are not excluded, all of known size."""
+        unknown: list[str] = []
+        for place in found:
+            name = prefix + place.name
+            self.found.add(name)
+            if place.units is not None and name not in self.exclude:
+                yield place
+            elif name not in self.exclude:
+                unknown.append(name)
+        if unknown and not self.foldable:
+            raise ValueError(
+                f"cannot tell the number of units behind {', '.join(map(repr, unknown))}: pass example_inputs, or "
+                f"leave it ungated with exclude={tuple(unknown)!r}"
+            )
+        self.left |= dict.fromkeys(unknown, "the number of its units is unknown")
 
-    def _insert(self, root: nn.Module, place: _Place) -> None:
+    def _insert(self, root: nn.Module, place: Place) -> None:
         activation = root.get_submodule(place.name) if place.in_place else nn.Identity().train(root.training)
+        assert place.units is not None
         gate = make_gate(place.units, activation, **self.gate_kwargs)
         if place.in_place:
             root.set_submodule(place.name, gate)
@@ -225,36 +237,17 @@ class _Surgeon:
             call = root.graph.call_module(place.name, (place.node,))
         place.node.replace_all_uses_with(call, delete_user_cb=lambda user: user is not call)
 
-    def _divide(self, gated: nn.Module, prefix: str, example_inputs: tuple[Any, ...] | None) -> None:
+    def _neutralized(self, gated: nn.Module, prefix: str, example_inputs: tuple[Any, ...] | None) -> nn.Module:
+        """``gated``, whose weights are divided by its gates where that is wanted and they are not 1."""
+        one = make_gate(Units(1, 0, torch.ones(1)), nn.Identity(), **self.gate_kwargs)
+        if not self.neutral or not any(named_gates(gated)) or one.gate().eq(1).all():
+            return gated
         try:
-            graphs = follow(gated, entry_methods(gated), example_inputs)
-            absorb(gated, graphs, dict(named_gates(gated)), inverse=True)
+            absorb_in(gated, entry_methods(gated), example_inputs, fixed=self.fixed, inverse=True)
+            return gated
         except FoldError as error:
             hint = f"gates {[prefix + n for n, _ in named_gates(gated)]} that start at 1 (gate_max=2.0, k_init=None)"
             raise FoldError(f"no neutral {error}. Nothing has to be divided with {hint}") from None
-
-
-def _other_graphs(root: nn.Module, leaves: tuple[type[nn.Module], ...]) -> Iterator[fx.Graph]:
-    """Further graphs of ``root``, where it can be traced: of the other mode, and of other public methods."""
-    for method, mode in itertools.product(entry_methods(root), (True, False)):
-        with suppress(TraceError), in_mode(root, training=mode):
-            yield trace_path(root, leaves, method=method, turns=())[0]
-
-
-def _weight_of(layer: fx.Node, root: nn.Module) -> torch.Tensor:
-    """A weight of the layer, which says where the units behind it are and of which type."""
-    if layer.op == "call_module":
-        return next(p for p in root.get_submodule(str(layer.target)).parameters() if p.dim() > 1)
-    attributes = [n for n in layer.all_input_nodes if n.op == "get_attr"]
-    found = [attribute_of(root, str(n.target)) for n in attributes]
-    tensors = [t for t in (*found, *root.parameters()) if torch.is_tensor(t) and t.is_floating_point()]
-    return tensors[0]
-
-
-def check_module(module: Any) -> None:
-    """Refuse what is no torch module."""
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
 
 
 def _with_own_activations(module: nn.Module, activations: tuple[type[nn.Module], ...]) -> nn.Module:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import torch
 from torch import fx, nn
 
 from nb_agents.gates.gate import CONVOLUTIONS, KGate
+from nb_agents.surgery.own_layers import ask, is_own_layer
 from nb_agents.surgery.ranks import Ranks
 from nb_agents.surgery.tracing import COMMUTING_MODULES, has_hooks, mixed_dims, name_of, operands
-from nb_agents.surgery.weights import TRANSPOSED, into, sizes_of
+from nb_agents.surgery.weights import sizes_of
 
 _HOMOGENEOUS_FUNCTIONS = frozenset(("relu", "relu_", "leaky_relu", "leaky_relu_", "dropout", "contiguous", "clone"))
 _LAST_AXIS = (nn.LayerNorm, nn.RMSNorm)
@@ -50,18 +50,6 @@ def layers_before(
     return {name: layer for name, layer in found.items() if taken.count(id(layer)) == 1}
 
 
-@torch.no_grad()
-def scale_outputs(layer: nn.Module, factor: torch.Tensor) -> None:
-    """Multiply what ``layer`` puts out by ``factor``, shape ``(n_units,)``, through its own numbers."""
-    weight = layer.get_parameter("weight")
-    if isinstance(layer, TRANSPOSED):  # its outputs lie where another layer's inputs do
-        into(weight, layer.groups)(factor)
-    else:
-        weight.mul_(factor.reshape(-1, *(1,) * (weight.dim() - 1)))
-    if layer._parameters.get("bias") is not None:
-        layer.get_parameter("bias").mul_(factor)
-
-
 def _readers(root: nn.Module, graphs: Iterable[fx.Graph]) -> dict[int, set[fx.Node | None]]:
     """The nodes that use every parameter, by its ``id``; None stands for modules that no graph calls."""
     readers: dict[int, set[fx.Node | None]] = {id(parameter): set() for parameter in root.parameters()}
@@ -87,7 +75,7 @@ def _source(root: nn.Module, node: fx.Node, gate: KGate, ranks: Ranks) -> tuple[
     """The call behind which the gate comes, with nothing but operations between that a factor passes."""
     if has_hooks(gate) or has_hooks(gate.activation):
         return None
-    if _takes_up(gate.activation, gate, ranks.of(node)):
+    if _takes_up(gate.activation, gate, node, ranks):
         return node, gate.activation
     if not _passes(gate.activation, gate):
         return None
@@ -99,7 +87,7 @@ def _source(root: nn.Module, node: fx.Node, gate: KGate, ranks: Ranks) -> tuple[
             module = root.get_submodule(str(node.target))
             if has_hooks(module) or len(operands(node)) != 1:
                 return None
-            if _takes_up(module, gate, ranks.of(node)):
+            if _takes_up(module, gate, node, ranks):
                 return node, module
             if not _passes(module, gate):
                 return None
@@ -113,15 +101,15 @@ def _passes(module: nn.Module, gate: KGate) -> bool:
     return type(module) in COMMUTING_MODULES and mixed_dims(type(module).__name__) <= gate.spatial_dims
 
 
-def _takes_up(layer: nn.Module, gate: KGate, rank: int | None) -> bool:
+def _takes_up(layer: nn.Module, gate: KGate, node: fx.Node, ranks: Ranks) -> bool:
     """Whether the units that the gate scales are those that ``layer`` has a number each for."""
     weight = layer._parameters.get("weight")
     if weight is None or "bias" not in layer._parameters.keys() | {"bias" if isinstance(layer, nn.RMSNorm) else ""}:
         return False
     kind, dims = type(layer), gate.spatial_dims
-    if kind is nn.Linear or kind in CONVOLUTIONS:
+    if kind is nn.Linear or kind in CONVOLUTIONS or (is_own_layer(layer) and ask(node, layer).outputs):
         return sizes_of(layer)[2::2] == (dims, gate.n_units)
     of_units = weight.shape == (gate.n_units,)
     if kind in _LAST_AXIS:
         return of_units and dims == 0
-    return of_units and (_CHANNELS.get(kind) == dims or (kind in _SECOND_AXIS and rank == dims + 2))
+    return of_units and (_CHANNELS.get(kind) == dims or (kind in _SECOND_AXIS and ranks.of(node) == dims + 2))

@@ -8,6 +8,7 @@ from typing import Any
 from torch import fx, nn
 
 from nb_agents.gates.gate import ACTIVATIONS, CONVOLUTIONS, KGate, is_normalization
+from nb_agents.surgery.own_layers import ask, is_own_layer
 from nb_agents.surgery.tracing import (
     ACTIVATION_FUNCTIONS,
     ARITHMETIC,
@@ -49,7 +50,7 @@ class Ranks:
             module = module.activation if isinstance(module, KGate) else module
             if (exact := _EXACT.get(type(module))) is not None:
                 self._exact[group] = exact
-            if isinstance(module, CONVOLUTIONS):
+            if isinstance(module, CONVOLUTIONS) and (not is_own_layer(module) or ask(node, module).keeps_units):
                 spatial[group] = len(module.kernel_size)
             if (source := next(iter(operands(node)), None)) is not None and (axis := _asked_for(node)) is not None:
                 group = self._group(source)
@@ -93,6 +94,8 @@ def _like_its_input(node: fx.Node, modules: dict[str, nn.Module]) -> fx.Node | N
     if node.op == "call_module":
         kinds = (nn.Linear, *CONVOLUTIONS, *ACTIVATIONS, *COMMUTING_MODULES, KGate, ScaleSink)
         module = modules[str(node.target)]
+        if is_own_layer(module) and not ask(node, module).keeps_units:
+            return None
         return inputs[0] if isinstance(module, kinds) or is_normalization(module) else None
     is_call = node.op in ("call_function", "call_method")
     return inputs[0] if is_call and name_of(node) in _ALIKE else None

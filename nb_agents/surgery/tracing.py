@@ -13,6 +13,7 @@ from nb_agents._objects import Extension
 from nb_agents.gates.gate import ACTIVATIONS, KGate, is_normalization
 from nb_agents.policies.train_only import in_eval_mode
 from nb_agents.surgery.copies import copy_of, kept_values
+from nb_agents.surgery.own_layers import is_own_layer
 
 Modules = dict[str, nn.Module]
 Leaves = tuple[type[nn.Module], ...]
@@ -82,7 +83,7 @@ class _Tracer(fx.Tracer):
         self.turns, self.taken = turns, list[bool]()
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        is_leaf = isinstance(m, self.leaves) or is_normalization(m)
+        is_leaf = isinstance(m, self.leaves) or is_normalization(m) or is_own_layer(m)
         return is_leaf or super().is_leaf_module(m, module_qualified_name)
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -269,7 +270,10 @@ def argument(node: fx.Node, position: int, name: str, default: Any) -> Any:
 def is_activation(node: fx.Node, modules: Modules, more: Leaves = ()) -> bool:
     """Whether the node is an element-wise activation: a module (torch's, or one of ``more``) or a function."""
     if node.op == "call_module":
-        return isinstance(modules[str(node.target)], (*ACTIVATIONS, *more))
+        module = modules[str(node.target)]
+        # Some normalizations, as timm's, have their activation inside.
+        parts = [module, *(module.children() if is_normalization(module) else ())]
+        return any(isinstance(part, (*ACTIVATIONS, *more)) for part in parts)
     return node.op in ("call_function", "call_method") and name_of(node) in ACTIVATION_FUNCTIONS
 
 

@@ -38,7 +38,15 @@ class Use:
 
 
 class FoldError(ValueError):
-    """A gate that the weights behind it cannot take up."""
+    """A gate that the weights behind it cannot take up.
+
+    Attributes:
+        gates: The reason by the gate's name; empty where the network as a whole is refused.
+    """
+
+    def __init__(self, message: str, gates: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.gates = dict(gates or {})
 
 
 def factor_of(features: Runs, values: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -1,10 +1,11 @@
 """Random networks, and whether inserting gates and folding them changes one in silence.
 
-``PYTHONPATH=. python tests/nb_agents/random_networks.py 2000`` counts what became of so many.
+``PYTHONPATH=. python -m tests.nb_agents.surgery.random_networks 2000`` counts what became of so many.
 """
 
 from __future__ import annotations
 
+import ast
 import collections
 import copy
 import random
@@ -21,6 +22,7 @@ from torch import nn
 from nb_agents.gates.gate import KGate, named_gates
 from nb_agents.surgery.fold import fold_gates
 from nb_agents.surgery.insert import insert_gates
+from tests.nb_agents.surgery.random_parts import add_part
 
 BATCH, TIME, SIDE = 4, 3, 6
 Shape = tuple[int, ...]
@@ -286,6 +288,7 @@ def _in_pieces(b: Builder) -> None:
 
 
 TWISTS: list[Callable[[Builder], None]] = [
+    add_part, add_part, add_part, add_part, add_part, add_part,
     _branches, _branches, _branches, _residual, _residual, _shared_layer, _functional_layer, _keep, _mode, _in_pieces,
     lambda b: b._add(nn.Dropout(0.3)) and None,
     lambda b: b._add(nn.MaxPool2d(2)) and None,
@@ -365,9 +368,9 @@ def insert(net: nn.Module, example_inputs: tuple[Any, ...] | None) -> nn.Module:
         try:
             return insert_gates(net, block_size=2, example_inputs=example_inputs, exclude=exclude)
         except ValueError as error:
-            if (found := re.search(r"exclude=\('(.*)',\)", str(error))) is None:
+            if (found := re.search(r"exclude=(\(.*\))$", str(error))) is None:
                 raise
-            return attempt((*exclude, found[1]))
+            return attempt((*exclude, *ast.literal_eval(found[1])))
 
     return attempt(())
 
@@ -396,7 +399,7 @@ def outcome(seed: int) -> tuple[str, str]:
             for _, gate in named_gates(gated):
                 gate.k.normal_(0.0, 2.0)
         try:
-            plain = fold_gates(gated, example_inputs=example)
+            plain = fold_gates(gated, example_inputs=example, fixed=example is not None and seed % 5 == 0)
         except ValueError as error:
             folded = f"refused: {error}"
         else:
@@ -412,7 +415,9 @@ def main(n: int) -> None:
         inserting[inserted] += 1
         folding[folded.split(":")[0]] += 1
         if "SILENT" in (inserted, folded):
-            print("silent:", seed, inserted, folded)
+            print("silent:", seed, inserted, folded, flush=True)
+        if seed % 100 == 99:
+            print(seed + 1, dict(inserting), dict(folding), file=sys.stderr)
     print(dict(inserting), dict(folding))
 
 
