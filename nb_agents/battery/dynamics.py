@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nb_agents.battery.transitions import Numbers, Table
 
-RIDGE = 1.0
+RIDGE = 0.1
 """Weight of the squared coefficients, beside as many squared errors as there are transitions."""
 
 LIMIT = 4.0
@@ -20,7 +20,7 @@ LIMIT = 4.0
 FREEDOM = 4.0
 """Degrees of freedom of Student's t, whose tails let a few steps, as those with a contact, be worse than all others."""
 
-FLOOR = 0.1
+FLOOR = 0.03
 """Smallest standard deviation of the errors, in those of the outputs: no model is taken to know more."""
 
 LEVERAGE = 0.95
@@ -31,12 +31,13 @@ LEVERAGE = 0.95
 class Dynamics:
     """What observation and action add to the observation: a ridge regression on their squares and products.
 
-    The reward is one more output where transitions have it. All arrays are of float32, as they are in a file.
+    Sines and cosines of what is observed stand beside them, for many of the numbers are angles in rad. The reward is
+    one more output where transitions have it. All arrays are of float32, as they are in a file.
 
     Attributes:
         centre: Mean of the inputs, shape ``(n_inputs,)``.
         scale: Standard deviation of the inputs, 1 where they do not vary, shape ``(n_inputs,)``.
-        weights: Coefficients, shape ``(n_features, n_outputs)``; 1 + ``n_inputs`` features are linear, more quadratic.
+        weights: Coefficients, shape ``(n_features, n_outputs)``, see `features`.
         covariance: Of the errors with each transition left out, shape ``(n_outputs, n_outputs)``.
         spread: Standard deviation of the outputs, shape ``(n_outputs,)``.
         n_observed: Numbers in an observation, shape ``()``; there may be one output more, the reward.
@@ -51,7 +52,7 @@ class Dynamics:
 
     @classmethod
     def fit(cls, table: Table) -> Dynamics:
-        """Fit it; quadratic where there are twice as many transitions as features of that kind, else linear.
+        """Fit it, with squares and products where there are twice as many transitions as features with them.
 
         Raises:
             ValueError: If the numbers are too large for float32.
@@ -61,8 +62,8 @@ class Dynamics:
         centre, scale = x.mean(axis=0), np.where(deviation > 1e-6, deviation, 1.0)
         spread = y.std(axis=0)
         unit = np.where(spread > 0.0, spread, 1.0)
-        n_quadratic = (x.shape[1] + 1) * (x.shape[1] + 2) // 2
-        z = features((x - centre) / scale, quadratic=len(x) >= 2 * n_quadratic)
+        _, n_quadratic = n_features(x.shape[1], table.n_observed)
+        z = features(table, centre, scale, quadratic=len(x) >= 2 * n_quadratic)
         inverse = np.linalg.inv(z.T @ z + RIDGE * np.eye(z.shape[1]))
         weights = inverse @ z.T @ (y / unit)
         own = np.minimum(np.einsum("ij,jk,ik->i", z, inverse, z), LEVERAGE)
@@ -85,10 +86,9 @@ class Dynamics:
             raise ValueError(f"a model of the dynamics has other arrays: {sorted(arrays)}")
         made = cls(**arrays)
         n_in, n_out, n_observed = made.centre.size, made.spread.size, int(made.n_observed.sum())
-        n_features = (1 + n_in, (n_in + 1) * (n_in + 2) // 2)
         shapes = {"centre": (n_in,), "scale": (n_in,), "covariance": (n_out, n_out), "spread": (n_out,)}
         fits = all(arrays[name].shape == shape for name, shape in shapes.items())
-        fits &= made.weights.shape in [(n, n_out) for n in n_features] and made.n_observed.shape == ()
+        fits &= made.weights.shape in [(n, n_out) for n in n_features(n_in, n_observed)] and made.n_observed.shape == ()
         fits &= 0 < n_observed <= n_in and n_out - n_observed in (0, 1) and bool((made.scale > 0).all())
         if not fits or not all(a.dtype == np.float32 and np.isfinite(a).all() for a in arrays.values()):
             raise ValueError("a model of the dynamics does not hold together")
@@ -105,18 +105,30 @@ class Dynamics:
 
     def errors(self, table: Table) -> Numbers:
         """Outputs less their prediction, shape ``(n, n_outputs)``; all that both know."""
-        z = (table.inputs - self.centre) / self.scale
-        predicted = features(z, quadratic=len(self.weights) > 1 + z.shape[1]) @ self.weights.astype(np.float64)
+        n_plain, _ = n_features(self.centre.size, int(self.n_observed))
+        z = features(table, self.centre, self.scale, quadratic=len(self.weights) > n_plain)
+        predicted = z @ self.weights.astype(np.float64)
         n = min(predicted.shape[1], table.outputs.shape[1])
         return table.outputs[:, :n] - predicted[:, :n]
 
 
-def features(z: Numbers, *, quadratic: bool) -> Numbers:
-    """1, the standardised inputs, and their squares and products: ``(n, 1 + n_inputs [+ ...])``."""
-    z = np.clip(z, -LIMIT, LIMIT)
+def features(table: Table, centre: Any, scale: Any, *, quadratic: bool) -> Numbers:
+    """1, standardised inputs, the observation's sines and cosines, and the inputs' squares and products.
+
+    Returns:
+        Shape ``(n, n_features)``, as many as `n_features` says without and with squares and products.
+    """
+    z = np.clip((table.inputs - centre) / scale, -LIMIT, LIMIT)
+    observed = table.inputs[:, : table.n_observed]
     first, second = np.triu_indices(z.shape[1])
     products = [z[:, first] * z[:, second]] if quadratic else []
-    return np.hstack([np.ones((len(z), 1)), z, *products])
+    return np.hstack([np.ones((len(z), 1)), z, np.sin(observed), np.cos(observed), *products])
+
+
+def n_features(n_inputs: int, n_observed: int) -> tuple[int, int]:
+    """Numbers of `features` without squares and products, and with them."""
+    plain = 1 + n_inputs + 2 * n_observed
+    return plain, plain + n_inputs * (n_inputs + 1) // 2
 
 
 def log_likelihoods(models: Sequence[Dynamics], table: Table) -> list[float]:
