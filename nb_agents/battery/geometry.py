@@ -73,5 +73,5 @@ def effective_dimensions(policy: nn.Module | BaseAlgorithm, observations: Any) -
     values, directions = np.linalg.eigh(jacobian.T @ jacobian / n)
     values = values[::-1].clip(min=0.0)
     # Derivatives are as exact as the network's numbers, and eigenvalues are their squares' sums.
-    tolerance = float(values[0]) * len(k) * torch.finfo(k.dtype).eps ** 2 * 1e3
+    tolerance = float(values[0]) * len(k) * torch.finfo(k.dtype).eps ** 2 * 10.0
     return EffectiveDimensions(values, directions.T[::-1].copy(), tolerance)
