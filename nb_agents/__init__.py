@@ -7,6 +7,8 @@ from nb_agents._old_names import keep_old_names
 from nb_agents.adaptation.keep_best import KeepBest
 from nb_agents.adaptation.search import Found, search_k
 from nb_agents.battery.battery import Battery, FingerprintError
+from nb_agents.battery.geometry import EffectiveDimensions, effective_dimensions
+from nb_agents.battery.transitions import Transitions
 from nb_agents.comparison import Compared, compare
 from nb_agents.export.onnx import DeterministicPolicy, export_onnx
 from nb_agents.fleet import fleet, fleet_battery
@@ -60,14 +62,14 @@ keep_old_names()
 
 __all__ = [
     "PAPER", "ActorAndCriticsGates", "ActorCriticGates", "Battery", "ClampedKGate", "Compared", "ContextDifficulty",
-    "DeterministicPolicy", "FiLMGate", "FingerprintError", "FoldError", "Found", "GateHistory", "KGate",
-    "KGateCallback", "KGatedCnnPolicy", "KGatedDQNCnnPolicy", "KGatedDQNMultiInputPolicy", "KGatedDQNPolicy",
+    "DeterministicPolicy", "EffectiveDimensions", "FiLMGate", "FingerprintError", "FoldError", "Found", "GateHistory",
+    "KGate", "KGateCallback", "KGatedCnnPolicy", "KGatedDQNCnnPolicy", "KGatedDQNMultiInputPolicy", "KGatedDQNPolicy",
     "KGatedMixin", "KGatedMultiInputPolicy", "KGatedPolicy", "KGatedSACCnnPolicy", "KGatedSACMultiInputPolicy",
     "KGatedSACPolicy", "KGatedTD3CnnPolicy", "KGatedTD3MultiInputPolicy", "KGatedTD3Policy", "KTarget", "KeepBest",
     "NeuralBatteryPolicy", "NeuralBatteryTrainer", "QNetworkGates", "RowNormalize", "RowObservation", "SignedKGate",
-    "StudentPolicy", "Transfer", "Turned", "VectorEnvAdapter", "at", "collect", "compare", "distill", "export_onnx",
-    "fleet", "fleet_battery", "fold_gates", "guess", "insert_gates", "named_gates", "retrofit", "search_k",
-    "searching", "transfer", "turn_around",
+    "StudentPolicy", "Transfer", "Transitions", "Turned", "VectorEnvAdapter", "at", "collect", "compare", "distill",
+    "effective_dimensions", "export_onnx", "fleet", "fleet_battery", "fold_gates", "guess", "insert_gates",
+    "named_gates", "retrofit", "search_k", "searching", "transfer", "turn_around",
 ]  # fmt: skip
 
 __version__: str

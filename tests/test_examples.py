@@ -109,3 +109,9 @@ def test_fleet(tmp_path: Path) -> None:
     assert first == f"64 k-sets of 10 numbers, {size:,} bytes"
     assert len(set(returns(second))) == 2
     assert (tmp_path / "fleet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_geometry(tmp_path: Path) -> None:
+    printed = run("geometry", tmp_path).splitlines()
+    assert len(returns("\n".join(printed))) == 5
+    assert printed[-1] == "of 10 numbers, 8 directions change the policy"

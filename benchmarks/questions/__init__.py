@@ -23,6 +23,7 @@ NAMES = (
     "single_pass",
     "robots",
     "fleet",
+    "nearest",
     "tune",
 )
 """Folders of the questions, in the order of the report's page."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -14,35 +14,18 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
 
 from nb_agents._checks import check_flag, check_number
-from nb_agents._objects import uncompiled
 from nb_agents.battery import file as k_set_file
+from nb_agents.battery.choosing import Choosing
 from nb_agents.battery.fingerprint import Fingerprint, WeightsWatch, fingerprint
+from nb_agents.battery.k_set import KSet
 from nb_agents.battery.per_row import distinct, gates_per_row
-from nb_agents.gates.gate import KGate
-from nb_agents.inference.conditioned import conditioned_nets
 from nb_agents.inference.student import StudentPolicy
-from nb_agents.policies.train_only import acting_modules
 from nb_runtime import FingerprintError, not_whole
 
 __all__ = ["Battery", "FingerprintError"]
 
 
-@dataclass(frozen=True)
-class KSet:
-    """One k-set.
-
-    Attributes:
-        k: The k's of all gates in order, shape ``(n_k,)``.
-        parts: Views of ``k``, one per gate, shape ``(len(gate.k),)`` each.
-        metadata: Notes beside it, anything that JSON can hold, as ``{"A": 1.8}``.
-    """
-
-    k: torch.Tensor
-    parts: tuple[torch.Tensor, ...]
-    metadata: dict[str, Any]
-
-
-class Battery:
+class Battery(Choosing):
     """Named k-sets of one network.
 
     A k-set means something only beside the weights that it was learned with, so the battery takes the network's
@@ -59,38 +42,9 @@ class Battery:
     """
 
     def __init__(self, network: nn.Module | BaseAlgorithm) -> None:
-        module = uncompiled(network.policy if isinstance(network, BaseAlgorithm) else network)
-        if not isinstance(module, nn.Module):
-            raise TypeError(f"network must be a torch.nn.Module or an SB3 model, got {type(network).__name__}")
-        self.network: nn.Module = module
-        self.gates = {path: m for path, m in acting_modules(module) if isinstance(m, KGate)}
-        if not self.gates:
-            raise ValueError(f"network has no k-gates: {type(module).__name__}")
-        if any(conditioned_nets(module)):
-            raise ValueError("network's k's are computed for each row of a batch: take the policy `at` a context")
-        self._sets: dict[str, KSet] = {}
+        super().__init__(network)
         self._fingerprint: Fingerprint | None = None
         self._watch: WeightsWatch | None = None
-
-    def __len__(self) -> int:
-        return len(self._sets)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._sets)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._sets
-
-    def __getitem__(self, name: str) -> torch.Tensor:
-        return self._find(name).k.clone()
-
-    def __repr__(self) -> str:
-        return f"Battery({type(self.network).__name__}, n_k={self.n_k}, names={list(self)})"
-
-    @property
-    def n_k(self) -> int:
-        """Numbers in a k-set."""
-        return sum(gate.k.numel() for gate in self.gates.values())
 
     def metadata(self, name: str) -> dict[str, Any]:
         """A copy of what was noted beside a k-set."""
@@ -245,8 +199,7 @@ class Battery:
         """
         if not self._sets:
             raise ValueError("there is no k-set to save: capture one first")
-        notes = {name: k_set.metadata for name, k_set in self._sets.items()}
-        k_set_file.write(path, self.verify(), {name: k_set.k for name, k_set in self._sets.items()}, notes)
+        k_set_file.write(path, self.verify(), self._sets)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], network: nn.Module | BaseAlgorithm) -> Battery:
@@ -267,17 +220,12 @@ class Battery:
         written, k_sets = k_set_file.read(path)
         written.check(battery.verify(), f"{os.fspath(path)!r} was written")
         try:
-            for name, (k, metadata) in k_sets.items():
+            for name, (k, metadata, dynamics) in k_sets.items():
                 battery.add(name, k, metadata)
+                battery._sets[name] = replace(battery._sets[name], dynamics=dynamics)
         except (TypeError, ValueError) as error:
             raise not_whole(path, error) from None
         return battery
-
-    def _find(self, name: str) -> KSet:
-        try:
-            return self._sets[name]
-        except KeyError:
-            raise KeyError(f"no k-set named {name!r}; there are {list(self)}") from None
 
     def _checked(self, name: str, k: Any) -> torch.Tensor:
         """A copy of ``k`` of the gates' kind."""

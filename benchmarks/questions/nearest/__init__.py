@@ -1,0 +1,1 @@
+"""Which stored k-set fits the task that some steps are of."""
