@@ -6,6 +6,6 @@ from nb_evaluation.method import Style
 METHOD = SearchMethod(
     summary="k-gates per layer; only k adapts, by search_k, which tries the best again",
     row=51,
-    style=Style("#D55E00", ":", "$3$"),
+    style=Style("#0072B2", ":", "$3$"),
     pretrains_as="nb",
 )
