@@ -17,8 +17,13 @@ SUBJECTS = ("retrofit-turned", "retrofit", "student")
 
 RIVAL = "fine-tune"
 
-CONTROLS = (("retrofit-turned", "randomised-source"), ("retrofit-turned", "retrofit"), ("nb-k-cma", "scale-cma"))
-"""Rows, and those that could take the credit: the same without gates or signs, and a search of another number."""
+CONTROLS = (
+    ("retrofit-turned", "randomised-source"),
+    ("retrofit-turned", "retrofit"),
+    ("retrofit-turned", "recurrent"),
+    ("nb-k-cma", "scale-cma"),
+)
+"""Rows, and what could take the credit: the same without gates or signs, memory alone, a search of another number."""
 
 
 class Place(NamedTuple):
