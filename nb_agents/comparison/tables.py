@@ -51,7 +51,7 @@ def task(spec: Any) -> str:
     source, target = (
         " ".join(f"{name}={value}" for name, value in each.items()) or "as it is" for each in (spec.source, spec.target)
     )
-    return f"{spec.env} from {source} to {target}, {spec.algo}"
+    return f"{spec.env}, {source} → {target}, {spec.algo}"
 
 
 def final_returns(rows: dict[int, Row]) -> NDArray[np.float64]:
