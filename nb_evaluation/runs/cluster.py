@@ -29,7 +29,7 @@ PATIENCE = 30.0
 
 INSTALL = 'pip install "neural-battery[ray]"'
 
-PACKAGES = ("nb_agents", "nb_evaluation", "nb_gym")
+PACKAGES = ("nb_agents", "nb_evaluation", "nb_gym", "nb_runtime")
 """Sent along with the runs and the package that asks for them, so that every node runs the code that is here."""
 
 

@@ -120,7 +120,7 @@ def test_a_node_killed_while_its_run_is_in_flight(nodes, tmp_path, monkeypatch):
 def test_a_cluster_is_sent_the_caller_s_package_beside_our_own(tmp_path):
     script = tmp_path / "script.py"
     script.write_text("")
-    ours = [str(ROOT / package) for package in ("nb_agents", "nb_evaluation", "nb_gym")]
+    ours = [str(ROOT / package) for package in ("nb_agents", "nb_evaluation", "nb_gym", "nb_runtime")]
     assert cluster.runtime_env(tmp_path)["py_modules"] == [*ours, str(tmp_path)]
     for code in (None, script, ROOT / "nb_gym"):
         assert cluster.runtime_env(code)["py_modules"] == ours
