@@ -76,7 +76,7 @@ def _adapted(spec: ComparisonSpec) -> Row:
             model, there, spec.steps, method.trains, normalize="freeze" if method.begins else "carry",
             n_eval_episodes=1, callback=follow,
         )  # fmt: skip
-        follow.at_the_end()
+        follow.take()
         source_after, back = measure.home(model), None
         if moved.battery is not None:
             moved.battery.apply("source")
@@ -133,16 +133,13 @@ class Followed(BaseCallback):
 
     def __init__(self, measure: Measured, spec: ComparisonSpec) -> None:
         super().__init__()
-        self._measure, self._every, self._last = measure, spec.steps / spec.evaluations, spec.steps
+        self._measure, self._every = measure, spec.steps / spec.evaluations
         self.steps: list[int] = []
         self.returns: list[float] = []
         self._first = 0
 
-    def at_the_end(self) -> None:
-        """Measure the model as it has become."""
-        self._take()
-
-    def _take(self) -> None:
+    def take(self) -> None:
+        """Measure the model as it is; a number of steps is measured once."""
         done = self.model.num_timesteps - self._first
         if not self.steps or done > self.steps[-1]:
             self.steps.append(done)
@@ -150,11 +147,11 @@ class Followed(BaseCallback):
 
     def _on_training_start(self) -> None:
         self._first = self.model.num_timesteps
-        self._take()
+        self.take()
 
     def _on_rollout_start(self) -> None:
         if self.model.num_timesteps - self._first >= len(self.steps) * self._every:
-            self._take()
+            self.take()
 
     def _on_step(self) -> bool:
         return True
