@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from nb_agents._checks import check_number
+from nb_agents.gates.hook import hook
 
 ACTIVATIONS: tuple[type[nn.Module], ...] = (
     nn.CELU, nn.ELU, nn.GELU, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.LeakyReLU, nn.LogSigmoid, nn.Mish, nn.PReLU,
@@ -234,10 +235,6 @@ class KGate(nn.Module):
         limit = "" if self.gate_max is None else f", gate_max={self.gate_max}"
         return f"{self.n_units}, block_size={self.block_size}, spatial_dims={self.spatial_dims}{limit}"
 
-    def _add_regularizer_gradient(self, k: torch.Tensor) -> None:
-        for regularizer in self.regularizers:
-            regularizer.add_gradient(self)
-
     # The hook reaches any loop that calls `backward()`, after the task's gradient and once however often k was read; an
     # optimizer whose `zero_grad` starts with the regulariser's gradient would add in another order, which changes PPO
     # by 6e-8. Hooks on a parameter are dropped when it is copied, pickled or replaced, and a regulariser in a dropped
@@ -246,28 +243,19 @@ class KGate(nn.Module):
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if name == "k" and isinstance(value, nn.Parameter):
-            self._hook(value)
+            hook(self, value)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state.setdefault("regularizers", list(state.pop("regularizer", ())))  # its name in files of earlier versions
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._hook(self.k)
+        hook(self, self.k)
 
     def _apply(self, *args: Any, **kwargs: Any) -> Any:
         converted = super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
         # Rounding its two values to half precision one by one would leave a sum beside gate_max.
         self.membership = self._membership(self.membership.dtype).to(self.membership.device)
-        self._hook(self.k)
+        hook(self, self.k)
         return converted
-
-    def _hook(self, k: nn.Parameter) -> None:
-        hooks = getattr(k, "_post_accumulate_grad_hooks", None) or {}
-        if any(getattr(hook, "__func__", None) is KGate._add_regularizer_gradient for hook in hooks.values()):
-            return  # it has one already, from this gate or from one that shares the parameter
-        trains = k.requires_grad
-        k.requires_grad_(True)  # PyTorch hooks only what trains; the hook stays while k is frozen
-        k.register_post_accumulate_grad_hook(self._add_regularizer_gradient)  # type: ignore[no-untyped-call]
-        k.requires_grad_(trains)
 
 
 def check_arguments(block_size: Any, block_weight: Any, k_init: Any, gate_max: Any) -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import copy
+import gc
 import math
+import weakref
 from typing import Any
 
 import pytest
@@ -100,3 +103,20 @@ def test_a_refused_difficulty_changes_nothing() -> None:
     with pytest.raises(ValueError, match="task_difficulty"):
         regularizer.task_difficulty = 2.0
     assert regularizer.task_difficulty == 0.5
+
+
+def test_a_gate_that_nobody_has_any_more_is_freed() -> None:
+    """And one that shares its k keeps the regulariser, which counts once."""
+    gate = gates(1)[0]
+    gate.regularizers = [KTarget()]
+    task = torch.zeros(1, 8, dtype=torch.float64)
+    gate(task).sum().backward()
+    expected, seen, twin = gate.k.grad.clone(), weakref.ref(gate), copy.copy(gate)
+    assert expected.abs().sum() > 0
+    for _ in range(2):
+        twin.k.grad = None
+        twin(task).sum().backward()
+        assert torch.equal(twin.k.grad, expected)
+        gate = None
+        gc.collect()
+        assert seen() is None
