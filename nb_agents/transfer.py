@@ -14,10 +14,11 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.her import HerReplayBuffer
 
 from nb_agents._checks import check_count, check_flag, check_number
+from nb_agents.adapters.acting import acting_parameters
 from nb_agents.battery.battery import Battery
 from nb_agents.inference.conditioned import conditioned_nets
 from nb_agents.policies.mixin import KGatedMixin
-from nb_agents.policies.train_only import CHOICES, acting_parameters
+from nb_agents.policies.train_only import CHOICES
 from nb_agents.returns import episode_returns
 from nb_agents.target import Environment, prepare, share_statistics
 
@@ -134,7 +135,7 @@ def transfer(
     learn_kwargs = {"reset_num_timesteps": False, **learn_kwargs}
     inspect.signature(model.learn).bind(total_timesteps, **learn_kwargs)
     computed = any(conditioned_nets(policy))
-    battery = Battery(model) if train_only == "gates" and not computed else None
+    battery = Battery(model, train_only) if train_only != "all" and not computed else None
     if battery is not None:
         battery.capture("source")
     new_env = prepare("env", env, model, frozen=normalize == "freeze")

@@ -50,7 +50,9 @@ class Policy:
         self._rows, self._shared, self._state = np.empty((0, 0)), False, list[Any]()
         self.k_sets: dict[str, Any] = {}
         _, text, k_sets = read_k_sets(battery) if battery is not None else (b"", {}, {})
-        for each in ("gates", "architecture", "weights") if battery is not None and "k" in self._about else ():
+        for each in (
+            ("adapter", "gates", "architecture", "weights") if battery is not None and "k" in self._about else ()
+        ):
             if text.get(each) != self._about.get(each):
                 raise FingerprintError(f"{os.fspath(battery)!r} was written for a policy with other {each}")
         for name, (dtype, content) in k_sets.items():
@@ -133,16 +135,21 @@ def read_k_sets(path: str | os.PathLike[str]) -> tuple[bytes, dict[str, str], di
         text = entries.pop("__metadata__", {})
         if text.get("format") not in (FORMAT, FORMER):
             raise ValueError(f"its format is {text.get('format')!r}, not {FORMAT!r}")
-        places = [found.span(1) for found in DIGEST.finditer(content, 8, start)]
-        if len(places) != (text["format"] == FORMAT):
+        if check_digest(content, start) != (text["format"] == FORMAT):
             raise ValueError("it has no digest")
-        for low, high in places:
-            if hashlib.sha256(content[:low] + NO_DIGEST + content[high:]).hexdigest() != content[low:high].decode():
-                raise ValueError("its bytes do not agree with its digest")
         ends = {name: [start + end for end in each["data_offsets"]] for name, each in entries.items()}
         return content, text, {name: (entries[name]["dtype"], content[slice(*ends[name])]) for name in entries}
     except Exception as error:  # what a damaged file makes the parsers raise is of any kind
         raise not_whole(path, error) from None
+
+
+def check_digest(content: bytes, start: int) -> int:
+    """How many digests the header that ends at ``start`` holds; a ValueError if one does not fit the bytes."""
+    places = [found.span(1) for found in DIGEST.finditer(content, 8, start)]
+    for low, high in places:
+        if hashlib.sha256(content[:low] + NO_DIGEST + content[high:]).hexdigest() != content[low:high].decode():
+            raise ValueError("its bytes do not agree with its digest")
+    return len(places)
 
 
 def not_whole(path: str | os.PathLike[str], reason: Exception) -> ValueError:
