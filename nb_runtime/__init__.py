@@ -50,9 +50,8 @@ class Policy:
         self._rows, self._shared, self._state = np.empty((0, 0)), False, list[Any]()
         self.k_sets: dict[str, Any] = {}
         _, text, k_sets = read_k_sets(battery) if battery is not None else (b"", {}, {})
-        for each in (
-            ("adapter", "gates", "architecture", "weights") if battery is not None and "k" in self._about else ()
-        ):
+        known = ("adapter", "gates", "architecture", "weights")
+        for each in known if battery is not None and "k" in self._about else ():
             if text.get(each) != self._about.get(each):
                 raise FingerprintError(f"{os.fspath(battery)!r} was written for a policy with other {each}")
         for name, (dtype, content) in k_sets.items():

@@ -28,7 +28,7 @@ _PREFIX = "base_model.model."
 _FREE = {"auto_mapping", "base_model_name_or_path", "corda_config", "exclude_modules", "inference_mode",
          "init_lora_weights", "lora_alpha", "lora_dropout", "peft_type", "peft_version", "r", "revision",
          "target_modules", "task_type"}  # fmt: skip
-"""What a configuration may say otherwise than peft's default: nothing of it changes what rank, α and factors compute."""
+"""What a configuration may say otherwise than peft's default: rank, α and factors compute the same whatever it says."""
 
 
 def write(
