@@ -36,7 +36,7 @@ def contenders(name: str, repeats: int = 200) -> dict[str, Sample]:
 
     for battery in batteries.values():
         battery.capture("task")
-    samples = {each: partial(swap, each, "all") for each in batteries}
+    samples: dict[str, Sample] = {each: partial(swap, each, "all") for each in batteries}
     return samples | {f"{each}_frozen": partial(swap, each, each) for each in batteries}
 
 

@@ -18,12 +18,15 @@ from nb_agents.adapters.lora import acting_lora, peft_package, scale_of
 from nb_agents.battery.file import safetensors_package, sealed
 from nb_agents.battery.fingerprint import Fingerprint
 from nb_evaluation.files import write_atomically
-from nb_runtime import check_digest
+from nb_runtime import read_k_sets
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 _PREFIX = "base_model.model."
 """Of peft's keys."""
+
+_FORMATS = ("pt", None)
+"""What the header of its weights calls them, if anything."""
 
 _FREE = {"auto_mapping", "base_model_name_or_path", "corda_config", "exclude_modules", "inference_mode",
          "init_lora_weights", "lora_alpha", "lora_dropout", "peft_type", "peft_version", "r", "revision",
@@ -88,13 +91,11 @@ def read(
         ValueError: If one is damaged, or of another kind of adapter, rank, α, or other layers.
     """
     package, (rank, alpha) = safetensors_package(), _rank_and_alpha(network)
-    settings, content = (Path(folder) / CONFIG).read_bytes(), (Path(folder) / WEIGHTS).read_bytes()
+    settings = (Path(folder) / CONFIG).read_bytes()
+    content, text, _ = read_k_sets(Path(folder) / WEIGHTS, _FORMATS)
     try:
         _check_settings(json.loads(settings), rank, alpha)
-        start = 8 + int.from_bytes(content[:8], "little")
-        check_digest(content, start)
         tensors = package.torch.load(content)
-        text = json.loads(content[8:start]).get("__metadata__", {})
         keys = _keys(expected)
         if tensors.keys() != keys.keys():
             raise ValueError(f"its layers are others: {sorted(tensors.keys() ^ keys.keys())[:4]}")

@@ -91,7 +91,7 @@ DAMAGE: dict[str, tuple[Any, str]] = {
     "dora": (lambda f: settings(f, use_dora=True), "settings that a policy's adapters do not: {'use_dora': True}"),
     "no json": (lambda f: (f / CONFIG).write_text("{"), "JSONDecodeError"),
     "a bit": (lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes()[:-1] + b"\1"), "agree with its digest"),
-    "cut": (lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes()[:-8]), "does not hold"),
+    "cut": (lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes()[:-8]), "is not a whole file of k-sets"),
     "layers": (lambda f: rewrite(f, lambda t: {k.replace("action_net", "other"): v for k, v in t.items()}), "others"),
     "shapes": (lambda f: rewrite(f, lambda t: {k: v.T.contiguous() for k, v in t.items()}), "has shape"),
     "values": (lambda f: rewrite(f, lambda t: {k: v / 0 for k, v in t.items()}), "k of 'b' must be finite"),
