@@ -6,6 +6,7 @@ from importlib.metadata import version
 from nb_agents._old_names import keep_old_names
 from nb_agents.adaptation.keep_best import KeepBest
 from nb_agents.adaptation.search import Found, search_k
+from nb_agents.adapters.report import AdapterSize, describe_adapters
 from nb_agents.battery.battery import Battery, FingerprintError
 from nb_agents.battery.geometry import EffectiveDimensions, effective_dimensions
 from nb_agents.battery.transitions import Transitions
@@ -61,13 +62,14 @@ with contextlib.suppress(ImportError):  # sb3-contrib is an extra; its algorithm
 keep_old_names()
 
 __all__ = [
-    "PAPER", "ActorAndCriticsGates", "ActorCriticGates", "Battery", "ClampedKGate", "Compared", "ContextDifficulty",
-    "DeterministicPolicy", "EffectiveDimensions", "FiLMGate", "FingerprintError", "FoldError", "Found", "GateHistory",
-    "KGate", "KGateCallback", "KGatedCnnPolicy", "KGatedDQNCnnPolicy", "KGatedDQNMultiInputPolicy", "KGatedDQNPolicy",
-    "KGatedMixin", "KGatedMultiInputPolicy", "KGatedPolicy", "KGatedSACCnnPolicy", "KGatedSACMultiInputPolicy",
-    "KGatedSACPolicy", "KGatedTD3CnnPolicy", "KGatedTD3MultiInputPolicy", "KGatedTD3Policy", "KTarget", "KeepBest",
-    "NeuralBatteryPolicy", "NeuralBatteryTrainer", "QNetworkGates", "RowNormalize", "RowObservation", "SignedKGate",
-    "StudentPolicy", "Transfer", "Transitions", "Turned", "VectorEnvAdapter", "at", "collect", "compare", "distill",
+    "PAPER", "ActorAndCriticsGates", "ActorCriticGates", "AdapterSize", "Battery", "ClampedKGate", "Compared",
+    "ContextDifficulty", "DeterministicPolicy", "EffectiveDimensions", "FiLMGate", "FingerprintError", "FoldError",
+    "Found", "GateHistory", "KGate", "KGateCallback", "KGatedCnnPolicy", "KGatedDQNCnnPolicy",
+    "KGatedDQNMultiInputPolicy", "KGatedDQNPolicy", "KGatedMixin", "KGatedMultiInputPolicy", "KGatedPolicy",
+    "KGatedSACCnnPolicy", "KGatedSACMultiInputPolicy", "KGatedSACPolicy", "KGatedTD3CnnPolicy",
+    "KGatedTD3MultiInputPolicy", "KGatedTD3Policy", "KTarget", "KeepBest", "NeuralBatteryPolicy",
+    "NeuralBatteryTrainer", "QNetworkGates", "RowNormalize", "RowObservation", "SignedKGate", "StudentPolicy",
+    "Transfer", "Transitions", "Turned", "VectorEnvAdapter", "at", "collect", "compare", "describe_adapters", "distill",
     "effective_dimensions", "export_onnx", "fleet", "fleet_battery", "fold_gates", "guess", "insert_gates",
     "named_gates", "retrofit", "search_k", "searching", "transfer", "turn_around",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
 
+from nb_agents.adapters.acting import acting_modules
 from nb_agents.battery.battery import Battery
 from nb_agents.gates.gate import KGate
 from nb_agents.inference.conditioned import ConditionedNet, conditioned_nets
@@ -20,7 +21,6 @@ from nb_agents.inference.normalization import normalizing
 from nb_agents.inference.row_k_sets import RowKSets
 from nb_agents.policies.mixin import KGatedMixin
 from nb_agents.policies.optim import optimized_parts
-from nb_agents.policies.train_only import acting_modules
 from nb_agents.policies.usage import check_learns_by_backward
 from nb_agents.surgery.conditioning import with_computed_k
 from nb_agents.vec_env.adapter import VectorEnvAdapter

@@ -14,10 +14,11 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.her import HerReplayBuffer
 
 from nb_agents._checks import check_count, check_flag, check_number
+from nb_agents.adapters.acting import acting_parameters
 from nb_agents.battery.battery import Battery
 from nb_agents.inference.conditioned import conditioned_nets
 from nb_agents.policies.mixin import KGatedMixin
-from nb_agents.policies.train_only import CHOICES, acting_parameters
+from nb_agents.policies.train_only import CHOICES
 from nb_agents.returns import episode_returns
 from nb_agents.target import Environment, prepare, share_statistics
 
@@ -28,8 +29,8 @@ class Transfer:
 
     Attributes:
         model: The model that was moved.
-        battery: The k-sets "source" (before) and "target" (after); None unless the gates alone were trained, as k-sets
-            mean nothing beside other weights, and where the k's are computed, so that k0 and f were trained.
+        battery: The k-sets "source" (before) and "target" (after), or the sets of another adapter that was trained;
+            None where everything was, as a set means nothing beside other weights, and where the k's are computed.
         returns_before: Returns of the deterministic policy on the new task before the training, shape ``(episodes,)``.
         returns_after: The same afterwards, from the same starts where the environment can be seeded.
         n_trained: Numbers that were trained in the actor.
@@ -98,7 +99,8 @@ def transfer(
             vector environment, or a `VecEnv`. A `VecNormalize` in it that has seen nothing yet is given the statistics
             of the model's; one that has is taken as it is.
         total_timesteps: Budget of the training, as in ``learn()``.
-        train_only: Part of the actor that trains: "gates", "head", "biases" or "all", see `KGatedMixin.train_only`.
+        train_only: Part of the actor that trains: "gates", "head", "biases", "lora" or "all", see
+            `KGatedMixin.train_only`.
         task_difficulty: Difficulty τ of the new task in [0, 1], for a policy with a k-target; None leaves it as it is.
         normalize: Fate of the `VecNormalize` around the model's present environment: with "freeze" its
             statistics stand still, which keeps the old task to the last bit, with "carry" they go on from where they
@@ -134,7 +136,7 @@ def transfer(
     learn_kwargs = {"reset_num_timesteps": False, **learn_kwargs}
     inspect.signature(model.learn).bind(total_timesteps, **learn_kwargs)
     computed = any(conditioned_nets(policy))
-    battery = Battery(model) if train_only == "gates" and not computed else None
+    battery = Battery(model, train_only) if train_only != "all" and not computed else None
     if battery is not None:
         battery.capture("source")
     new_env = prepare("env", env, model, frozen=normalize == "freeze")

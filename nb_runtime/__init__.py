@@ -50,7 +50,7 @@ class Policy:
         self._rows, self._shared, self._state = np.empty((0, 0)), False, list[Any]()
         self.k_sets: dict[str, Any] = {}
         _, text, k_sets = read_k_sets(battery) if battery is not None else (b"", {}, {})
-        for each in ("gates", "architecture", "weights") if battery is not None and "k" in self._about else ():
+        for each in ("adapter", "gates", "architecture", "weights") if battery and "k" in self._about else ():
             if text.get(each) != self._about.get(each):
                 raise FingerprintError(f"{os.fspath(battery)!r} was written for a policy with other {each}")
         for name, (dtype, content) in k_sets.items():
@@ -118,8 +118,8 @@ class Policy:
         return dict(zip(self._kept, state, strict=True)) | {"episode_start": np.full(n, starts)}
 
 
-def read_k_sets(path: str | os.PathLike[str]) -> tuple[bytes, dict[str, str], dict[str, tuple[str, bytes]]]:
-    """A battery's file: its bytes, its text by name, and the dtype and bytes of each k-set.
+def read_k_sets(path: str | os.PathLike[str], formats: Any = (FORMAT, FORMER)) -> tuple[bytes, Any, dict[str, Any]]:
+    """A battery's file, or one of other ``formats``: its bytes, text by name, and dtype and bytes of each k-set.
 
     Raises:
         OSError: If the file cannot be read.
@@ -131,10 +131,10 @@ def read_k_sets(path: str | os.PathLike[str]) -> tuple[bytes, dict[str, str], di
         start = 8 + int.from_bytes(content[:8], "little")
         entries: dict[str, Any] = json.loads(content[8:start])
         text = entries.pop("__metadata__", {})
-        if text.get("format") not in (FORMAT, FORMER):
+        if text.get("format") not in formats:
             raise ValueError(f"its format is {text.get('format')!r}, not {FORMAT!r}")
         places = [found.span(1) for found in DIGEST.finditer(content, 8, start)]
-        if len(places) != (text["format"] == FORMAT):
+        if not places and text.get("format") == FORMAT:
             raise ValueError("it has no digest")
         for low, high in places:
             if hashlib.sha256(content[:low] + NO_DIGEST + content[high:]).hexdigest() != content[low:high].decode():

@@ -33,6 +33,7 @@ FLOORS = {
         "_checks _objects _old_names _progress _tensor_file returns",
         "gates vec_env",
         "inference",
+        "adapters",
         "policies",
         "contrib surgery battery tracking recipe",
         "export target transfer fleet adaptation maml",

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.speed import battery, environments, inference, learning, maml, robots, runtime
+from benchmarks.speed import adapters, battery, environments, inference, learning, maml, robots, runtime
 from benchmarks.speed.report import read_speed
 from benchmarks.speed.rows import Measurement, Row, write_rows
 from benchmarks.speed.tables import make_tables
@@ -38,7 +38,7 @@ class Part(NamedTuple):
 PARTS = {
     "environments": Part(environments.COMPARISONS, 11, ("envpool", "gymnax")),
     "learning": Part(learning.COMPARISONS, 9),
-    "battery": Part(battery.COMPARISONS, 50),
+    "battery": Part(battery.COMPARISONS | adapters.COMPARISONS, 50),
     "inference": Part(inference.COMPARISONS, 9),
     "robots": Part(robots.COMPARISONS, 9, ("mujoco", "envpool")),
     "maml": Part(maml.COMPARISONS, 5),

@@ -12,8 +12,9 @@ from stable_baselines3.common.save_util import recursive_getattr
 from stable_baselines3.common.vec_env import VecNormalize, unwrap_vec_normalize
 
 from nb_agents._objects import uncompiled
+from nb_agents.adapters.acting import acting_modules, acting_parameters
 from nb_agents.policies.optim import optimized_parts
-from nb_agents.policies.train_only import TrainOnlyMixin, acting_modules, acting_parameters
+from nb_agents.policies.train_only import TrainOnlyMixin
 
 
 class Snapshot:

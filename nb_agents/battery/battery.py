@@ -15,6 +15,7 @@ from torch import nn
 
 from nb_agents._checks import check_flag, check_number
 from nb_agents.battery import file as k_set_file
+from nb_agents.battery import peft_folder
 from nb_agents.battery.choosing import Choosing
 from nb_agents.battery.fingerprint import Fingerprint, WeightsWatch, fingerprint
 from nb_agents.battery.k_set import KSet
@@ -32,17 +33,21 @@ class Battery(Choosing):
     fingerprint with the first k-set and refuses to go on with any other network or weights. Iteration, ``len`` and
     ``in`` are those of the names, in the order in which they came; ``battery[name]`` is a copy of the k's.
 
+    Other adapters are kept alike: sets of biases, of the output layer's numbers, or of low-rank adapters'. What is said
+    of k's holds for their numbers then, and all weights but these are in the fingerprint.
+
     Args:
         network: A k-gated policy, an SB3 model with one, or any module with gates. Of a policy it is the actor: the
             critic and its gates are no part of a k-set and may change, and so may what sets only the spread of actions.
+        adapter: What is kept, as in `train_only`: "gates", "head", "biases" or "lora".
 
     Raises:
         TypeError: If ``network`` is none of these.
-        ValueError: If it has no gates, or their k's are computed.
+        ValueError: If it has no gates or no such adapter, their k's are computed, or ``adapter`` is unknown.
     """
 
-    def __init__(self, network: nn.Module | BaseAlgorithm) -> None:
-        super().__init__(network)
+    def __init__(self, network: nn.Module | BaseAlgorithm, adapter: str = "gates") -> None:
+        super().__init__(network, adapter)
         self._fingerprint: Fingerprint | None = None
         self._watch: WeightsWatch | None = None
 
@@ -52,8 +57,8 @@ class Battery(Choosing):
 
     def capture(self, name: str, metadata: Mapping[str, Any] | None = None, *, overwrite: bool = False) -> None:
         """Keep the network's present k's under ``name``; arguments and errors are those of `add`."""
-        device = next(iter(self.gates.values())).k.device
-        k = torch.cat([gate.k.detach().to(device) for gate in self.gates.values()])
+        own = self._parameters()
+        k = torch.cat([parameter.detach().reshape(-1).to(own[0].device) for parameter in own])
         self.add(name, k, metadata, overwrite=overwrite)
 
     def capture_from(
@@ -71,6 +76,7 @@ class Battery(Choosing):
         Observation and state are those of `StudentPolicy.at`; all else is as in `add`, and so are the errors. The state
         must not be None: a student that has seen nothing has inferred nothing.
         """
+        self._only_gates("capture_from")
         if state is None:
             raise ValueError("state must be what predict returned before the observation, got None")
         inferred = Battery(student.at(observation, state))
@@ -85,7 +91,8 @@ class Battery(Choosing):
 
         Args:
             name: Any text but the empty one and ``"__metadata__"``.
-            k: The k's of all gates in order, shape ``(n_k,)``, finite in the gates' dtypes.
+            k: The k's of all gates in order, shape ``(n_k,)``, finite in the gates' dtypes; or another adapter's
+                numbers, in the order of `nb_agents.adapters.kind.Adapter.parameters`.
             metadata: Notes to keep beside it, as the task; anything that JSON can hold.
             overwrite: Whether a k-set of this name may be replaced.
 
@@ -105,8 +112,7 @@ class Battery(Choosing):
         k = self._checked(name, k)
         noted = k_set_file.plain(metadata)
         self._check_weights()
-        sizes = [gate.k.numel() for gate in self.gates.values()]
-        self._sets[name] = KSet(k, torch.split(k, sizes), noted)
+        self._sets[name] = KSet(k, self._parts(k), noted)
 
     def apply(self, name: str) -> None:
         """Give the network the k's of ``name``, in place: optimizers and hooks stay with their parameters.
@@ -118,8 +124,8 @@ class Battery(Choosing):
         parts = self._find(name).parts
         self._check_weights()
         with torch.no_grad():
-            for gate, part in zip(self.gates.values(), parts, strict=True):
-                gate.k.copy_(part)
+            for parameter, part in zip(self._parameters(), parts, strict=True):
+                parameter.copy_(part)
 
     def remove(self, name: str) -> None:
         """Forget a k-set.
@@ -144,10 +150,12 @@ class Battery(Choosing):
 
         Raises:
             KeyError: If ``first`` or ``second`` does not exist.
-            TypeError: If ``t`` is not a number.
+            TypeError: If ``t`` is not a number, or the adapter is "lora", whose products no such line joins.
             ValueError: If ``t`` is not finite or ``name`` is taken.
             FingerprintError: As `add`.
         """
+        if self._kind.straight:
+            raise TypeError(f"interpolate takes no sets of {self.adapter!r}: {self._kind.straight}")
         ends, t = (self._find(first).k, self._find(second).k), check_number("t", t)
         if abs(t) > torch.finfo(ends[0].dtype).max:
             raise ValueError(f"t must be finite in {ends[0].dtype}, the dtype of the k's, got {t}")
@@ -166,11 +174,12 @@ class Battery(Choosing):
 
         Raises:
             KeyError: If there is no k-set of a name.
-            TypeError: If ``rows`` holds something else than names or integers.
+            TypeError: If ``rows`` holds something else than names or integers, or the adapter is not "gates".
             ValueError: If ``rows`` is empty or not one-dimensional, an index is out of range, or, in the forward pass,
                 the batch has another length.
             FingerprintError: As `apply`.
         """
+        self._only_gates("per_row")
         names, index = distinct(rows, list(self))
         k_sets = [self._find(name).parts for name in names]
         self._check_weights()
@@ -183,10 +192,10 @@ class Battery(Choosing):
         Raises:
             FingerprintError: If the k-sets belong to another.
         """
-        found = fingerprint(self.network)
+        found = fingerprint(self.network, self._kind)
         if self._sets and self._fingerprint is not None:
             self._fingerprint.check(found, "these k-sets were taken")
-        self._fingerprint, self._watch = found, WeightsWatch(self.network)
+        self._fingerprint, self._watch = found, WeightsWatch(self.network, self._kind)
         return found
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -202,21 +211,22 @@ class Battery(Choosing):
         k_set_file.write(path, self.verify(), self._sets)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], network: nn.Module | BaseAlgorithm) -> Battery:
+    def load(cls, path: str | os.PathLike[str], network: nn.Module | BaseAlgorithm, adapter: str = "gates") -> Battery:
         """The battery of a file, for the network that it was written for; no code from the file is run.
 
         Args:
             path: A file that `save` wrote.
             network: Network as in the constructor. It is not changed: `apply` a k-set to change it.
+            adapter: What is kept, as in the constructor.
 
         Raises:
             ImportError: If safetensors is not installed.
             OSError: If the file cannot be read.
             TypeError: As the constructor.
             ValueError: If the file is truncated, damaged or of another kind, or holds what `add` refuses.
-            FingerprintError: If it was written for another network, or for this one with other weights.
+            FingerprintError: If it was written for another network or adapter, or for this one with other weights.
         """
-        battery = cls(network)
+        battery = cls(network, adapter)
         written, k_sets = k_set_file.read(path)
         written.check(battery.verify(), f"{os.fspath(path)!r} was written")
         try:
@@ -227,18 +237,39 @@ class Battery(Choosing):
             raise not_whole(path, error) from None
         return battery
 
+    def export(self, name: str, folder: str | os.PathLike[str]) -> None:
+        """Write a set of low-rank adapters as peft's own files, which peft loads into the policy without adapters.
+
+        The errors are those of `nb_agents.battery.peft_folder.write`, and a TypeError for other adapters.
+        """
+        numbers = self._only_lora("export", self._find(name).parts)
+        peft_folder.write(folder, self.network, numbers, self.verify())
+
+    def add_exported(
+        self, folder: str | os.PathLike[str], name: str, metadata: Mapping[str, Any] | None = None,
+        *, overwrite: bool = False,
+    ) -> None:  # fmt: skip
+        """Keep a set of low-rank adapters from peft's files, which `export` or peft wrote; all else is as in `add`.
+
+        The errors are those of `nb_agents.battery.peft_folder.read` and `add`, and a TypeError for other adapters.
+        """
+        own = self._only_lora("add_exported", self._parameters())
+        read = peft_folder.read(folder, self.network, own, fingerprint(self.network, self._kind))
+        self.add(name, torch.cat([part.flatten() for part in read.values()]), metadata, overwrite=overwrite)
+
     def _checked(self, name: str, k: Any) -> torch.Tensor:
-        """A copy of ``k`` of the gates' kind."""
+        """A copy of ``k`` of the gates' kind, or the other adapter's."""
         if not isinstance(k, torch.Tensor) or not k.is_floating_point():
             raise TypeError(f"k of {name!r} must be a floating-point tensor, got {k!r}")
         if k.shape != (self.n_k,):
             raise ValueError(f"k of {name!r} must have shape ({self.n_k},), got {tuple(k.shape)}")
-        dtype = reduce(torch.promote_types, (gate.k.dtype for gate in self.gates.values()))  # holds all of them exactly
-        kept = k.detach().to(next(iter(self.gates.values())).k.device, dtype).clone()
-        parts = torch.split(kept, [gate.k.numel() for gate in self.gates.values()])
-        for gate, part in zip(self.gates.values(), parts, strict=True):
-            if not part.to(gate.k.dtype).isfinite().all():  # also what is finite in a wider dtype only
-                raise ValueError(f"k of {name!r} must be finite in {gate.k.dtype}, the gates' dtype, got {k.tolist()}")
+        own = self._parameters()
+        dtype = reduce(torch.promote_types, (parameter.dtype for parameter in own))  # holds all of them exactly
+        kept = k.detach().to(own[0].device, dtype).clone()
+        for parameter, part in zip(own, self._parts(kept), strict=True):
+            if not part.to(parameter.dtype).isfinite().all():  # also what is finite in a wider dtype only
+                raise ValueError(f"k of {name!r} must be finite in {parameter.dtype}, the dtype of its parameter, got "
+                                 f"{k.tolist()[:10]}")  # fmt: skip
         return kept
 
     def _check_weights(self) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from nb_agents._checks import check_flag
 from nb_agents.battery.distributions import Components, components, divergence, prepare
@@ -33,7 +35,7 @@ class Choosing(NamedKSets):
     """What a `Battery` knows of the distances between its k-sets, and of the tasks that they are for."""
 
     def same(self, first: str, second: str) -> bool:
-        """Whether two k-sets give the same gates, to rounding.
+        """Whether two k-sets give the same gates, to rounding; of low-rank adapters, the same products.
 
         The column of the layer in a gate's matrix M is a multiple of the sum of its blocks', so that different k's can
         give the same gates: each layer with blocks has one direction in which nothing changes.
@@ -41,16 +43,12 @@ class Choosing(NamedKSets):
         Raises:
             KeyError: If there is no such k-set.
         """
-        ours, theirs = self._find(first).parts, self._find(second).parts
+        sets = [dict(zip(self._places, self._find(name).parts, strict=True)) for name in (first, second)]
         with torch.no_grad():
-            for gate, a, b in zip(self.gates.values(), ours, theirs, strict=True):
-                for of in (gate.gate, gate.shift):
-                    one, other = of(a.to(gate.k)), of(b.to(gate.k))
-                    if one is None or other is None:
-                        continue
-                    close = ROUNDING * torch.finfo(one.dtype).eps * max(1.0, float(one.abs().max()))
-                    if not torch.allclose(one, other, rtol=0.0, atol=close):
-                        return False
+            for one, other in zip(*(self._kind.effects(self.network, each) for each in sets), strict=True):
+                close = ROUNDING * torch.finfo(one.dtype).eps * max(1.0, float(one.abs().max()))
+                if not torch.allclose(one, other, rtol=0.0, atol=close):
+                    return False
         return True
 
     def distance(self, first: str, second: str, observations: Any, *, symmetric: bool = False) -> float:
@@ -174,6 +172,21 @@ class Choosing(NamedKSets):
 
     def _components(self, k: torch.Tensor, tensors: Any) -> Components:
         """The policy of a k-set, for prepared observations."""
+        if not self.gates:
+            with self._replaced(k):
+                return components(self.network, tensors)
         n = len(next(iter(tensors.values()))) if isinstance(tensors, dict) else len(tensors)
         with gates_of(list(self.gates.values()), k.expand(n, -1)):
             return components(self.network, tensors)
+
+    @contextmanager
+    def _replaced(self, k: torch.Tensor) -> Iterator[None]:
+        """Within the context, other parameters stand in the place of the network's own, which nobody writes to."""
+        own = self._parameters()
+        try:
+            for (owner, name), part, before in zip(self._places.values(), self._parts(k), own, strict=True):
+                setattr(owner, name, nn.Parameter(part.to(before), requires_grad=False))
+            yield
+        finally:
+            for (owner, name), before in zip(self._places.values(), own, strict=True):
+                setattr(owner, name, before)

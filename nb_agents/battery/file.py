@@ -30,22 +30,29 @@ def write(path: str | os.PathLike[str], found: Fingerprint, k_sets: Mapping[str,
         ImportError: If safetensors is not installed.
         OSError: If the file cannot be written.
     """
-    safetensors = _safetensors()
+    safetensors = safetensors_package()
     notes = {name: k_set.metadata for name, k_set in k_sets.items()}
     dynamics = {name: k_set.dynamics for name, k_set in k_sets.items() if k_set.dynamics is not None}
     header = {
         "format": FORMAT,
         "metadata": json.dumps(notes),  # in the order of capture, which safetensors does not keep
-        "digest": NO_DIGEST.decode(),  # of the whole file, computed with zeros here
     } | found.header()
     if dynamics:  # as text, for tensors are k-sets: whoever needs no dynamics passes over it, earlier versions too
         written = {name: safetensors.numpy.save(model.arrays()) for name, model in dynamics.items()}
         header["dynamics"] = json.dumps({name: b64encode(each).decode() for name, each in written.items()})
-    content = safetensors.torch.save({name: k_set.k.cpu() for name, k_set in k_sets.items()}, header)
+    write_atomically(path, sealed({name: k_set.k.cpu() for name, k_set in k_sets.items()}, header))
+
+
+def sealed(tensors: Mapping[str, torch.Tensor], header: Mapping[str, str]) -> bytes:
+    """A safetensors file whose header holds a digest of the whole file, computed with zeros in its place.
+
+    Raises:
+        ImportError: If safetensors is not installed.
+    """
+    content: bytes = safetensors_package().torch.save(dict(tensors), {**header, "digest": NO_DIGEST.decode()})
     place = DIGEST.search(content)
     assert place is not None
-    digest = hashlib.sha256(content).hexdigest().encode()
-    write_atomically(path, content[: place.start(1)] + digest + content[place.end(1) :])
+    return content[: place.start(1)] + hashlib.sha256(content).hexdigest().encode() + content[place.end(1) :]
 
 
 def read(
@@ -61,7 +68,7 @@ def read(
         OSError: If the file cannot be read.
         ValueError: If it is truncated, damaged or of another kind.
     """
-    safetensors = _safetensors()
+    safetensors = safetensors_package()
     content, text, _ = read_k_sets(path)
     try:
         tensors = safetensors.torch.load(content)
@@ -79,7 +86,12 @@ def read(
     return found, {name: (tensors[name], note, dynamics.get(name)) for name, note in notes.items()}
 
 
-def _safetensors() -> Any:
+def safetensors_package() -> Any:
+    """The package, imported where it is needed.
+
+    Raises:
+        ImportError: If it is not installed.
+    """
     try:
         import safetensors
         import safetensors.numpy

@@ -1,4 +1,4 @@
-"""Fingerprints of networks: digests of their architecture, and of their weights without the k's."""
+"""Fingerprints of networks: digests of their architecture, and of their weights without an adapter's numbers."""
 
 from __future__ import annotations
 
@@ -12,63 +12,82 @@ import numpy as np
 import torch
 from torch import nn
 
+from nb_agents.adapters.acting import acting_modules, acting_parameters
+from nb_agents.adapters.gates import Gates
+from nb_agents.adapters.kind import Adapter
+from nb_agents.adapters.lora import added_modules, is_lora, scale_of
+from nb_agents.adapters.table import ADAPTERS
 from nb_agents.gates.gate import KGate
-from nb_agents.policies.train_only import acting_modules, acting_parameters
 from nb_runtime import FingerprintError
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Digests of all that a network's deterministic output depends on besides the k's.
+    """Digests of all that a network's deterministic output depends on besides an adapter's numbers, as the k's.
 
     Attributes:
         architecture: SHA-256 of the modules' paths, classes and arguments, shapes and dtypes, and the gates' blocks.
-        weights: SHA-256 of all parameters but the k's and of all persistent buffers, both hexadecimal.
+        weights: SHA-256 of all parameters but the adapter's and of all persistent buffers, both hexadecimal.
         kind: Names of the gates' classes.
+        adapter: Name of the adapter.
     """
 
     architecture: str
     weights: str
     kind: str = KGate.__qualname__
+    adapter: str = Gates.name
 
     @classmethod
     def of(cls, header: Mapping[str, str]) -> Fingerprint:
         """The fingerprint in the header of a file."""
-        return cls(header["architecture"], header["weights"], header.get("gates", cls.kind))
+        more = header.get("gates", cls.kind), header.get("adapter", cls.adapter)
+        return cls(header["architecture"], header["weights"], *more)
 
     def header(self) -> dict[str, str]:
-        """What a file says of the network; of the gates' kind only if it is not the default, as ever."""
+        """What a file says of the network; of kinds only if they are not the default, as ever."""
         written = {"architecture": self.architecture, "weights": self.weights}
-        return written | ({"gates": self.kind} if self.kind != type(self).kind else {})
+        kinds = {"gates": (self.kind, type(self).kind), "adapter": (self.adapter, type(self).adapter)}
+        return written | {name: kind for name, (kind, default) in kinds.items() if kind != default}
 
     def check(self, found: Fingerprint, when: str) -> None:
         """Raise `FingerprintError` if a network's fingerprint is another than when k-sets were taken or written."""
-        if found.kind != self.kind:
+        if found.adapter != self.adapter:
+            reason = f"the adapter {self.adapter!r}, not {found.adapter!r}"
+        elif found.kind != self.kind:
             reason = f"gates of the kind {self.kind}, not {found.kind}"
         elif found.architecture != self.architecture:
             reason = "a network of another architecture"
         elif found.weights != self.weights:
+            what = "k's" if self.adapter == Gates.name else f"numbers of {self.adapter!r}"
             reason = (
-                "other weights: k's mean nothing beside weights that they were not learned with. To keep the weights, "
-                "train after policy.train_only('gates')"
+                f"other weights: {what} mean nothing beside weights that they were not learned with. To keep the "
+                f"weights, train after policy.train_only({self.adapter!r})"
             )
         else:
             return
         raise FingerprintError(f"{when} for {reason}; nothing was changed")
 
 
-def fingerprint(network: nn.Module) -> Fingerprint:
+def fingerprint(network: nn.Module, adapter: Adapter = ADAPTERS[Gates.name]) -> Fingerprint:
     """The fingerprint of a module or policy; of a policy's actor alone, see `acting_modules`."""
     architecture, weights = hashlib.sha256(), hashlib.sha256()
+    added = set[nn.Module]()
     for path, module in acting_modules(network):
-        architecture.update(f"{path}: {type(module).__qualname__}({module.extra_repr()})\n".encode())
+        if is_lora(module):  # told in words of ours: what peft puts there differs from one version of it to the next
+            added.update(added_modules(module))
+            architecture.update(f"{path}: LoRA({scale_of(module)})\n".encode())
+        elif module not in added:
+            architecture.update(f"{path}: {type(module).__qualname__}({module.extra_repr()})\n".encode())
         if isinstance(module, KGate):
             architecture.update(_bytes(module.membership))
-    for path, owner, name in _frozen(network):
+    for line in adapter.shape(network):
+        architecture.update(f"{line}\n".encode())
+    for path, owner, name in _frozen(network, adapter):
         architecture.update(f"{path}: {owner[name].dtype} {tuple(owner[name].shape)}\n".encode())
         weights.update(_bytes(owner[name]))
     kinds = sorted({type(m).__qualname__ for _, m in acting_modules(network) if isinstance(m, KGate)})
-    return Fingerprint(architecture.hexdigest(), weights.hexdigest(), ", ".join(kinds))
+    kind = ", ".join(kinds) or KGate.__qualname__  # where another adapter is kept, there may be no gates
+    return Fingerprint(architecture.hexdigest(), weights.hexdigest(), kind, adapter.name)
 
 
 class WeightsWatch:
@@ -79,9 +98,9 @@ class WeightsWatch:
     its ``data``.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, adapter: Adapter) -> None:
         # The alias keeps the memory in use, so that an equal address means that nothing was put in its place.
-        tensors = [(owner, name, owner[name]) for _, owner, name in _frozen(network)]
+        tensors = [(owner, name, owner[name]) for _, owner, name in _frozen(network, adapter)]
         aliases = [tensor.detach() for _, _, tensor in tensors]
         self._pictures = [
             (*entry, alias, _comparison(alias, alias.clone()), alias._version)
@@ -108,14 +127,14 @@ def _comparison(now: torch.Tensor, before: torch.Tensor) -> Callable[[], bool]:
     return partial(torch.equal, now, before)
 
 
-def _frozen(network: nn.Module) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Parameters but the k's, and persistent buffers, of what acts: path, and the module's table and key."""
-    parameters = {path for path, _ in acting_parameters(network)}
+def _frozen(network: nn.Module, adapter: Adapter) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Parameters but the adapter's, and persistent buffers, of what acts: path, and the module's table and key."""
+    own = {id(parameter) for parameter in adapter.parameters(network).values()}
+    parameters = {path for path, parameter in acting_parameters(network) if id(parameter) not in own}
     for path, module in acting_modules(network):
         prefix = f"{path}." if path else ""
         for name, parameter in module._parameters.items():
-            is_k = isinstance(module, KGate) and name == "k"
-            if parameter is not None and not is_k and prefix + name in parameters:
+            if parameter is not None and prefix + name in parameters:
                 yield prefix + name, module._parameters, name
         for name, buffer in module._buffers.items():
             if buffer is not None and name not in module._non_persistent_buffers_set:

@@ -21,6 +21,7 @@ from nb_agents.inference.k_net import KNet, check_k_net
 from nb_agents.inference.parts import check_k_from, feature_parts
 from nb_agents.inference.row_k_target import Difficulty, RowKTarget
 from nb_agents.policies.bare import bare_class
+from nb_agents.policies.low_rank import adapt_layers, check_lora
 from nb_agents.policies.optim import optimized_parts, prefer_fused, two_rates
 from nb_agents.policies.parts import gated_part
 from nb_agents.policies.placing import gate_sequential
@@ -52,7 +53,8 @@ class KGatedMixin(TrainOnlyMixin):
         k_init: Start value of every k; None for the kind's own. At 0, that of the default kind, and with
             ``gate_max=2.0`` the new policy computes what SB3's own does.
         gate_class: Kind of the gates, a subclass of `KGate` with a formula of its own.
-        k_lr_ratio: Learning rate of the k's, and of f, over that of the weights, at every update, >= 0.
+        k_lr_ratio: Learning rate of the k's, of f and of low-rank adapters over that of the weights, at every update,
+            >= 0.
         k_target: Target of the k-target regulariser, >= 0; the effective target is ``k_target · (0.5 + 0.3 τ)``.
         k_target_weight: Weight of its loss, >= 0; 0 for no k-target. In a loop of your own with a gradient scaler, or
             without ``backward()``, add the loss yourself, see `nb_agents.KTarget`.
@@ -66,11 +68,15 @@ class KGatedMixin(TrainOnlyMixin):
             parameters of its own, as `nb_agents.searching` makes it.
         k_net: f: hidden units layer by layer, () for a linear one, or a function that makes a module of its numbers of
             inputs and outputs.
+        lora_rank: Rank of low-rank adapters (LoRA) on the actor's linear and convolutional layers, by the package
+            ``peft``, >= 1; None for none. They begin at 0, and have the learning rate of the k's.
+        lora_alpha: peft's α, > 0: the adapters' products are multiplied by α over the rank. None for twice the rank.
         **kwargs: Further arguments of the SB3 policy.
 
     Raises:
+        ImportError: If there is a ``lora_rank``, and peft is not installed.
         TypeError: If an argument is not of its kind, or the policy is for another algorithm or other observations.
-        ValueError: If one is out of its range.
+        ValueError: If one is out of its range, or there is a ``lora_rank`` beside ``k_from`` or in ARS.
 
     Warns:
         UserWarning: If there is no hidden layer to gate: SB3 builds such networks, and so does this.
@@ -91,6 +97,8 @@ class KGatedMixin(TrainOnlyMixin):
         gate_critic: bool = False,
         k_from: str | tuple[()] | None = None,
         k_net: KNet = (32,),
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
         **kwargs: Any,
     ) -> None:
         check_algorithm(self)
@@ -100,6 +108,7 @@ class KGatedMixin(TrainOnlyMixin):
         self.gate_critic = check_flag("gate_critic", gate_critic)
         self.k_net = check_k_net(k_net)
         self.k_from = check_k_from(k_from, k_net)
+        lora = check_lora(lora_rank, lora_alpha, k_from)
         regularizer = self._k_target(k_target, k_target_weight, task_difficulty, k_from)
         super().__init__(*args, **kwargs)
         self._finish_networks()
@@ -118,7 +127,9 @@ class KGatedMixin(TrainOnlyMixin):
         for gate in self.gates.values():
             if gate not in computed:
                 gate.regularizers.append(regularizer)
-        self._split_learning_rates()
+        self.lora_rank: int | None = lora[0]
+        self.lora_alpha: float | None = lora[1]
+        self._split_learning_rates([] if lora[0] is None else adapt_layers(self, *lora))
 
     def _k_target(self, target: float, weight: float, difficulty: Any, k_from: Any) -> KTarget:
         check_normalization(self, k_from)
@@ -233,8 +244,8 @@ class KGatedMixin(TrainOnlyMixin):
     def _finish_networks(self) -> None:
         """Gate what the SB3 class builds in its constructor and not in a hook; most classes need nothing here."""
 
-    def _split_learning_rates(self) -> None:
-        ks = [gate.k for gate in self.gates.values()]
+    def _split_learning_rates(self, adapters: list[nn.Parameter]) -> None:
+        ks = [*(gate.k for gate in self.gates.values()), *adapters]
         ks += [p for net in conditioned_nets(self) for p in net.k_net.parameters()]  # type: ignore[arg-type]
         scaled: dict[torch.optim.Optimizer, torch.optim.Optimizer] = {}
         for part in optimized_parts(self).values():
@@ -259,4 +270,6 @@ class KGatedMixin(TrainOnlyMixin):
             "gate_critic": self.gate_critic,
             "k_from": self.k_from,
             "k_net": self.k_net,
+            "lora_rank": self.lora_rank,
+            "lora_alpha": self.lora_alpha,
         }

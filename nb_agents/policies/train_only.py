@@ -1,42 +1,34 @@
-"""The part of a policy that trains when it moves to another task: its k's, its output layer, biases, or everything."""
+"""The part of a policy that trains when it moves to another task: an adapter, as its k's are, or everything."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.utils.parametrize import ParametrizationList
 
 from nb_agents._checks import check_flag
+from nb_agents.adapters.acting import ActorParts, acting_modules, acting_parameters, part_at, target_networks
+from nb_agents.adapters.table import ADAPTERS
 from nb_agents.gates.extra_state import OptionalExtraState, as_numbers
 from nb_agents.gates.gate import KGate
-from nb_agents.gates.k_target import KTarget
 from nb_agents.inference.conditioned import ConditionedNet
 from nb_agents.policies.optim import optimized_parts
 
-CHOICES = ("all", "gates", "head", "biases")
+CHOICES = ("all", *ADAPTERS)
 """Names that `TrainOnlyMixin.train_only` accepts."""
 
 _EVERYTHING = ("all", True)
 
 
-class TrainOnlyMixin(OptionalExtraState):
+class TrainOnlyMixin(ActorParts, OptionalExtraState):
     """Gives an SB3 policy `train_only`; `nb_agents.policies.mixin.KGatedMixin` contains it.
 
     A policy's parameters are those of the actor, which are carried to the new task, and those of critics, which have to
     learn the new task's values and always train. What both use belongs to the actor.
-
-    Attributes:
-        critic_parts: Paths of the modules that no action depends on; a policy class with others names them here.
-        exploration_parts: Paths of the parameters or layers that set the spread of actions alone.
-        head_part: Path of the module whose last layer is the actor's output; None if there is none.
     """
-
-    critic_parts: ClassVar[tuple[str, ...]] = ()
-    exploration_parts: ClassVar[tuple[str, ...]] = ("log_std", "actor.log_std")
-    head_part: ClassVar[str | None] = None
 
     _choice: tuple[str, bool] = _EVERYTHING
     _frozen: tuple[nn.Parameter, ...] = ()
@@ -44,7 +36,7 @@ class TrainOnlyMixin(OptionalExtraState):
 
     @property
     def trains(self) -> str:
-        """The part of the actor that trains: "all", "gates", "head" or "biases"."""
+        """The part of the actor that trains: "all", "gates", "head", "biases" or "lora"."""
         return self._choice[0]
 
     def train_only(self, what: str, *, log_std: bool | None = None, reset_optimizer: bool = True) -> None:
@@ -56,8 +48,9 @@ class TrainOnlyMixin(OptionalExtraState):
         TRPO it takes `nb_agents.contrib.KGatedTRPOPolicy`.
 
         Args:
-            what: Choice of "all"; "gates", the k's alone and what computes them; "head", the actor's output layer; or
-                "biases", those of its linear, convolutional and recurrent layers (BitFit; Ben Zaken et al. 2022).
+            what: Choice of "all"; "gates", the k's alone and what computes them; "head", the actor's output layer;
+                "biases", those of its linear, convolutional and recurrent layers (BitFit; Ben Zaken et al. 2022); or
+                "lora", the low-rank adapters of a policy with ``lora_rank``.
             log_std: Whether the parameters that set the spread of actions alone train (PPO's ``log_std``, the layer of
                 that name in SAC). By default they do not with "gates", so that the k's are all that distinguishes two
                 tasks, and do otherwise.
@@ -114,39 +107,15 @@ class TrainOnlyMixin(OptionalExtraState):
             raise ValueError(f"{type(self).__name__} has no log_std that could train: pass log_std=None or False")
         if what == "all":
             selected = [parameter for _, parameter in acting_parameters(self)]
-        elif what == "gates":
-            selected = [module.k for _, module in acting_modules(self) if isinstance(module, KGate)]
-            selected += self._computing()
-        elif what == "biases":
-            selected = list(self._biases())
         else:
-            selected = list(self._head())
+            selected = ADAPTERS[what].trained(self)
         if not selected:
-            raise ValueError(f"{type(self).__name__} has nothing that train_only({what!r}) could train")
+            advice = f": {ADAPTERS[what].advice}" if what in ADAPTERS else ""
+            raise ValueError(f"{type(self).__name__} has nothing that train_only({what!r}) could train{advice}")
         return [*selected, *exploration] if spread else selected
 
-    def _computing(self) -> list[nn.Parameter]:
-        """What computes k's."""
-        nets = [module for _, module in acting_modules(self) if isinstance(module, ConditionedNet)]
-        return [parameter for net in nets for parameter in net.k_net.parameters()]
-
-    def _head(self) -> Iterator[nn.Parameter]:
-        part = None if self.head_part is None else _find(self, self.head_part)
-        modules = [] if part is None else list(part.modules())
-        apart = {id(m) for net in modules if isinstance(net, ConditionedNet) for m in net.k_net.modules()}
-        layers = [m for m in modules if id(m) not in apart and any(p.dim() > 1 for p in m.parameters(False))]
-        return iter(()) if not layers else layers[-1].parameters()
-
-    def _biases(self) -> Iterator[nn.Parameter]:
-        """Of the layers that have a matrix; where a normalisation's would train, its statistics would move as well."""
-        computing = {id(parameter) for parameter in self._computing()}
-        for _, module in acting_modules(self):
-            own = [(name, p) for name, p in module.named_parameters(recurse=False) if id(p) not in computing]
-            if any(p.dim() > 1 for _, p in own):
-                yield from (p for name, p in own if name.startswith("bias"))  # an LSTM's are bias_ih_l0 and so on
-
     def _exploration(self) -> Iterator[nn.Parameter]:
-        for part in (_find(self, path) for path in self.exploration_parts):
+        for part in (part_at(self, path) for path in self.exploration_parts):
             if part is not None:
                 yield from [part] if isinstance(part, nn.Parameter) else part.parameters()
 
@@ -171,7 +140,7 @@ class TrainOnlyMixin(OptionalExtraState):
 
     @torch.no_grad()
     def _hold_targets(self, frozen: set[int]) -> None:
-        for name, target in _targets(self):
+        for name, target in target_networks(self):
             source = getattr(self, name.removesuffix("_target"))
             for path, parameter in source.named_parameters(remove_duplicate=False):
                 place, _, own_name = path.rpartition(".")
@@ -204,32 +173,6 @@ class HeldParameter(nn.Parameter):
         return type(self), (self.data, self.requires_grad)
 
 
-def acting_modules(network: Any) -> Iterator[tuple[str, nn.Module]]:
-    """The modules that a deterministic action depends on, each once, with its first path.
-
-    In a policy with `TrainOnlyMixin`: all but critics, target networks, and what sets the spread of actions alone. In
-    any other module: all. A regulariser acts nowhere.
-    """
-    left_out, seen = _left_out(network), set()
-    # With duplicates: a features extractor that a critic shares is the actor's, whichever path comes first.
-    for path, module in network.named_modules(remove_duplicate=False):
-        if id(module) in seen or isinstance(module, KTarget):
-            continue
-        if not any(f"{path}.".startswith(f"{part}.") for part in left_out):
-            seen.add(id(module))
-            yield path, module
-
-
-def acting_parameters(network: Any) -> Iterator[tuple[str, nn.Parameter]]:
-    """The parameters that a deterministic action depends on, k's included, with their paths."""
-    left_out = _left_out(network)
-    for prefix, module in acting_modules(network):
-        for name, parameter in module._parameters.items():
-            path = f"{prefix}.{name}" if prefix else name
-            if parameter is not None and path not in left_out:
-                yield path, parameter
-
-
 def _with_frozen_statistics(policy: Any, trained: set[int]) -> Iterator[nn.Module]:
     """The modules that keep a state besides parameters, as normalisation layers do, where nothing of theirs trains.
 
@@ -247,22 +190,6 @@ def _with_frozen_statistics(policy: Any, trained: set[int]) -> Iterator[nn.Modul
         owner = parent if isinstance(parent, ParametrizationList) else module
         if not any(id(parameter) in trained for parameter in owner.parameters(recurse=False)):
             yield module
-
-
-def _left_out(network: Any) -> tuple[str, ...]:
-    if not isinstance(network, TrainOnlyMixin):
-        return ()
-    return (*network.critic_parts, *network.exploration_parts, *(name for name, _ in _targets(network)))
-
-
-def _targets(policy: Any) -> list[tuple[str, nn.Module]]:
-    return [(name, child) for name, child in policy.named_children() if name.endswith("_target")]
-
-
-def _find(root: Any, path: str) -> Any:
-    for name in path.split("."):
-        root = getattr(root, name, None)
-    return root
 
 
 def in_eval_mode(module: nn.Module, inputs: Any) -> None:

@@ -13,6 +13,7 @@ from torch import fx, nn
 
 from nb_agents._checks import check_flag
 from nb_agents._objects import uncompiled
+from nb_agents.adapters.lora import lora_layers, merge_lora
 from nb_agents.gates.gate import KGate, named_gates
 from nb_agents.inference.conditioned import conditioned_nets
 from nb_agents.policies.mixin import KGatedMixin
@@ -37,6 +38,8 @@ def fold_gates(
 ) -> Foldable:
     """A copy without gates that computes the same, to within float rounding; ``module`` is left as it is.
 
+    Low-rank adapters are merged into the weights first, by peft's own merge.
+
     All paths through the code are followed: both modes, optional arguments given or not, branches on values, and every
     public method that uses the module's children; attributes that are True, False or None are followed at both values.
     What cannot be followed is refused, see `doubts.py`. The result is then compared with ``module`` in both
@@ -55,7 +58,7 @@ def fold_gates(
 
     Raises:
         TypeError: If ``module`` is neither.
-        ValueError: If it has no gates, or an argument does not fit it.
+        ValueError: If it has no gates and no low-rank adapters, or an argument does not fit it.
         FoldError: If a gate can be multiplied neither into the layer before it nor into those behind it, is not called
             or not finite (it names every such gate and the reason), or if the result does not compute the same.
     """
@@ -67,8 +70,8 @@ def fold_gates(
             "fixed=True needs a module that is no policy, and its example_inputs, to compare the result on"
         )
     network: Any = uncompiled(module.policy) if isinstance(module, BaseAlgorithm) else module
-    if not any(named_gates(network)):
-        raise ValueError(f"there are no gates to fold in {type(network).__name__}")
+    if not any(named_gates(network)) and not lora_layers(network):
+        raise ValueError(f"there are no gates to fold in {type(network).__name__}, and no low-rank adapters to merge")
     if any(conditioned_nets(network)):
         raise FoldError("the gates' k's are computed for each row of a batch: fold the policy `at` a context")
     if any("forward" in vars(gate) for _, gate in named_gates(network)):
@@ -82,7 +85,9 @@ def fold_gates(
         folded = _fold_policy(module)
         _check(policy_difference(module, folded))
     else:
-        folded = remove_gates(absorbed(module, example_inputs, methods, fixed=fixed))
+        merged = merge_lora(copy_of(module)) if lora_layers(module) else module
+        gated = any(named_gates(merged))
+        folded = remove_gates(absorbed(merged, example_inputs, methods, fixed=fixed)) if gated else merged
         if example_inputs is not None:
             _check(difference(module, folded, lambda m: m(*example_inputs)))
     return folded  # type: ignore[no-any-return]
@@ -132,7 +137,9 @@ def _fill(plain: nn.Module, state: dict[str, Any], gated: BasePolicy) -> None:
 def _plain_state(policy: BasePolicy) -> dict[str, Any]:
     """State dict of the plain policy that computes what ``policy`` does."""
     folded = copy_of(policy)
-    absorb_in_policy(folded)
+    merge_lora(folded)
+    if any(named_gates(folded)):
+        absorb_in_policy(folded)
     state = remove_gates(folded).state_dict()
     return {key: value for key, value in state.items() if not key.startswith(("regularizer.", "_extra_state"))}
 

@@ -14,6 +14,7 @@ from stable_baselines3.common.save_util import recursive_getattr
 from stable_baselines3.common.type_aliases import GymEnv
 from torch import nn
 
+from nb_agents.adapters.lora import lora_layers
 from nb_agents.gates.gate import named_gates
 from nb_agents.policies.optim import carry_groups, optimized_parts
 
@@ -85,8 +86,12 @@ def rebuild(
     return new
 
 
-def plain_name(name: str, gates: Iterable[str]) -> str:
-    """The name of a gated network's parameter in the network without gates."""
+def plain_name(name: str, gates: Iterable[str], adapted: Iterable[str] = ()) -> str:
+    """The name of a gated network's parameter in the network without gates, and without adapters on those layers."""
+    for layer in adapted:
+        if name.startswith(f"{layer}.base_layer."):
+            name = f"{layer}.{name.removeprefix(f'{layer}.base_layer.')}"
+            break
     for gate in gates:
         if name.startswith(f"{gate}.activation."):
             return f"{gate}.{name.removeprefix(f'{gate}.activation.')}"
@@ -103,11 +108,11 @@ def _counterparts(new: nn.Module, old: nn.Module) -> dict[nn.Parameter, nn.Param
 
     An entry of a dictionary may have become the observation itself, and the other way round.
     """
-    before, after = ([name for name, _ in named_gates(network)] for network in (old, new))
-    named = {plain_name(name, before): p for name, p in old.named_parameters(remove_duplicate=False)}
+    before, after = (([name for name, _ in named_gates(net)], lora_layers(net)) for net in (old, new))
+    named = {plain_name(name, *before): p for name, p in old.named_parameters(remove_duplicate=False)}
     alone = {unkeyed(name): p for name, p in named.items()}
     pairs = (
-        (p, named.get(plain := plain_name(name, after), alone.get(unkeyed(plain))))
+        (p, named.get(plain := plain_name(name, *after), alone.get(unkeyed(plain))))
         for name, p in new.named_parameters(remove_duplicate=False)
     )
     return {p: source for p, source in pairs if source is not None}

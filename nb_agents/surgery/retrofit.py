@@ -11,6 +11,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 
+from nb_agents.adapters.lora import lora_layers, lora_parameters
 from nb_agents.gates.gate import named_gates
 from nb_agents.policies.mixin import KGatedMixin
 from nb_agents.policies.usage import gated_classes
@@ -39,6 +40,9 @@ def retrofit(
     is checked on samples of the observation space. Settings, counters, schedules, log-std and entropy coefficient are
     those of ``model``, and what is frozen there stays frozen; environment and replay buffer are shared with it. The
     policy's optimizers keep their parameter groups and options, and start with no moments; the k's get own groups.
+
+    With ``lora_rank=4`` there are low-rank adapters on the actor's layers besides, which begin at 0. Then
+    ``made.policy.train_only("lora")`` trains them alone, and the gates stand still at 1.
 
     With ``k_from`` the gates are conditioned ones, on weights that never knew of any. Then
     ``made.policy.train_only("gates")`` and ``made.learn(...)`` train k0 and f over the contexts of ``env``::
@@ -92,7 +96,7 @@ def retrofit(
 
     def fill(policy: BasePolicy) -> None:
         gates = dict(named_gates(policy))
-        if not gates:
+        if not gates and not lora_layers(policy):
             raise ValueError("model's policy has no hidden layer that could be gated")
         policy.load_state_dict(_gated_state(model.policy, policy, list(gates)))
         keep_frozen(policy, model.policy)
@@ -108,12 +112,13 @@ def retrofit(
 
 
 def _gated_state(plain: BasePolicy, new: BasePolicy, gates: list[str]) -> dict[str, torch.Tensor]:
-    """``plain``'s state under the names of the k-gated policy, with the k's and regulariser of that policy."""
-    state = dict(plain.state_dict())
+    """``plain``'s state under the names of the k-gated policy, with the adapters and regulariser of that policy."""
+    state, adapted = dict(plain.state_dict()), lora_layers(new)
+    factors = {f"{path}.{name}" for path, layer in adapted.items() for name, _ in lora_parameters(layer)}
     result = {}
     for key, value in new.state_dict().items():
-        own = key.startswith("regularizer.") or key.removesuffix(".k") in gates
-        result[key] = value if own else state.pop(plain_name(key, gates), value)
+        own = key.startswith("regularizer.") or key.removesuffix(".k") in gates or key in factors
+        result[key] = value if own else state.pop(plain_name(key, gates, adapted), value)
     if state:
         raise ValueError(f"{type(new).__name__} has no place for {sorted(state)} of the model's policy")
     return result

@@ -1,4 +1,4 @@
-"""Low-rank adapters on an actor's layers, by the `peft` package."""
+"""Low-rank adapters on the layers of an actor without gates, as `nb_agents` puts them on those of a gated one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import Any
 
 import torch
 from torch import nn
+
+from nb_agents.adapters.lora import LoRA, adaptable_layers, put_lora
+from nb_agents.policies.optim import two_rates
 
 LR_RATIO = 5.0
 """Learning rate of the adapters over that of the critic's weights, as that of the k's."""
@@ -27,41 +30,15 @@ def add_lora(policy: Any, rank: int) -> int:
     Raises:
         ImportError: `peft` is not installed.
     """
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError as error:
-        raise ImportError('LoRA needs the package peft: run `pip install "neural-battery[lora]"`') from error
-
     actor = nn.ModuleDict({"hidden": policy.mlp_extractor.policy_net, "head": policy.action_net})
-    names = [name for name, module in actor.named_modules() if isinstance(module, nn.Linear)]
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=names)
-    inject_adapter_in_model(config, actor)  # in place, and it freezes what is no adapter
+    put_lora(actor, adaptable_layers(actor), rank, alpha=2 * rank)
     policy.mlp_extractor.policy_net, policy.action_net = actor["hidden"], actor["head"]
-    adapters = [parameter for parameter in actor.parameters() if parameter.requires_grad]
-    others = [p for name, p in policy.named_parameters() if p.requires_grad and ".lora_" not in name]
-    made: Any = _Rated([{"params": others}, {"params": adapters}], lr=policy.optimizer.param_groups[0]["lr"], eps=1e-5)
-    policy.optimizer = made
+    adapters = list(LoRA().parameters(actor).values())
+    actor.requires_grad_(False)
+    for parameter in adapters:
+        parameter.requires_grad_(True)
+    trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+    # Not fused, whose rounding is another one than that of the committed runs.
+    plain = torch.optim.Adam(trained, lr=policy.optimizer.param_groups[0]["lr"], eps=1e-5, foreach=False)
+    policy.optimizer = two_rates(plain, adapters, LR_RATIO)
     return sum(parameter.numel() for parameter in adapters)
-
-
-class _Rated(torch.optim.Adam):
-    """Adam whose second group is stepped with `LR_RATIO` times its rate, which SB3 writes into all groups alike."""
-
-    def step(self, closure: Any = None) -> Any:
-        """See `torch.optim.Optimizer.step`."""
-        group = self.param_groups[1]
-        rate = group["lr"]
-        group["lr"] = LR_RATIO * rate
-        try:
-            return super().step(closure)
-        finally:
-            group["lr"] = rate
-
-
-def merge_lora(policy: Any) -> None:
-    """Add the adapters to the weights, and leave plain layers behind."""
-    for owner in (policy, policy.mlp_extractor.policy_net):
-        for name, layer in list(owner.named_children()):
-            if hasattr(layer, "lora_A"):
-                layer.merge()
-                setattr(owner, name, layer.get_base_layer())

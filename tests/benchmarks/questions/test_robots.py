@@ -13,13 +13,14 @@ pytest.importorskip("mujoco")
 from benchmarks.questions.robots import training
 from benchmarks.questions.robots.adapting import SETTINGS, _begin, adapt
 from benchmarks.questions.robots.contextual import RECURRENT, filled, over_contexts
-from benchmarks.questions.robots.lora import add_lora, merge_lora
+from benchmarks.questions.robots.lora import add_lora
 from benchmarks.questions.robots.plan import CLAIMED, FAMILY, METHODS, SEEDS, planned
 from benchmarks.questions.robots.question import QUESTION, RobotsSpec
 from benchmarks.questions.robots.rewarded import OneRewardObservation
 from benchmarks.questions.robots.searching import gated, scaled, search
 from benchmarks.questions.robots.training import Source, build_ppo, make_robots, normalised
 from benchmarks.questions.robots.worlds import BACK, FORE, LOST, MARKS, ROBOTS
+from nb_agents.adapters.lora import merge_lora
 from nb_evaluation.runs.workers import one_torch_thread
 from nb_gym.mujoco import TASKS
 from tests.benchmarks.tools import parse

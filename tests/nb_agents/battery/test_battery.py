@@ -529,7 +529,11 @@ K = torch.zeros(6)
         (lambda b: b.capture("c", {"A": float("nan")}), TypeError, "metadata must be what JSON can hold"),
         (lambda b: b.capture("c", "A = 1.8"), TypeError, "metadata must be a mapping or None"),
         (lambda b: b.capture("\ud800"), ValueError, "text that UTF-8 can hold"),
-        (lambda b: b.add("c", K.double() + 1e300), ValueError, r"finite in torch\.float32, the gates' dtype, got \[1e"),
+        (
+            lambda b: b.add("c", K.double() + 1e300),
+            ValueError,
+            r"finite in torch\.float32, the dtype of its parameter, got \[1e",
+        ),
         (lambda b: b.interpolate("a", "start", 1e40, "c"), ValueError, r"t must be finite in torch\.float32"),
         (lambda b: b.interpolate("a", "start", 3e38, "c"), ValueError, "k of 'c' must be finite"),
         (lambda b: b.add("c", [0.0] * 6), TypeError, "must be a floating-point tensor"),

@@ -1,0 +1,52 @@
+"""What each kind of adapter holds in a network, and what becomes of it in a plain one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from torch import nn
+
+from nb_agents._objects import uncompiled
+from nb_agents.adapters.acting import acting_parameters
+from nb_agents.adapters.table import ADAPTERS
+
+
+@dataclass(frozen=True)
+class AdapterSize:
+    """An adapter of a network.
+
+    Attributes:
+        numbers: Numbers in a set of it.
+        n_bytes: Bytes of a set.
+        share: Numbers over those of all that acts, in (0, 1].
+        folding: What becomes of it in a network without adapters.
+    """
+
+    numbers: int
+    n_bytes: int
+    share: float
+    folding: str
+
+
+def describe_adapters(network: nn.Module | BaseAlgorithm) -> dict[str, AdapterSize]:
+    """What each kind of adapter holds in a network, by the kind's name; kinds that it does not have are left out.
+
+    Args:
+        network: A policy of `nb_agents`, an SB3 model with one, or any module. Of a policy it is the actor.
+
+    Raises:
+        TypeError: If it is none of these.
+    """
+    module: Any = uncompiled(network.policy if isinstance(network, BaseAlgorithm) else network)
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"network must be a torch.nn.Module or an SB3 model, got {type(network).__name__}")
+    whole = sum(parameter.numel() for _, parameter in acting_parameters(module))
+    found = {}
+    for name, kind in ADAPTERS.items():
+        if own := kind.parameters(module).values():
+            numbers = sum(parameter.numel() for parameter in own)
+            n_bytes = sum(parameter.numel() * parameter.element_size() for parameter in own)
+            found[name] = AdapterSize(numbers, n_bytes, numbers / whole, kind.folding)
+    return found
