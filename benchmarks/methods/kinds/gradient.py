@@ -38,6 +38,7 @@ class GradientMethod(Method):
         block_size: Units per block gate; None for layer gates alone.
         folded: Whether an ungated policy starts as the gated one with its gates folded away.
         gates: Further arguments of the k-gated policy.
+        signed: Whether the gates are signed, with the library's defaults in place of the paper's: they start at 1.
         neutral: Whether the weights behind the gates are divided by them at the start, so that the untrained gated
             policy computes what the ungated one does.
         clips: Whether PPO clips the gradient's norm, as its settings say.
@@ -47,12 +48,19 @@ class GradientMethod(Method):
     block_size: int | None = None
     folded: bool = False
     gates: Mapping[str, Any] = field(default_factory=dict)
+    signed: bool = False
     neutral: bool = False
     clips: bool = True
 
     def gate_arguments(self) -> dict[str, Any]:
         """Arguments of the k-gated policy beside the paper's."""
-        return {"block_size": self.block_size, **self.gates}
+        return {"block_size": self.block_size, **self._kind(), **self.gates}
+
+    def _kind(self) -> dict[str, Any]:
+        from nb_agents import SignedKGate
+
+        own = {"gate_class": SignedKGate, "gate_max": 2.0, "k_init": None, "k_target_weight": 0.0}
+        return own if self.signed else {}
 
     def build(self, spec: RunSpec, env: VecEnv, settings: AlgorithmSettings, tau: float) -> BaseAlgorithm:
         """The algorithm with this method's policy, untrained; gates start with the first task's difficulty."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 
@@ -12,10 +13,11 @@ from benchmarks.methods.kinds.base import Method, Pretrained, adapted_parameters
 from benchmarks.protocol.environments import NUM_STARTS, make_vector_env, mean_returns
 from benchmarks.protocol.recorder import Recorder
 from benchmarks.protocol.results import Curve
+from benchmarks.questions.sequence.meeting import KEPT_ROWS, RECENT, steps_in
 from benchmarks.questions.sequence.runs import SequenceResult, SequenceSpec
 from benchmarks.questions.sequence.strategies import STRATEGIES
 from benchmarks.runs.experiment import pretrain
-from nb_agents import Battery
+from nb_agents import Battery, Transitions
 from nb_evaluation.runs.workers import one_torch_thread
 
 
@@ -28,7 +30,7 @@ def execute_sequence(spec: SequenceSpec) -> SequenceResult:
         for number in range(1, len(spec.stages)):
             arrivals.append(life.train(number))
             returns.append(life.measure())
-        return SequenceResult(arrivals, returns, *life.stored())
+        return SequenceResult(arrivals, returns, *life.stored(), life.chosen)
 
 
 class _Life:
@@ -39,6 +41,8 @@ class _Life:
         latest: Last model trained.
         kept: Models of the tasks seen, for a method that keeps weights.
         k_sets: K-sets of the tasks seen beside the source's network, for a method that keeps k; else None.
+        last: Task of the last stage.
+        chosen: Task whose k-set was put in as each stage began, for a battery that chooses; else None.
     """
 
     def __init__(self, spec: SequenceSpec) -> None:
@@ -53,6 +57,9 @@ class _Life:
             recorder = Recorder(spec.stage(0), follow=False)
             self.k_sets = Battery(self.method.begin_transfer(spec.stage(0), self.source, recorder).policy)
             self.k_sets.capture("0")
+        self.last = 0
+        self.chosen: list[int] | None = [0] if self.strategy.chooses else None
+        self._keep_dynamics(0)
 
     def train(self, number: int) -> float:
         """Train on the task of a stage.
@@ -68,10 +75,11 @@ class _Life:
         arrival = recorder.evaluator(start.model.policy).target
         model = self.method.begin_transfer(stage, start, recorder)
         if self.k_sets is not None:
-            now = Battery(model.policy)
-            if str(task) in self.k_sets:
-                now.add("now", self.k_sets[str(task)])
-                now.apply("now")
+            now, put_in = Battery(model.policy), self._put_in(task, number)
+            now.add("now", self.k_sets[put_in])
+            now.apply("now")
+            if self.chosen is not None:
+                self.chosen.append(int(put_in))
             arrival = recorder.evaluator(model.policy).target
         self.method.transfer(stage, model, recorder)
         if self.k_sets is not None:
@@ -82,7 +90,32 @@ class _Life:
         self.latest = Pretrained(model, rewards, Curve())
         if self.strategy.keeps == "weights":
             self.kept[task] = self.latest
+        self.last = task
+        self._keep_dynamics(task)
         return arrival
+
+    def _put_in(self, task: int, *about: int) -> str:
+        """The k-set for a task: its own, or the source's where it has none; or the battery's choice.
+
+        A battery chooses by the steps of an episode, in which the last stage's k-set goes on acting.
+        """
+        assert self.k_sets is not None
+        if self.strategy.chooses:
+            self.k_sets.apply(str(self.last))
+            return self.k_sets.nearest(self._steps(task, 1, RECENT, 1, *about))
+        return str(task) if str(task) in self.k_sets else "0"
+
+    def _keep_dynamics(self, task: int) -> None:
+        """Fit the model by which a battery knows a task again."""
+        if self.k_sets is not None and self.strategy.chooses:
+            self.k_sets.apply(str(task))
+            self.k_sets.fit_dynamics(str(task), self._steps(task, KEPT_ROWS, RECENT, 2, task))
+
+    def _steps(self, task: int, rows: int, steps: int, *about: int) -> Transitions:
+        """Steps in a task with the k's that are applied."""
+        assert self.k_sets is not None
+        policy: Any = self.k_sets.network
+        return steps_in(self.spec.tasks[task], self.spec.settings, policy, rows, steps, [self.spec.seed, *about])
 
     def measure(self) -> list[float]:
         """Return on each task, with what is kept for it, or with the source's k's or weights where nothing is."""
@@ -92,7 +125,7 @@ class _Life:
             if self.strategy.keeps == "weights":
                 policy = self.kept.get(task, self.source).model.policy
             elif self.k_sets is not None:
-                self.k_sets.apply(str(task) if str(task) in self.k_sets else "0")
+                self.k_sets.apply(self._put_in(task, task, len(self.k_sets)))
                 policy = self.k_sets.network  # type: ignore[assignment]
             env = make_vector_env(self.spec.settings, NUM_STARTS, **context)
             returns += mean_returns(env, policy)[0].tolist()

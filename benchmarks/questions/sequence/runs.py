@@ -71,12 +71,15 @@ class SequenceResult:
         returns: Returns on all tasks after each stage, each with what is kept for it, `(num_stages, num_tasks)`.
         numbers_kept: Number of values that are stored for each task.
         bytes_kept: Size in bytes of a safetensors file with what is stored for all tasks.
+        chosen: Index of the task whose k-set the battery chose as each stage began, `(num_stages,)`, the first its own;
+            None for methods that are told which task comes.
     """
 
     arrivals: list[float]
     returns: list[list[float]]
     numbers_kept: int
     bytes_kept: int
+    chosen: list[int] | None = None
 
 
 class SequenceRun(FinishedRun[SequenceSpec, SequenceResult]):
@@ -88,6 +91,8 @@ class SequenceRun(FinishedRun[SequenceSpec, SequenceResult]):
         """See `FinishedRun.check`."""
         check_lengths("arrivals", self.result.arrivals, len(self.spec.stages))
         check_lengths("returns", self.result.returns, len(self.spec.stages), len(self.spec.tasks))
+        if self.result.chosen is not None:
+            check_lengths("chosen", self.result.chosen, len(self.spec.stages))
 
 
 def specify_sequence(strategy: str, **options: Any) -> SequenceSpec:

@@ -47,6 +47,14 @@ def on_return(run: SequenceRun) -> float:
     return float(scores(run.spec, met)[list(tasks)].mean())
 
 
+def forward_transfer(run: SequenceRun) -> float:
+    """How far above the source's policy new tasks are met, mean over them."""
+    out = range(1, len(run.spec.tasks))
+    met, before = np.array(run.result.arrivals[: len(run.spec.tasks)]), np.array(run.result.returns[0])
+    gained = scores(run.spec, met) - scores(run.spec, before)
+    return float(gained[list(out)].mean())
+
+
 def by_strategy(runs: Sequence[SequenceRun]) -> dict[str, list[SequenceRun]]:
     """Runs grouped by method, in the order of `STRATEGIES`, each group sorted by seed."""
     return by_method(runs, STRATEGIES)

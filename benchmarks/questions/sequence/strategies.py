@@ -16,11 +16,13 @@ class Strategy(Described):
         method: Key of `benchmarks.methods.METHODS`.
         keeps: What is stored for each task and put back when it returns: "k", "weights" or None.
         goes_on: Whether a task that is new starts from where the last one ended, and not from the source's policy.
+        chooses: Whether nobody says which task comes: the battery chooses among its k-sets by a few steps.
     """
 
     method: str
     keeps: str | None = None
     goes_on: bool = False
+    chooses: bool = False
 
 
 def _of(method: str, summary: str, *, keeps: str | None = None, goes_on: bool = False) -> Strategy:
@@ -32,6 +34,17 @@ def _of(method: str, summary: str, *, keeps: str | None = None, goes_on: bool = 
 STRATEGIES: dict[str, Strategy] = {
     "nb-k": _of("nb-k", "k per layer; a k-set per task", keeps="k"),
     "nb-pro-k": _of("nb-pro-k", "k per layer and block; a k-set per task", keeps="k"),
+    "signed-k": _of("signed-k", "signed k per layer; a k-set per task", keeps="k"),
+    "signed-k-search": _of("signed-k-search", "the same, by search_k", keeps="k"),
+    "signed-k-nearest": Strategy(
+        summary="the same; the battery chooses the k-set, nobody says which task comes",
+        method="signed-k-search",
+        keeps="k",
+        chooses=True,
+        row=METHODS["signed-k-search"].row + 1,
+        style=Style("#F0E442", ":", "v"),
+        panel=METHODS["signed-k-search"].panel,
+    ),
     "fine-tune": _of("fine-tune", "one network that trains on and on", goes_on=True),
     "fine-tune-kept": Strategy(
         summary="fine-tuned from the source for each task; all weights kept",

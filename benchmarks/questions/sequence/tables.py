@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from benchmarks.questions.sequence.meeting import KEPT_ROWS, RECENT
 from benchmarks.questions.sequence.runs import SequenceRun
-from benchmarks.questions.sequence.scores import averages, by_strategy, forgetting, on_return
+from benchmarks.questions.sequence.scores import averages, by_strategy, forgetting, forward_transfer, on_return
 from benchmarks.report import wording
 from benchmarks.report.wording import describe_context, meta_tasks
 from nb_evaluation.report.tables import Table
@@ -25,19 +26,25 @@ SCORES_NOTE = (
     "Normalised score of the deterministic policy, of each task: 0 is no torque, 1 the drive cancelled + PD. Average:"
     " mean over the tasks seen so far, each with what is kept for it put in place, or with the policy that the last"
     " stage left where nothing is kept. Forgetting: best score after an earlier stage less the present one, mean over"
-    " the tasks seen before the stage's own. On return: as a task comes back, before any of its episodes; of `maml` its"
+    " the tasks seen before the stage's own. Forward transfer: as a new task comes, before any of its episodes, above"
+    " the source's policy. On return: as a task comes back, before any of its episodes; of `maml` its"
     " initialisation. Way out: after the last new task; end: after the last stage."
 )
 STORED_NOTE = (
     "Numbers: those that are put back when a task returns. Bytes: of a safetensors file with what is kept for all"
     " tasks, divided by their number. The network that k-sets are put into is stored once, and is not counted."
 )
+CHOSEN_NOTE = (
+    f"Nobody says which task has come: the k-set of the last one acts for {RECENT} decisions, an episode, and the"
+    " battery chooses by which k-set's dynamics explain them best, among those of all tasks seen. A task's dynamics are"
+    f" fitted to {KEPT_ROWS} episodes with its k-set; neither these nor the steps of the choice count in the budget."
+)
 
 
 def tables(runs: Sequence[SequenceRun]) -> list[Table]:
     """Measures of the whole sequence, what is stored, averages stage by stage, and the differences to fine-tuning."""
     measures = _measures(runs[0])
-    parts = [_measured(runs, measures), _stored(runs), _followed(runs), _compared(runs, measures)]
+    parts = [_measured(runs, measures), _stored(runs), _chosen(runs), _followed(runs), _compared(runs, measures)]
     return [table for table in parts if table.rows]
 
 
@@ -46,6 +53,7 @@ def _measures(run: SequenceRun) -> Measures:
     return {
         "average, way out": lambda run: float(averages(run)[out]),
         "forgetting, way out": lambda run: forgetting(run, out),
+        "forward transfer": forward_transfer,
         "on return": on_return,
         "average, end": lambda run: float(averages(run)[end]),
         "forgetting, end": lambda run: forgetting(run, end),
@@ -80,6 +88,19 @@ def _stored(runs: Sequence[SequenceRun]) -> Table:
         rows.append([f"`{name}`", f"{group[0].result.numbers_kept:,}", f"{kept:,.0f}", interval(raw, len(group))])
     columns = ["method", "numbers per task", "bytes per task", "mean return over all tasks, end [95 % CI]"]
     return Table("What is stored", columns, rows, STORED_NOTE)
+
+
+def _chosen(runs: Sequence[SequenceRun]) -> Table:
+    """Which k-sets a battery chose as tasks came back."""
+    rows, stages = [], runs[0].spec.stages
+    back = range(len(runs[0].spec.tasks), len(stages))
+    for name, group in by_strategy(runs).items():
+        chosen = [run.result.chosen for run in group if run.result.chosen is not None]
+        if chosen:
+            found = [sum(each[stage] == stages[stage] for each in chosen) for stage in back]
+            rows.append([f"`{name}`", *(f"{right} of {len(chosen)}" for right in found)])
+    heads = [f"{stage}: task {stages[stage] + 1}" for stage in back]
+    return Table("The right k-set chosen as a task came back", ["method", *heads], rows, CHOSEN_NOTE)
 
 
 def _followed(runs: Sequence[SequenceRun]) -> Table:

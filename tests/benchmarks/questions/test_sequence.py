@@ -17,7 +17,7 @@ from benchmarks.questions.sequence.runs import (
     SequenceSpec,
     specify_sequence,
 )
-from benchmarks.questions.sequence.scores import averages, forgetting, on_return
+from benchmarks.questions.sequence.scores import averages, forgetting, forward_transfer, on_return
 from benchmarks.questions.sequence.tables import answer, tables
 from nb_evaluation.runs.provenance import versions
 from tests.benchmarks.tools import stored
@@ -77,6 +77,7 @@ def test_measures_by_hand(made_up):
     assert forgetting(run, 2) == pytest.approx((0.5 - 0.1 + 0.8 - 0.6) / 2)
     assert forgetting(run, 4) == pytest.approx((0.8 - 0.5 + 0.9 - 0.3) / 2)
     assert on_return(run) == pytest.approx((0.6 + 0.4) / 2)
+    assert forward_transfer(run) == pytest.approx((0.1 - 0.0 + 0.2 - 0.0) / 2)
 
 
 @pytest.mark.parametrize("method", STRATEGIES)
@@ -104,6 +105,19 @@ def test_one_network_forgets_and_maml_starts_again(quick_sequence):
     maml = execute_sequence(quick_sequence("maml"))
     assert maml.arrivals[3] == maml.arrivals[1] == maml.returns[0][1]
     assert maml.returns[3][1] != maml.returns[1][1]  # other episodes
+
+
+def test_a_battery_chooses_by_what_happens(quick_sequence):
+    """A reversed actuator is known again, and the policy of a task is the chosen k-set's, to the last bit."""
+    tasks = ({"A": 1.0}, {"A": 1.0, "torque_gain": -1.0}, {"A": 1.0, "b": 5.0})
+    result = execute_sequence(quick_sequence("signed-k-nearest", tasks=tasks))
+    returns = np.array(result.returns)
+    assert result.chosen[:2] == [0, 0]  # there is one alone
+    assert result.chosen[3:] == [1, 0]
+    assert result.arrivals[3] == returns[1, 1] == returns[2, 1]
+    told = execute_sequence(quick_sequence("signed-k-search", tasks=tasks))
+    assert told.returns[1][:2] == result.returns[1][:2]
+    assert told.chosen is None
 
 
 def test_what_is_stored(quick_sequence):
@@ -139,8 +153,12 @@ def test_tables(made_up):
     assert kept.rows[0][:3] == ["`nb-k`", "2", "233"]
     assert followed.rows[1][1:] == ["0.500", "0.600", "0.533", "0.567", "0.567"]
     assert compared.rows[0][1] == "+0.100 [+0.100, +0.100]"
-    assert compared.rows[0][3] == "+0.000 [+0.000, +0.000]"
+    assert compared.rows[0][3] == "−0.100 [−0.100, −0.100]"  # met alike, by a source that was better
+    assert compared.rows[0][4] == "+0.000 [+0.000, +0.000]"
     assert len({len(row) for row in measured.rows} | {len(measured.columns)}) == 1
+    runs[0].result.chosen = [0, 0, 1, 1, 1]  # of stages 3 and 4 the first is right
+    assert tables(runs)[2].rows == [["`fine-tune`", "1 of 1", "0 of 1"]]
+    runs[0].result.chosen = None
     assert len(sequence_pictures(runs)) == 2
     what = "Average normalised score over 3 tasks, at the end of the sequence"
     assert answer(runs)[:2] == (f"{what}: `nb-k` is above `fine-tune`.", "better")
