@@ -28,6 +28,7 @@ class EvolutionMethod(GradientMethod):
     Attributes:
         sigma: First standard deviation of the search in k.
         population: Number of candidates per generation.
+        last_alone: Whether only the last k is searched: a factor of the actions, but for their bias.
     """
 
     adapts: str | None = "gates"
@@ -36,6 +37,7 @@ class EvolutionMethod(GradientMethod):
     panel: str = "k by CMA-ES"
     sigma: float = 2.0
     population: int = 4
+    last_alone: bool = False
 
     def check(self, spec: RunSpec) -> None:
         """See `Method.check`; the package `cma` may not be installed."""
@@ -54,10 +56,11 @@ class EvolutionMethod(GradientMethod):
         k_sets = Battery(model.policy)
         k_sets.capture("best")
         start, rng = k_sets["best"].double().numpy(), np.random.default_rng([spec.seed, 2])
+        held, start = np.split(start, [-1 if self.last_alone else 0])
         search = Evolution(start, self.sigma, self.population, rng)
         for _ in range(spec.transfer_episodes // env.num_envs):
             tried: Any = search.next()
-            k_sets.add("tried", torch.from_numpy(search.candidates[tried]), overwrite=True)
+            k_sets.add("tried", torch.from_numpy(np.append(held, search.candidates[tried])), overwrite=True)
             k_sets.apply("tried")
             returns: Any = evaluate_policy(model, env, env.num_envs, deterministic=True, return_episode_rewards=True)[0]
             recorder.episodes += [float(each) for each in returns]

@@ -45,6 +45,9 @@ STRATEGIES: dict[str, Strategy] = {
         style=Style("#F0E442", ":", "v"),
         panel=METHODS["signed-k-search"].panel,
     ),
+    "signed-k-last-cma": _of(
+        "signed-k-last-cma", "only the last layer's is searched, a factor of the actions", keeps="k"
+    ),
     "fine-tune": _of("fine-tune", "one network that trains on and on", goes_on=True),
     "fine-tune-kept": Strategy(
         summary="fine-tuned from the source for each task; all weights kept",
