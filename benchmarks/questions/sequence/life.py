@@ -95,15 +95,17 @@ class _Life:
         return arrival
 
     def _put_in(self, task: int, *about: int) -> str:
-        """The k-set for a task: its own, or the source's where it has none; or the battery's choice.
+        """The k-set for a task: its own or, as it comes back, the battery's choice; the source's for a new one.
 
         A battery chooses by the steps of an episode, in which the last stage's k-set goes on acting.
         """
         assert self.k_sets is not None
+        if str(task) not in self.k_sets:
+            return "0"
         if self.strategy.chooses:
             self.k_sets.apply(str(self.last))
             return self.k_sets.nearest(self._steps(task, 1, RECENT, 1, *about))
-        return str(task) if str(task) in self.k_sets else "0"
+        return str(task)
 
     def _keep_dynamics(self, task: int) -> None:
         """Fit the model by which a battery knows a task again."""

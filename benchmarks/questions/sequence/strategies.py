@@ -16,7 +16,7 @@ class Strategy(Described):
         method: Key of `benchmarks.methods.METHODS`.
         keeps: What is stored for each task and put back when it returns: "k", "weights" or None.
         goes_on: Whether a task that is new starts from where the last one ended, and not from the source's policy.
-        chooses: Whether nobody says which task comes: the battery chooses among its k-sets by a few steps.
+        chooses: Whether nobody says which task comes back: the battery chooses among its k-sets by a few steps.
     """
 
     method: str
@@ -37,7 +37,7 @@ STRATEGIES: dict[str, Strategy] = {
     "signed-k": _of("signed-k", "signed k per layer; a k-set per task", keeps="k"),
     "signed-k-search": _of("signed-k-search", "the same, by search_k", keeps="k"),
     "signed-k-nearest": Strategy(
-        summary="the same; the battery chooses the k-set, nobody says which task comes",
+        summary="the same; the battery chooses the k-set as a task comes back",
         method="signed-k-search",
         keeps="k",
         chooses=True,

@@ -35,7 +35,7 @@ STORED_NOTE = (
     " tasks, divided by their number. The network that k-sets are put into is stored once, and is not counted."
 )
 CHOSEN_NOTE = (
-    f"Nobody says which task has come: the k-set of the last one acts for {RECENT} decisions, an episode, and the"
+    f"Nobody says which task has come back: the k-set of the last one acts for {RECENT} decisions, an episode, and the"
     " battery chooses by which k-set's dynamics explain them best, among those of all tasks seen. A task's dynamics are"
     f" fitted to {KEPT_ROWS} episodes with its k-set; neither these nor the steps of the choice count in the budget."
 )
