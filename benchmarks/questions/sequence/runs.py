@@ -71,7 +71,7 @@ class SequenceResult:
         returns: Returns on all tasks after each stage, each with what is kept for it, `(num_stages, num_tasks)`.
         numbers_kept: Number of values that are stored for each task.
         bytes_kept: Size in bytes of a safetensors file with what is stored for all tasks.
-        chosen: Index of the task whose k-set was put in as each stage began, `(num_stages,)`: the first task's for a new
+        chosen: Index of the task whose k-set was put in as each stage began, `(num_stages,)`: the source's for a new
             one, and the battery's choice for one that comes back; None for methods that are told which task comes.
     """
 
