@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium as gym
@@ -12,8 +12,9 @@ from gymnasium.wrappers.vector import TransformAction, TransformObservation
 from numpy.typing import NDArray
 
 from benchmarks.protocol.settings import AlgorithmSettings
-from benchmarks.protocol.spec import EPISODE_STEPS, RunSpec, Source
+from benchmarks.protocol.spec import EPISODE_STEPS, Parameters, RunSpec, Source
 from nb_gym import Context, NBPendulumVectorEnv
+from nb_gym.wrappers.vector import ContextObservation
 
 if TYPE_CHECKING:
     from stable_baselines3.common.policies import BasePolicy
@@ -84,7 +85,12 @@ class ScaledObservation(gym.ObservationWrapper[NDArray[np.float32], Any, NDArray
         return shown
 
 
-def make_training_env(settings: AlgorithmSettings, context: Source, actions_of: Source | None = None) -> VecNormalize:
+def make_training_env(
+    settings: AlgorithmSettings,
+    context: Source,
+    actions_of: Source | None = None,
+    shown: Mapping[str, tuple[float, float]] | None = None,
+) -> VecNormalize:
     """What SB3 trains on: episode statistics count the true rewards, the algorithm sees them normalised.
 
     Args:
@@ -92,6 +98,7 @@ def make_training_env(settings: AlgorithmSettings, context: Source, actions_of: 
         context: Context of the pendulums.
         actions_of: Context that the action space comes from; None for `context`. A policy that was trained with one
             `max_torque` keeps its action space where another holds; the pendulum clips what is too much for it.
+        shown: Ranges of the context's parameters that the observation holds as well; None or empty for none.
     """
     from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
@@ -100,6 +107,8 @@ def make_training_env(settings: AlgorithmSettings, context: Source, actions_of: 
     env = make_vector_env(settings, settings.num_envs, **context)
     if actions_of is not None:
         env = TransformAction(env, lambda actions: actions, single_action_space=action_space(actions_of))
+    if shown:
+        env = ContextObservation(env, shown)
     return VecNormalize(VecMonitor(VectorEnvAdapter(env)), norm_obs=False, gamma=settings.gamma)
 
 
@@ -127,6 +136,7 @@ class Evaluator:
     """Measures policies over the fixed starts, in both contexts of a specification in one batch."""
 
     def __init__(self, spec: RunSpec) -> None:
+        self.spec = spec
         both = zip(Context(**spec.middle), Context(**spec.target), strict=True)
         context = {
             name: source if source == target else np.repeat([source, target], NUM_STARTS)
@@ -136,8 +146,22 @@ class Evaluator:
 
     def __call__(self, policy: BasePolicy) -> Evaluation:
         """Run one episode from each start."""
+        if getattr(policy, "k_from", None):
+            (source,), _ = self._in_context(policy, self.spec.middle)
+            (target,), actions = self._in_context(policy, self.spec.target)
+            return Evaluation(float(source), float(target), actions[:, 0, 0].tolist())
         (source, target), actions = mean_returns(self.env, policy)
         return Evaluation(float(source), float(target), actions[:, NUM_STARTS, 0].tolist())
+
+    def _in_context(self, policy: Any, context: Parameters) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        return mean_returns(make_vector_env(self.spec.settings, NUM_STARTS, **context), in_context(policy, context))
+
+
+def in_context(policy: Any, context: Parameters) -> BasePolicy:
+    """The policy that acts in a context: that of `at` where its k's are computed, and the policy itself otherwise."""
+    defaults = Context()._asdict()
+    acting: BasePolicy = policy.at({**defaults, **context}) if getattr(policy, "k_from", None) else policy
+    return acting
 
 
 def mean_returns(

@@ -52,7 +52,7 @@ class Method(Described):
     Attributes:
         pretrains: Whether the method trains on the source task before.
         pretrains_as: Another method that pretrains in the same way; None if there is none.
-        adapts: What changes in the transfer: "all", "gates", "head", or None for nothing.
+        adapts: What changes in the transfer: "all", "gates", "head", "lora", or None for nothing.
         algos: Algorithms that the method is defined for.
         compared: Whether the method is one of the published comparison and its controls, `--methods all`.
         searches: Search spaces of the method's own settings, by the name of the search.

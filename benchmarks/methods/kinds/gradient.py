@@ -41,6 +41,8 @@ class GradientMethod(Method):
         signed: Whether the gates are signed, with the library's defaults in place of the paper's: they start at 1.
         neutral: Whether the weights behind the gates are divided by them at the start, so that the untrained gated
             policy computes what the ungated one does.
+        told: Ranges of the context's parameters that the k's are computed from; empty for k's that are parameters.
+        lora_rank: Rank of the low-rank adapters that are put into an ungated policy, and train alone; None for none.
         clips: Whether PPO clips the gradient's norm, as its settings say.
     """
 
@@ -50,6 +52,8 @@ class GradientMethod(Method):
     gates: Mapping[str, Any] = field(default_factory=dict)
     signed: bool = False
     neutral: bool = False
+    told: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    lora_rank: int | None = None
     clips: bool = True
 
     def gate_arguments(self) -> dict[str, Any]:
@@ -60,7 +64,7 @@ class GradientMethod(Method):
         from nb_agents import SignedKGate
 
         own = {"gate_class": SignedKGate, "gate_max": 2.0, "k_init": None, "k_target_weight": 0.0}
-        return own if self.signed else {}
+        return (own if self.signed else {}) | ({"k_from": "context"} if self.told else {})
 
     def build(self, spec: RunSpec, env: VecEnv, settings: AlgorithmSettings, tau: float) -> BaseAlgorithm:
         """The algorithm with this method's policy, untrained; gates start with the first task's difficulty."""
@@ -87,7 +91,7 @@ class GradientMethod(Method):
         from benchmarks.protocol.environments import make_training_env
         from benchmarks.protocol.recorder import Recorder
 
-        env = make_training_env(spec.settings, spec.source)
+        env = make_training_env(spec.settings, spec.source, shown=self.told)
         recorder = Recorder(spec, follow=spec.detail)
         model = self.build(spec, env, spec.settings, task_difficulty(spec.middle))
         recorder.train(model, spec.pretrain_episodes)
@@ -99,24 +103,27 @@ class GradientMethod(Method):
 
         All optimizers forget their moments; SAC's entropy coefficient goes on from the value that it has.
 
-        With `adapts="gates"` nothing that decides the deterministic action trains, except the k's. Critics and the
+        With `adapts="gates"` nothing that decides the deterministic action trains, except the k's, and with "lora"
+        except the adapters. Critics and the
         spread of the exploration train on: the algorithms need them to learn, and no deployed policy contains them.
         """
         from benchmarks.protocol.environments import make_training_env
-        from nb_agents import KGatedMixin
+        from nb_agents import KGatedMixin, retrofit
 
-        env = make_training_env(spec.transfer_settings, self._trains_on(spec), spec.source)
+        env = make_training_env(spec.transfer_settings, self._trains_on(spec), spec.source, shown=self.told)
         if pretrained is None:
             return self.build(spec, env, spec.transfer_settings, task_difficulty(spec.target))
         env.ret_rms = copy.deepcopy(pretrained.rewards)  # the scale of the rewards goes on from where it is
         model = _duplicate(pretrained.model, env, spec.seed)
         for optimizer in _optimizers(model):
             optimizer.state.clear()
+        if self.lora_rank is not None:
+            model = retrofit(model, None, lora_rank=self.lora_rank)
         policy: Any = model.policy
         if isinstance(policy, KGatedMixin):
             policy.task_difficulty = task_difficulty(spec.target)
-            if self.adapts == "gates":
-                policy.train_only("gates", log_std=True)
+            if self.adapts in ("gates", "lora"):
+                policy.train_only(self.adapts, log_std=True)
         elif self.adapts == "head":
             policy.get_submodule(HIDDEN_LAYERS[spec.algo]).requires_grad_(False)
         return model

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+from stable_baselines3.common.base_class import BaseAlgorithm
 
 from benchmarks.methods import find_method
 from benchmarks.methods.kinds.base import Method, Pretrained, adapted_parameters
-from benchmarks.protocol.environments import NUM_STARTS, make_vector_env, mean_returns
+from benchmarks.protocol.environments import NUM_STARTS, in_context, make_vector_env, mean_returns
 from benchmarks.protocol.recorder import Recorder
 from benchmarks.protocol.results import Curve
 from benchmarks.questions.sequence.meeting import KEPT_ROWS, RECENT, steps_in
@@ -40,7 +41,8 @@ class _Life:
         source: Answer of the pretraining.
         latest: Last model trained.
         kept: Models of the tasks seen, for a method that keeps weights.
-        k_sets: K-sets of the tasks seen beside the source's network, for a method that keeps k; else None.
+        k_sets: Adapters of the tasks seen beside the source's network, as k-sets, for a method that keeps them; else
+            None.
         last: Task of the last stage.
         chosen: Task whose k-set was put in as each stage began, for a battery that chooses; else None.
     """
@@ -52,10 +54,10 @@ class _Life:
         self.source = self.latest = pretrain(spec.stage(0))
         self.kept: dict[int, Pretrained] = {0: self.source}
         self.k_sets: Battery | None = None
-        if self.strategy.keeps == "k":
+        if self.strategy.keeps not in ("weights", None):
             # Of a copy, as the pretraining is shared between runs.
             recorder = Recorder(spec.stage(0), follow=False)
-            self.k_sets = Battery(self.method.begin_transfer(spec.stage(0), self.source, recorder).policy)
+            self.k_sets = self._battery(self.method.begin_transfer(spec.stage(0), self.source, recorder))
             self.k_sets.capture("0")
         self.last = 0
         self.chosen: list[int] | None = [0] if self.strategy.chooses else None
@@ -75,7 +77,7 @@ class _Life:
         arrival = recorder.evaluator(start.model.policy).target
         model = self.method.begin_transfer(stage, start, recorder)
         if self.k_sets is not None:
-            now, put_in = Battery(model.policy), self._put_in(task, number)
+            now, put_in = self._battery(model), self._put_in(task, number)
             now.add("now", self.k_sets[put_in])
             now.apply("now")
             if self.chosen is not None:
@@ -93,6 +95,10 @@ class _Life:
         self.last = task
         self._keep_dynamics(task)
         return arrival
+
+    def _battery(self, model: BaseAlgorithm) -> Battery:
+        assert self.strategy.keeps is not None
+        return Battery(model.policy, self.strategy.keeps)
 
     def _put_in(self, task: int, *about: int) -> str:
         """The k-set for a task: its own or, as it comes back, the battery's choice; the source's for a new one.
@@ -130,7 +136,7 @@ class _Life:
                 self.k_sets.apply(self._put_in(task, task, len(self.k_sets)))
                 policy = self.k_sets.network  # type: ignore[assignment]
             env = make_vector_env(self.spec.settings, NUM_STARTS, **context)
-            returns += mean_returns(env, policy)[0].tolist()
+            returns += mean_returns(env, in_context(policy, context))[0].tolist()
         return returns
 
     def stored(self) -> tuple[int, int]:

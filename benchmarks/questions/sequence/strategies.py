@@ -14,7 +14,8 @@ class Strategy(Described):
 
     Attributes:
         method: Key of `benchmarks.methods.METHODS`.
-        keeps: What is stored for each task and put back when it returns: "k", "weights" or None.
+        keeps: What is stored for each task and put back when it returns: "weights", a kind of adapter that `Battery`
+            knows, as "gates", or None.
         goes_on: Whether a task that is new starts from where the last one ended, and not from the source's policy.
         chooses: Whether nobody says which task comes back: the battery chooses among its k-sets by a few steps.
     """
@@ -32,22 +33,24 @@ def _of(method: str, summary: str, *, keeps: str | None = None, goes_on: bool = 
 
 
 STRATEGIES: dict[str, Strategy] = {
-    "nb-k": _of("nb-k", "k per layer; a k-set per task", keeps="k"),
-    "nb-pro-k": _of("nb-pro-k", "k per layer and block; a k-set per task", keeps="k"),
-    "signed-k": _of("signed-k", "signed k per layer; a k-set per task", keeps="k"),
-    "signed-k-search": _of("signed-k-search", "the same, by search_k", keeps="k"),
+    "nb-k": _of("nb-k", "k per layer; a k-set per task", keeps="gates"),
+    "nb-pro-k": _of("nb-pro-k", "k per layer and block; a k-set per task", keeps="gates"),
+    "signed-k": _of("signed-k", "signed k per layer; a k-set per task", keeps="gates"),
+    "signed-k-search": _of("signed-k-search", "the same, by search_k", keeps="gates"),
     "signed-k-nearest": Strategy(
         summary="the same; the battery chooses the k-set as a task comes back",
         method="signed-k-search",
-        keeps="k",
+        keeps="gates",
         chooses=True,
         row=METHODS["signed-k-search"].row + 1,
         style=Style("#F0E442", ":", "v"),
         panel=METHODS["signed-k-search"].panel,
     ),
     "signed-k-last-cma": _of(
-        "signed-k-last-cma", "only the last layer's is searched, a factor of the actions", keeps="k"
+        "signed-k-last-cma", "only the last layer's is searched, a factor of the actions", keeps="gates"
     ),
+    "lora-1": _of("lora-1", "LoRA of rank 1; its factors are kept per task", keeps="lora"),
+    "conditioned-k": _of("conditioned-k", "signed k = f(context), told; f trains on and on", goes_on=True),
     "fine-tune": _of("fine-tune", "one network that trains on and on", goes_on=True),
     "fine-tune-kept": Strategy(
         summary="fine-tuned from the source for each task; all weights kept",
