@@ -56,7 +56,7 @@ def draw(theta: NDArray[Any], drive: NDArray[Any], looks: NDArray[np.float64], s
         return share
 
     rod, bob = covered(along * end_x, along * end_y, _ROD), covered(end_x, end_y, _BOB)
-    phase_x, phase_y = np.float64(drive)[:, :, None, None]
+    phase_x, phase_y = np.asarray(drive, dtype=np.float64)[:, :, None, None]
     colors = background + np.maximum(rod, bob) * (arm - background)
     colors += covered(_RING * phase_x, _RING * phase_y, _DOT) * (dot - colors)
     colors = 127.5 + contrast[..., None] * (colors - 127.5)
@@ -97,7 +97,7 @@ class Painter:
 
     def begin(self, observations: NDArray[Any], rows: Rows = slice(None)) -> None:
         """Begin episodes in some rows: there has been no picture before, and the present one stands for it."""
-        if np.any(rows):
+        if isinstance(rows, slice) or rows.any():
             self._looks.begin(self._env.np_random, rows)
             self._pictures[rows] = np.tile(self._draw(observations, rows), 2)
 
