@@ -50,12 +50,10 @@ def parse_render_mode(render_mode: str | None, accepted: Iterable[str]) -> str |
     return render_mode
 
 
-def parse_frame_size(value: Any) -> int:
+def parse_frame_size(value: Any, name: str = "frame_size") -> int:
     """Check the width and height of a frame."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value not in FRAME_SIZES:
-        raise ValueError(
-            f"frame_size must be an integer from {FRAME_SIZES[0]} to {FRAME_SIZES[-1]} pixels, got {value!r}"
-        )
+        raise ValueError(f"{name} must be an integer from {FRAME_SIZES[0]} to {FRAME_SIZES[-1]} pixels, got {value!r}")
     return int(value)
 
 

@@ -1,4 +1,4 @@
-"""Context and history in the observation of one environment."""
+"""Context, history or pictures in the observation of one environment."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from gymnasium.utils import RecordConstructorArgs
 from nb_gym.wrappers.context import ContextScale, Parameters, context_of
 from nb_gym.wrappers.history import History
 from nb_gym.wrappers.parts import join, joined_space
+from nb_gym.wrappers.pixels import Painter
 
 
 class ContextObservation(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
@@ -90,6 +91,48 @@ class HistoryObservation(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs)
 
     def _joined(self, observation: Any) -> Any:
         return join(self.observation_space, observation, self._history.read()[0], self._key)
+
+
+class PixelObservation(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Shows a driven pendulum as two small pictures, before and after the last decision, drawn without pygame.
+
+    The observation is `Box(0, 255, (size, size, 6), uint8)`: red, green and blue of the picture before, then those of
+    the present one. As an episode begins both are the same. The policies of SB3 for images take it as it is; its
+    `NatureCNN` needs a size of at least 36. A picture shows θ, wrapped as every picture of a pendulum does, and the
+    phase of the drive, a dot that goes round::
+
+        env = PixelObservation(gym.make("NBPendulumControl-v0"), look="inverted")
+        model = PPO("CnnPolicy", env)
+
+    Args:
+        env: Driven pendulum that observes `theta`, `sin_drive` and `cos_drive`, as `NBPendulumControl-v0` does, without
+            a wrapper that changes its observations.
+        size: Width and height of a picture, from 32 to 2048 pixels.
+        look: How the pendulum is drawn: a `Look`, a name in `LOOKS`, or a pair of these, between which every number is
+            drawn uniformly from `np_random` as an episode begins.
+
+    Raises:
+        TypeError: If `env` is no pendulum, or `look` of another kind.
+        ValueError: If a channel is not observed, the observations are changed, or `size` or a look is not accepted.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], size: int = 36, look: Any = "plain") -> None:
+        RecordConstructorArgs.__init__(self, size=size, look=look)
+        super().__init__(env)
+        self._painter = Painter(env, 1, (env.observation_space, env.unwrapped.observation_space), size, look)
+        self.observation_space = self._painter.space
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode, see `gymnasium.Env.reset`."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._painter.begin(observation[None])
+        return self._painter.read()[0], info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Make one decision, see `gymnasium.Env.step`."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._painter.add(observation[None])
+        return self._painter.read()[0], reward, terminated, truncated, info
 
 
 def _one(observation: Any) -> Any:

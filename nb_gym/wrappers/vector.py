@@ -1,4 +1,4 @@
-"""Context and history in the observations of a vector environment, native or made of single ones."""
+"""Context, history or pictures in the observations of a vector environment."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from numpy.typing import NDArray
 from nb_gym.wrappers.context import ContextScale, Parameters, context_of
 from nb_gym.wrappers.history import History
 from nb_gym.wrappers.parts import join, joined_space
+from nb_gym.wrappers.pixels import Painter
 
 
-class _Parts(VectorWrapper):
-    """Puts a part beside the observations of all environments, those at the end of an episode included."""
+class _Shown(VectorWrapper):
+    """Shows other observations of all environments, those at the end of an episode included."""
 
-    def __init__(self, env: VectorEnv[Any, Any, Any], name: str, part: spaces.Box, key: str | None) -> None:
+    def __init__(self, env: VectorEnv[Any, Any, Any], space: spaces.Space[Any]) -> None:
         super().__init__(env)
-        self._key = key or name
         self._mode = AutoresetMode(env.metadata.get("autoreset_mode", "NextStep"))
         self._over = np.zeros(env.num_envs, dtype=np.bool_)
-        self.single_observation_space = joined_space(env.single_observation_space, name, part, key)
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.single_observation_space = space
+        self.observation_space = batch_space(space, self.num_envs)
 
     def _joined(self, observations: Any, part: NDArray[Any]) -> Any:
-        return join(self.single_observation_space, observations, part, self._key)
+        """What is shown of observations, of one or of all environments, and of what the wrapper has beside them."""
+        raise NotImplementedError
 
     def _reset_rows(self, options: Mapping[str, Any] | None) -> NDArray[np.bool_]:
         """The environments that a reset concerns: those of `options["reset_mask"]`, or all."""
@@ -53,8 +54,35 @@ class _Parts(VectorWrapper):
             return infos
         finals = infos["final_obs"].copy()
         for i in np.flatnonzero(infos["_final_obs"]):
-            finals[i] = join(self.single_observation_space, finals[i], parts[i], self._key)
+            finals[i] = self._joined(finals[i], parts[i])
         return infos | {"final_obs": finals}
+
+    def _last(self, observations: Any, infos: Mapping[str, Any]) -> Any:
+        """The observations that the actions led to: those of the episodes' ends where another one has begun."""
+        if "final_obs" not in infos:
+            return observations
+        rows = np.flatnonzero(infos["_final_obs"])
+        if isinstance(observations, Mapping):
+            last: Any = {name: np.array(value) for name, value in observations.items()}
+            for name, value in last.items():
+                for i in rows:
+                    value[i] = infos["final_obs"][i][name]
+            return last
+        last = np.array(observations)
+        for i in rows:
+            last[i] = infos["final_obs"][i]
+        return last
+
+
+class _Parts(_Shown):
+    """Puts a part beside the observations."""
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], name: str, part: spaces.Box, key: str | None) -> None:
+        super().__init__(env, joined_space(env.single_observation_space, name, part, key))
+        self._key = key or name
+
+    def _joined(self, observations: Any, part: NDArray[Any]) -> Any:
+        return join(self.single_observation_space, observations, part, self._key)
 
 
 def _checked(env: Any) -> VectorEnv[Any, Any, Any]:
@@ -156,18 +184,45 @@ class HistoryObservation(_Parts):
         self._history.begin(observations, begun)
         return self._joined(observations, self._history.read()), rewards, terminations, truncations, infos
 
-    def _last(self, observations: Any, infos: Mapping[str, Any]) -> Any:
-        """The observations that the actions led to: those of the episodes' ends where another one has begun."""
-        if "final_obs" not in infos:
-            return observations
-        rows = np.flatnonzero(infos["_final_obs"])
-        if isinstance(observations, Mapping):
-            last: Any = {name: np.array(value) for name, value in observations.items()}
-            for name, value in last.items():
-                for i in rows:
-                    value[i] = infos["final_obs"][i][name]
-            return last
-        last = np.array(observations)
-        for i in rows:
-            last[i] = infos["final_obs"][i]
-        return last
+
+class PixelObservation(_Shown):
+    """`nb_gym.wrappers.PixelObservation` for `NBPendulumVectorEnv`, in every autoreset mode.
+
+    Looks that are drawn come from the environments' `np_random`.
+
+    Args:
+        env: Driven pendulums.
+        size: Width and height of a picture, as there.
+        look: How the pendulums are drawn, as there.
+
+    Raises:
+        TypeError: If `env` is no `VectorEnv`, and as there.
+        ValueError: As there.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], size: int = 36, look: Any = "plain") -> None:
+        spaces_of = _checked(env).single_observation_space, getattr(env.unwrapped, "single_observation_space", None)
+        self._painter = Painter(env, env.num_envs, spaces_of, size, look)
+        super().__init__(env, self._painter.space)
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin episodes in all environments, or in those of `options["reset_mask"]`."""
+        begun = self._reset_rows(options)
+        observations, infos = self.env.reset(seed=seed, options=options)
+        self._painter.begin(observations, begun)
+        return self._painter.read(), infos
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Make one decision in each environment, see `gymnasium.vector.VectorEnv.step`."""
+        observations, rewards, terminations, truncations, infos = self.env.step(actions)
+        begun = self._begun_rows(terminations | truncations)
+        if self._mode is AutoresetMode.SAME_STEP:
+            self._painter.add(self._last(observations, infos))
+            infos = self._with_finals(infos, self._painter.read())
+        else:
+            self._painter.add(observations, ~begun)
+        self._painter.begin(observations, begun)
+        return self._painter.read(), rewards, terminations, truncations, infos
+
+    def _joined(self, observations: Any, part: NDArray[Any]) -> Any:
+        return part

@@ -1,0 +1,1 @@
+"""What a policy that sees pictures has to change when their look does."""
