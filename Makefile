@@ -4,8 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # One torch thread a process: the networks are small, and the workers would fight over the cores.
 export OMP_NUM_THREADS := 1
+VISION := tests/benchmarks/questions/test_vision.py tests/benchmarks/questions/test_vision_peers.py tests/benchmarks/test_architectures.py
 
-.PHONY: transfer report test browser docs lint type throughput clean help
+.PHONY: transfer report test vision browser docs lint type throughput clean help
 
 help: ## show this text
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 14
@@ -18,6 +19,9 @@ report: $(VENV)/.bench ## tables and index.html from the run files in benchmarks
 
 test: $(VENV)/.test ## run the tests; those that need a browser where there is one
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+vision: $(VENV)-vision/.vision ## run the tests that need torchvision, timm or scikit-learn, in .venv-vision
+	$(VENV)-vision/bin/python -m pytest $(VISION) $(ARGS)
 
 browser: ## install Chromium for the tests that open the report in a browser (Debian, as root)
 	@bash .ci/browser
@@ -38,12 +42,16 @@ throughput: $(VENV)/.bench $(VENV)/.peers ## speed of environments, gates and k-
 	$(BIN)/python -m benchmarks speed environments learning battery $(ARGS)
 
 clean: ## remove .venv and caches
-	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf $(VENV) $(VENV)-vision site .mypy_cache .ruff_cache .pytest_cache *.egg-info
 
 # Exactly the files that requirements/*.txt name by their digests; .ci/lock writes those from pyproject.toml.
 export PYTHON
 $(VENV)/.bench $(VENV)/.test $(VENV)/.dev $(VENV)/.docs: $(VENV)/.%: pyproject.toml requirements/%.txt requirements/torch.txt
 	@bash .ci/install $*
+	@touch $@
+
+$(VENV)-vision/.vision: pyproject.toml constraints.txt
+	@bash .ci/install vision
 	@touch $@
 
 $(VENV)/.peers: pyproject.toml constraints.txt

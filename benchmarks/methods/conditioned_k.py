@@ -6,7 +6,7 @@ from nb_evaluation.method import Style
 METHOD = GradientMethod(
     summary="signed gates per layer, k = f(context); only f and k0 adapt",
     row=56,
-    style=Style("#44AA99", "-", "3"),
+    style=Style("#44AA99", "-", "$f$"),
     panel="signed gates",
     compared=False,
     gated=True,

@@ -6,7 +6,7 @@ from nb_evaluation.method import DENSE, Style
 METHOD = GradientMethod(
     summary="SB3's MlpPolicy; only LoRA of rank 1 on the actor's layers adapts",
     row=95,
-    style=Style("#882255", DENSE, "s"),
+    style=Style("#882255", DENSE, "$L$"),
     panel="low-rank adapters",
     compared=False,
     lora_rank=1,

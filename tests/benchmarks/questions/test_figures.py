@@ -32,7 +32,7 @@ def test_the_lines_of_a_panel_can_be_told_apart_with_and_without_colour():
 
 def test_few_methods_share_a_panel():
     assert panels(["scratch", "nb"], METHODS) == {"": ["nb", "scratch"]}
-    assert len(panels(METHODS, METHODS)) == 7
+    assert len(panels(METHODS, METHODS)) == 9
 
 
 def test_curves(made_up_run, tmp_path):

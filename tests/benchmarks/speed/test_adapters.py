@@ -14,4 +14,4 @@ def test_each_adapter_has_a_row_with_weights_frozen_and_without(name: str) -> No
     rows = adapters.compare(name, rounds=1)
     assert len(rows) == 2 * len(ADAPTERS)
     assert all(sample > 0 for row in rows for samples in row.samples.values() for sample in samples)
-    assert len({row.name for row in rows}) == len(rows)
+    assert len({row.what for row in rows}) == len(rows)
