@@ -13,7 +13,7 @@ from nb_evaluation.method import DENSE, Described, Style
 FAMILY = "family"
 """Stands for a target where a policy is trained over many contexts, and measured in all of the robot's."""
 
-CLAIMED = ("fine-tune", "nb-k-cma", "retrofit-turned", "randomised-source", "recurrent")
+CLAIMED = ("fine-tune", "nb-k-cma", "scale-cma", "retrofit-turned", "randomised-source", "recurrent")
 """Methods that the verdict is about, and its controls: run with all of a robot's seeds."""
 
 SEEDS = 5
