@@ -24,6 +24,7 @@ NAMES = (
     "robots",
     "fleet",
     "nearest",
+    "vision",
     "tune",
 )
 """Folders of the questions, in the order of the report's page."""
