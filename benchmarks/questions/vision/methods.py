@@ -14,7 +14,7 @@ from nb_evaluation.method import DENSE, Described, Style
 STEPS, BATCH = 100, 64
 """Steps of Adam of every method, and pictures of a step; there may be fewer pictures than that."""
 
-LOW, MIDDLE, HIGH = (3e-4, 1e-3, 3e-3), (3e-3, 1e-2, 3e-2), (3e-2, 1e-1, 3e-1)
+LOW, MIDDLE, HIGH = (3e-4, 1e-3, 3e-3), (3e-3, 1e-2, 3e-2), (1e-1, 3e-1, 1e0)
 """The rates that were tried: LOW of all weights, HIGH of k's, MIDDLE of what is between."""
 
 
@@ -40,24 +40,24 @@ class Method(Described):
 METHODS = {
     "source": Method(summary="the network as it is", style=Style("#999999", ":", "x")),
     "nb-k": Method(
-        summary="a gate per layer", part="gates", options={"block_size": None}, rate=1e-1, trials=HIGH,
+        summary="a gate per layer", part="gates", options={"block_size": None}, rate=3e-1, trials=HIGH,
         style=Style("#56B4E9", "-", "^"),
     ),
     "nb-pro-k": Method(
         summary="gates per layer and per block of 16", part="gates", options={"block_size": 16},
-        rate=1e-1, trials=HIGH, style=Style("#56B4E9", "--", "v"),
+        rate=3e-1, trials=HIGH, style=Style("#56B4E9", "--", "v"),
     ),
     "nb-channel-k": Method(
-        summary="a gate per channel", part="gates", options={"block_size": 1}, rate=1e-1, trials=HIGH,
+        summary="a gate per channel", part="gates", options={"block_size": 1}, rate=3e-1, trials=HIGH,
         style=Style("#0072B2", "-", "s"),
     ),
     "nb-signed-k": Method(
         summary="a signed gate per channel", part="gates", options={"block_size": 1, "kind": "signed"},
-        rate=1e-1, trials=HIGH, style=Style("#0072B2", "--", "D"),
+        rate=3e-1, trials=HIGH, style=Style("#0072B2", "--", "D"),
     ),
     "nb-film-k": Method(
         summary="a signed gate and a shift per channel", part="gates", options={"block_size": 1, "kind": "film"},
-        rate=1e-1, trials=HIGH, style=Style("#0072B2", DENSE, "o"),
+        rate=3e-1, trials=HIGH, style=Style("#0072B2", DENSE, "o"),
     ),
     "biases": Method(
         summary="all biases", part="named", options={"ending": "bias"}, rate=1e-2, trials=MIDDLE,

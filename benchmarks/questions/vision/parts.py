@@ -38,15 +38,8 @@ def norms(network: nn.Module, beside: str | None = None) -> nn.Module:
 
 
 def lora(network: nn.Module, rank: int) -> nn.Module:
-    """Low-rank adapters on all layers, by the package `peft`; they begin as zero, and torch's random numbers as well.
-
-    Raises:
-        ImportError: `peft` is not installed.
-    """
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError as error:
-        raise ImportError('LoRA needs the package peft: run `pip install "neural-battery[lora]"`') from error
+    """Low-rank adapters on all layers, by the package `peft`; one of their two factors is drawn, the other is zero."""
+    from peft import LoraConfig, inject_adapter_in_model  # an extra, which the question has asked for
 
     made = copy.deepcopy(network)
     names = [name for name, module in made.named_modules() if isinstance(module, (nn.Conv2d, nn.Linear))]

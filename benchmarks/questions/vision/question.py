@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -116,6 +117,8 @@ class Vision(Question[VisionSpec, VisionRun]):
 
     def specifications(self, options: argparse.Namespace) -> Sequence[VisionSpec]:
         """See `Question.specifications`; the sets are read and checked here, once."""
+        if find_spec("peft") is None and (lora := [name for name in options.methods if METHODS[name].part == "lora"]):
+            raise ImportError(f'{lora[0]} needs the package peft: run `pip install "neural-battery[lora]"`')
         images = {name: read_set(name, options.data) for name in dict.fromkeys(options.sets)}
         return [
             VisionSpec(method=method, seed=seed, set=name, images=digest)
