@@ -15,6 +15,8 @@ COMMANDS = {name.replace("_", "-"): name for name in NAMES}
 OTHERS = {
     "speed": ("benchmarks.speed.command", "time environments, learning, k-sets, robots and MAML beside their peers"),
     "architectures": ("benchmarks.commands.architectures", "put gates into torchvision's and timm's networks"),
+    "imagenet": ("benchmarks.commands.imagenet", "put gates into a MobileNetV2 that has learned ImageNet"),
+    "vision-tune": ("benchmarks.questions.vision.tuning", "choose the learning rates of vision on tuning seeds"),
     "film": ("benchmarks.questions.robots.film", "film a cheetah whose motors are inverted, with other k's"),
     "report": ("benchmarks.commands.report", "write tables and one page from the runs of a folder"),
     "show": ("nb_evaluation.show", "list the runs of a folder, or show some of them"),

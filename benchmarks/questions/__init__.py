@@ -25,6 +25,7 @@ NAMES = (
     "fleet",
     "nearest",
     "pixels",
+    "vision",
     "tune",
 )
 """Folders of the questions, in the order of the report's page."""
