@@ -19,8 +19,8 @@ TONES: dict[Tone, str] = {
 """The word that stands beside a verdict, for a colour alone says nothing to those who cannot see it."""
 
 
-GATED = "nb"
-"""Beginning of the names of all methods with gates."""
+GATED = ("nb", "signed", "conditioned")
+"""Beginnings of the names of methods with gates."""
 
 
 class Verdict(NamedTuple):
