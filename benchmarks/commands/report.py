@@ -18,6 +18,9 @@ from nb_evaluation.report.screen import any_terminal
 
 DEFAULT = Path("benchmarks/results")
 
+MEASURED = ("architectures", "imagenet")
+"""Folders of measurements that are no jobs, and write their table themselves."""
+
 DESCRIPTION = """\
 Write index.html, one page of tables and figures that needs nothing else, and
 table.md in the folder of each job, and of measured speeds. The same files give
@@ -39,7 +42,7 @@ def main(arguments: Sequence[str], program: str = "python -m benchmarks report")
     parser.add_argument("folder", type=Path, nargs="?", default=DEFAULT, metavar="FOLDER", help=help_text)
     folder: Path = parser.parse_args(arguments).folder
     try:
-        jobs, skipped = read_folder(folder, all_questions(), elsewhere=[SPEED])
+        jobs, skipped = read_folder(folder, all_questions(), elsewhere=[SPEED, *MEASURED])
     except NotADirectoryError as error:
         parser.error(str(error))
     speeds = read_speed(folder)

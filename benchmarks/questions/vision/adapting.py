@@ -16,7 +16,7 @@ from torch.optim.swa_utils import update_bn
 from benchmarks.questions.vision.methods import BATCH, METHODS, STEPS, Method
 from benchmarks.questions.vision.network import accuracy, source
 from benchmarks.questions.vision.parts import PARTS
-from benchmarks.questions.vision.sets import SETS, Labelled, Pictures, find_set
+from benchmarks.questions.vision.sets import FEW, SETS, TRIALS, Labelled, Pictures, find_set, part_of
 from benchmarks.questions.vision.shifts import NAMES, shifted, unit
 
 
@@ -40,11 +40,11 @@ class Adapted(NamedTuple):
 
 
 def adapted(spec: Any, rate: float | None = None, shifts: Sequence[str] = ()) -> Adapted:
-    """Adapt to shifts with all numbers of pictures.
+    """Adapt to shifts with all numbers of pictures, which the source has not seen.
 
     Args:
         spec: Specification.
-        rate: Learning rate; None for the method's own.
+        rate: Learning rate that is tried, on pictures that no report uses; None for the method's own.
         shifts: Names of the shifts; empty for all of the set.
     """
     pictures, method = find_set(spec.images), METHODS[spec.method]
@@ -53,7 +53,7 @@ def adapted(spec: Any, rate: float | None = None, shifts: Sequence[str] = ()) ->
     network = source(spec.images, SETS[spec.set].classes, spec.seed, spec.epochs)
     torch.manual_seed(spec.seed)
     start = PARTS[method.part](network, **method.options).eval() if method.part else network
-    found = [_each_size(start, method, target, spec) for target in targets(pictures, spec, names)]
+    found = [_each_size(start, method, target, spec) for target in targets(pictures, spec, names, trial=rate is not None)]
     clean = pictures.test
     known = accuracy(network, torch.from_numpy(unit(clean.pictures)), torch.from_numpy(clean.labels))
     total = sum(parameter.numel() for parameter in network.parameters())
@@ -112,11 +112,12 @@ def shifts_of(name: str) -> tuple[str, ...]:
     return ("other writers",) if name == "digits" else NAMES
 
 
-def targets(pictures: Pictures, spec: Any, names: Sequence[str]) -> Iterator[Target]:
-    """The pictures of each shift; the same ones for all shifts and methods of a seed."""
+def targets(pictures: Pictures, spec: Any, names: Sequence[str], *, trial: bool = False) -> Iterator[Target]:
+    """The pictures of each shift; the same ones for all shifts and methods of a seed, and others for a trial."""
     rng = np.random.default_rng(spec.seed)
     if pictures.target is None:
-        few, test = pictures.train, pictures.test
+        few = part_of(pictures.train, FEW)
+        test = part_of(pictures.train, TRIALS) if trial else pictures.test
     else:  # every second one, for they stand in the order of their writers
         few, test = (Labelled(pictures.target.pictures[i::2], pictures.target.labels[i::2]) for i in (0, 1))
     few, test = draw(few, max(spec.sizes), rng), draw(test, spec.tested, rng)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.questions.vision.sets import Labelled, find_set
+from benchmarks.questions.vision.sets import FIT, Labelled, find_set, part_of
 from nb_evaluation.kept import kept
 from nb_evaluation.runs.provenance import versions
 
@@ -55,8 +55,8 @@ def source(images: str, classes: int, seed: int, epochs: int) -> nn.Sequential:
     except ImportError as error:
         raise ImportError('this needs safetensors: run `pip install "neural-battery[bench]"`') from error
 
-    train = find_set(images).train
-    text = json.dumps([images, seed, epochs, BATCH, PEAK, CHANNELS, HIDDEN, versions()])
+    train = part_of(find_set(images).train, FIT)
+    text = json.dumps(["fit on ten of twelve", images, seed, epochs, BATCH, PEAK, CHANNELS, HIDDEN, versions()])
     torch.manual_seed(seed)
     network = build(train.pictures.shape[1], train.pictures.shape[2], classes)
 

@@ -48,7 +48,7 @@ class VisionSpec(Specification):
     sizes: tuple[int, ...] = (16, 64, 256)
     tested: int = 2_000
     epochs: int = 10
-    protocol: int = 1
+    protocol: int = 2
     __hash__ = Specification.__hash__
 
     def __post_init__(self) -> None:
@@ -104,7 +104,7 @@ class Vision(Question[VisionSpec, VisionRun]):
     title = "Vision: few numbers, where pictures look otherwise"
     run: ClassVar[type[VisionRun]] = VisionRun
     methods = METHODS
-    num_seeds = 3
+    num_seeds = 10
     varies = ("set", "images")
     tables = staticmethod(vision_tables)
     figures = staticmethod(vision_pictures)

@@ -46,6 +46,17 @@ class Pictures(NamedTuple):
     target: Labelled | None = None
 
 
+FIT, FEW, TRIALS = "fit", "few", "trials"
+"""What the source's pictures to train with are for: the source, adapting to their shifts, and the choice of rates."""
+
+
+def part_of(train: Labelled, what: str) -> Labelled:
+    """The pictures that are for `FIT`, `FEW` or `TRIALS`: of each twelve, one is for each of the last two."""
+    turn = np.arange(len(train.labels)) % 12
+    rows = {FEW: turn == 0, TRIALS: turn == 1, FIT: turn > 1}[what]
+    return Labelled(train.pictures[rows], train.labels[rows])
+
+
 def labelled(pictures: Any, labels: Any, num_classes: int, where: str) -> Labelled:
     """Pictures and labels that fit together.
 

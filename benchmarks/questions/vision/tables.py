@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from benchmarks.questions.vision.methods import METHODS, STEPS
 from nb_evaluation.report.tables import Table
 from nb_evaluation.report.verdict import Verdict
-from nb_evaluation.report.wording import interval, number
+from nb_evaluation.report.wording import FEWEST_SEEDS, interval, number
 from nb_evaluation.runs.groups import by_method, difference, paired
 from nb_evaluation.stats.estimates import Estimate, interquartile_mean, iqm
 
@@ -65,7 +65,7 @@ def _accuracies(groups: dict[str, list[Any]]) -> Table:
              f"worst shift, {_middle(sizes)}", "seeds"]  # fmt: skip
     clean = interquartile_mean([run.result.clean for group in groups.values() for run in group])
     note = (
-        f"Accuracy in per cent on {first.spec.tested:,} other pictures of the shift, mean over {len(one.shifts)} "
+        f"Accuracy in per cent on other pictures of the shift, {first.spec.tested:,} at most, mean over {len(one.shifts)} "
         f"shift{'s' if len(one.shifts) > 1 else ''}. Every method takes {STEPS} steps. On pictures that are not shifted"
         f" the network is right in {number(float(clean))} %. Numbers: those that are kept for a shift. Worst shift: the"
         " one with the lowest mean over the seeds."
@@ -111,10 +111,10 @@ def _corruptions(groups: dict[str, list[Any]]) -> Table:
 
 
 def vision_answer(runs: Sequence[Any]) -> Verdict | None:
-    """Whether a set of few numbers comes near to all weights; None without the runs of both on Fashion-MNIST."""
+    """Whether a set of few numbers comes near to all weights; None with few runs of both on Fashion-MNIST."""
     pairs = paired(of_set(runs, "fashion"), RIVAL).get(CHOSEN, [])
     pairs = [pair for pair in pairs if FEW in pair[0].spec.sizes]
-    if not pairs:
+    if len(pairs) < FEWEST_SEEDS:
         return None
     found: Estimate = difference(pairs, mean_at(FEW))
     one = pairs[0][0].result
