@@ -19,7 +19,7 @@ TONES: dict[Tone, str] = {
 """The word that stands beside a verdict, for a colour alone says nothing to those who cannot see it."""
 
 
-GATED = ("nb", "signed", "conditioned")
+GATED = ("nb", "signed-k", "conditioned-k")
 """Beginnings of the names of methods with gates."""
 
 

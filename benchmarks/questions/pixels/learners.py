@@ -84,8 +84,8 @@ def run(spec: PixelsSpec) -> PixelsResult:
 def adapt(spec: PixelsSpec, adapter: Adapter, begin: Source | None) -> Transfer:
     """Train a part of the source, or a new policy, on pictures of another look.
 
-    Every method is a retrofit with gates of exactly 1, so that they differ in what trains alone; the gates of those
-    that are not after k stand still.
+    Every method is a retrofit with gates of exactly 1; the gates of those that are not after k stand still. With k
+    alone the spread of the exploration stands still as well, as `train_only` has it.
     """
     plain = ppo(spec.seed, "plain", begin, learning_rate=adapter.rate)
     model = retrofit(plain, adapter.block_size, gate_class=adapter.gate_class)

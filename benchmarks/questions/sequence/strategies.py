@@ -46,9 +46,7 @@ STRATEGIES: dict[str, Strategy] = {
         style=Style("#F0E442", ":", "v"),
         panel=METHODS["signed-k-search"].panel,
     ),
-    "signed-k-last-cma": _of(
-        "signed-k-last-cma", "only the last layer's is searched, a factor of the actions", keeps="gates"
-    ),
+    "last-k-cma": _of("last-k-cma", "only the last layer's is searched, a factor of the actions", keeps="gates"),
     "lora-1": _of("lora-1", "LoRA of rank 1; its factors are kept per task", keeps="lora"),
     "conditioned-k": _of("conditioned-k", "signed k = f(context), told; f trains on and on", goes_on=True),
     "fine-tune": _of("fine-tune", "one network that trains on and on", goes_on=True),

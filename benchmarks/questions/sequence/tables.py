@@ -17,8 +17,8 @@ from nb_evaluation.report.wording import FEWEST_SEEDS, interval, number
 from nb_evaluation.runs.groups import difference, paired
 from nb_evaluation.stats.estimates import interquartile_mean, iqm
 
-BASELINE = "fine-tune"
-"""The method that the others are compared with, seed by seed."""
+BASELINE, SEARCHED = "fine-tune", "signed-k-search"
+"""The methods that the others are compared with, seed by seed; the second by what could take its credit."""
 
 Measures = dict[str, Callable[[SequenceRun], float]]
 
@@ -27,24 +27,26 @@ SCORES_NOTE = (
     " mean over the tasks seen so far, each with what is kept for it put in place, or with the policy that the last"
     " stage left where nothing is kept. Forgetting: best score after an earlier stage less the present one, mean over"
     " the tasks seen before the stage's own. Forward transfer: as a new task comes, before any of its episodes, above"
-    " the source's policy. On return: as a task comes back, before any of its episodes; of `maml` its"
-    " initialisation. Way out: after the last new task; end: after the last stage."
+    " the source's policy; 0 where a new task starts at the source. On return: as a task comes back, before any of its"
+    " episodes; of `maml` its initialisation. Way out: after the last new task; end: after the last stage."
 )
 STORED_NOTE = (
     "Numbers: those that are put back when a task returns. Bytes: of a safetensors file with what is kept for all"
     " tasks, divided by their number. The network that k-sets are put into is stored once, and is not counted."
 )
 CHOSEN_NOTE = (
-    f"Nobody says which task has come back: the k-set of the last one acts for {RECENT} decisions, an episode, and the"
-    " battery chooses by which k-set's dynamics explain them best, among those of all tasks seen. A task's dynamics are"
-    f" fitted to {KEPT_ROWS} episodes with its k-set; neither these nor the steps of the choice count in the budget."
+    "It is told that a task is new and, after a stage, under which name its k-set is kept; not which task comes back:"
+    f" the k-set of the last one acts for {RECENT} decisions, an episode, and the battery chooses by which k-set's"
+    " dynamics explain them best, among those of all tasks seen. A task's dynamics are fitted to"
+    f" {KEPT_ROWS} episodes with its k-set; neither these nor the steps of the choice count in the budget."
 )
 
 
 def tables(runs: Sequence[SequenceRun]) -> list[Table]:
     """Measures of the whole sequence, what is stored, averages stage by stage, and the differences to fine-tuning."""
     measures = _measures(runs[0])
-    parts = [_measured(runs, measures), _stored(runs), _chosen(runs), _followed(runs), _compared(runs, measures)]
+    parts = [_measured(runs, measures), _stored(runs), _chosen(runs), _followed(runs)]
+    parts += [_compared(runs, measures, baseline) for baseline in (BASELINE, SEARCHED)]
     return [table for table in parts if table.rows]
 
 
@@ -112,13 +114,13 @@ def _followed(runs: Sequence[SequenceRun]) -> Table:
     return Table("Average score over the tasks seen, after each stage", ["method", *heads], rows)
 
 
-def _compared(runs: Sequence[SequenceRun], measures: Measures) -> Table:
-    rows = []
-    for name, pairs in paired(by_strategy(runs), BASELINE).items():
+def _compared(runs: Sequence[SequenceRun], measures: Measures, baseline: str) -> Table:
+    rows, groups = [], by_strategy(runs)
+    for name, pairs in (paired(groups, baseline) if baseline in groups else {}).items():
         estimates = [difference(pairs, figure) for figure in measures.values()]
         cells = [interval(each, len(pairs), signed=True, digits=3) for each in estimates]
         rows.append([f"`{name}`", *cells, str(len(pairs))])
-    title = f"Differences to `{BASELINE}`, seed by seed"
+    title = f"Differences to `{baseline}`, seed by seed"
     return Table(title, ["method", *_heads(measures), "seeds"], rows, "Less forgetting is a negative difference.")
 
 

@@ -53,7 +53,8 @@ def adapted(spec: Any, rate: float | None = None, shifts: Sequence[str] = ()) ->
     network = source(spec.images, SETS[spec.set].classes, spec.seed, spec.epochs)
     torch.manual_seed(spec.seed)
     start = PARTS[method.part](network, **method.options).eval() if method.part else network
-    found = [_each_size(start, method, target, spec) for target in targets(pictures, spec, names, trial=rate is not None)]
+    shown = targets(pictures, spec, names, trial=rate is not None)
+    found = [_each_size(start, method, target, spec) for target in shown]
     clean = pictures.test
     known = accuracy(network, torch.from_numpy(unit(clean.pictures)), torch.from_numpy(clean.labels))
     total = sum(parameter.numel() for parameter in network.parameters())

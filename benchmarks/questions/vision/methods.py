@@ -41,7 +41,7 @@ class Method(Described):
 METHODS = {
     "source": Method(summary="the network as it is", style=Style("#999999", ":", "x")),
     "nb-k": Method(
-        summary="a gate per layer", part="gates", options={"block_size": None}, rate=3e-1, trials=RATES[5:8],
+        summary="a gate per layer", part="gates", options={"block_size": None}, rate=1e-1, trials=RATES[4:7],
         style=Style("#56B4E9", "-", "^"),
     ),
     "nb-pro-k": Method(

@@ -65,9 +65,10 @@ def _accuracies(groups: dict[str, list[Any]]) -> Table:
              f"worst shift, {_middle(sizes)}", "seeds"]  # fmt: skip
     clean = interquartile_mean([run.result.clean for group in groups.values() for run in group])
     note = (
-        f"Accuracy in per cent on other pictures of the shift, {first.spec.tested:,} at most, mean over {len(one.shifts)} "
-        f"shift{'s' if len(one.shifts) > 1 else ''}. Every method takes {STEPS} steps. On pictures that are not shifted"
-        f" the network is right in {number(float(clean))} %. Numbers: those that are kept for a shift. Worst shift: the"
+        f"Accuracy in per cent on other pictures of the shift, {first.spec.tested:,} at most, mean over"
+        f" {len(one.shifts)} shift{'s' if len(one.shifts) > 1 else ''}. Every method takes {STEPS} steps. On pictures"
+        f" that are not shifted the network is right in {number(float(clean))} %. Numbers: those that are kept for a"
+        " shift. Worst shift: the"
         " one with the lowest mean over the seeds."
     )
     return Table("accuracy on shifted pictures", heads, rows, note)

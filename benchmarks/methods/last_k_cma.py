@@ -1,4 +1,4 @@
-"""`signed-k-last-cma`: the control of one number: the last layer's signed gate, a factor of the actions."""
+"""`last-k-cma`: the control of one number: the last layer's signed gate, a factor of the actions."""
 
 from benchmarks.methods.kinds.evolution import EvolutionMethod
 from nb_evaluation.method import Style
