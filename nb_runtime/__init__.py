@@ -132,7 +132,7 @@ def read_k_sets(path: str | os.PathLike[str], formats: Any = (FORMAT, FORMER)) -
         entries: dict[str, Any] = json.loads(content[8:start])
         text = entries.pop("__metadata__", {})
         if text.get("format") not in formats:
-            raise ValueError(f"its format is {text.get('format')!r}, not {FORMAT!r}")
+            raise ValueError(f"its format is {text.get('format')!r}, not {formats[0]!r}")
         places = [found.span(1) for found in DIGEST.finditer(content, 8, start)]
         if not places and text.get("format") == FORMAT:
             raise ValueError("it has no digest")

@@ -231,6 +231,7 @@ def _kept(subject: Subject, name: Any, battery: Any) -> Battery:
     if battery is not None:
         if not isinstance(battery, Battery):
             raise TypeError(f"battery must be a Battery or None, got {battery!r}")
+        battery.check_gates("search_k")
         fingerprint(battery.network).check(fingerprint(subject.policy), "the battery's k-sets were taken")
         if name in battery:
             raise ValueError(f"name must be a new one in the battery, got {name!r} of {list(battery)}")

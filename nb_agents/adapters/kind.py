@@ -16,13 +16,13 @@ class Adapter(ABC):
     Attributes:
         name: The name by which `train_only` and `Battery` know it.
         folding: What becomes of it in a network without adapters.
-        straight: Whether a straight line between two sets of numbers is one between what they do; if not, why.
+        why_no_line: Why a straight line between two sets of numbers is none between what they do; empty where it is.
         advice: What gives a network this adapter, for errors.
     """
 
     name: ClassVar[str]
     folding: ClassVar[str]
-    straight: ClassVar[str] = ""
+    why_no_line: ClassVar[str] = ""
     advice: ClassVar[str]
 
     @abstractmethod

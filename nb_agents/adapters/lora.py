@@ -21,7 +21,7 @@ class LoRA(Adapter):
 
     name = "lora"
     folding = "fold_gates adds the products to the weights, by peft's own merge"
-    straight = (
+    why_no_line = (
         "the product of two matrices follows no straight line when they do, and the line's own rank is twice as high"
     )
     advice = 'pass policy_kwargs={"lora_rank": 4}, or nb_agents.retrofit(model, lora_rank=4)'
@@ -51,6 +51,8 @@ FACTORS = ("lora_A", "lora_B")
 """Names of the two modules, of which B begins at 0."""
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+_FUSED = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer, nn.MultiheadAttention)
 
 
 def acting_lora(network: Any) -> Iterator[tuple[str, Any]]:
@@ -99,11 +101,16 @@ def peft_package() -> Any:
 
 
 def adaptable_layers(network: nn.Module) -> list[str]:
-    """The acting layers that can have low-rank adapters: linear ones, and convolutions of one group."""
+    """The acting layers that can have low-rank adapters: linear ones, and convolutions of one group.
+
+    Those of PyTorch's transformer layers are left out: without gradients these read the weights, and no adapter.
+    """
+    inside = {id(layer) for module in network.modules() if isinstance(module, _FUSED) for layer in module.modules()}
     return [
         path
         for path, module in acting_modules(network)
-        if type(module) is nn.Linear or (type(module) in _CONVOLUTIONS and module.groups == 1)
+        if id(module) not in inside
+        and (type(module) is nn.Linear or (type(module) in _CONVOLUTIONS and module.groups == 1))
     ]
 
 
@@ -121,8 +128,10 @@ def put_lora(network: nn.Module, layers: Collection[str], rank: int, alpha: floa
 
     Raises:
         ImportError: If peft is not installed.
+        ValueError: If a layer's weight is another module's as well, which the merged product would change.
     """
     peft = peft_package()
+    _check_unshared(network, layers)
     trains = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
     # As a pattern, which is exact: a name in a list would match the end of others', too.
     config = peft.LoraConfig(
@@ -131,6 +140,19 @@ def put_lora(network: nn.Module, layers: Collection[str], rank: int, alpha: floa
     peft.inject_adapter_in_model(config, network)
     for parameter, trained in trains:
         parameter.requires_grad_(trained)
+
+
+def _check_unshared(network: nn.Module, layers: Collection[str]) -> None:
+    holders: dict[
+        int, set[tuple[int, str]]
+    ] = {}  # by what is held: a module by its parents, a parameter by its modules
+    for module in network.modules():
+        for name, held in [*module._modules.items(), *module._parameters.items()]:
+            holders.setdefault(id(held), set()).add((id(module), name))
+    for path in layers:
+        layer = network.get_submodule(path)
+        if any(len(holders.get(id(held), ())) > 1 for held in (layer, layer.weight)):
+            raise ValueError(f"the layer {path!r} must stand in one place alone, and share no weight, to be adapted")
 
 
 def merge_lora(network: Network) -> Network:
@@ -152,9 +174,10 @@ def _adapter_of(path: str, layer: Any) -> str:
     """
     names, others = list(layer.lora_A), [n for n, _ in lora_parameters(layer) if not n.startswith(FACTORS)]
     grouped = getattr(layer.get_base_layer(), "groups", 1) != 1
-    if len(names) != 1 or others or grouped or getattr(layer, "lora_variant", None) or layer.merged:
+    idle = layer.disable_adapters or list(layer.active_adapters) != names
+    if len(names) != 1 or others or grouped or idle or getattr(layer, "lora_variant", None) or layer.merged:
         raise ValueError(
-            f"the low-rank adapter of {path!r} must be one product of two matrices, not merged, on a layer of one "
-            f"group; got the adapters {names} with {[name for name, _ in lora_parameters(layer)]}"
+            f"the low-rank adapter of {path!r} must be one product of two matrices, active and not merged, on a layer "
+            f"of one group; got the adapters {names} with {[name for name, _ in lora_parameters(layer)]}"
         )
     return str(names[0])

@@ -11,6 +11,7 @@ from torch import nn
 from nb_agents._objects import uncompiled
 from nb_agents.adapters.acting import acting_parameters
 from nb_agents.adapters.table import ADAPTERS
+from nb_agents.inference.conditioned import conditioned_nets
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ def describe_adapters(network: nn.Module | BaseAlgorithm) -> dict[str, AdapterSi
 
     Raises:
         TypeError: If it is none of these.
+        ValueError: If a kind is there in a form that cannot be kept, as a layer with two low-rank adapters.
     """
     module: Any = uncompiled(network.policy if isinstance(network, BaseAlgorithm) else network)
     if not isinstance(module, nn.Module):
@@ -48,5 +50,7 @@ def describe_adapters(network: nn.Module | BaseAlgorithm) -> dict[str, AdapterSi
         if own := kind.parameters(module).values():
             numbers = sum(parameter.numel() for parameter in own)
             n_bytes = sum(parameter.numel() * parameter.element_size() for parameter in own)
-            found[name] = AdapterSize(numbers, n_bytes, numbers / whole, kind.folding)
+            computed = name == "gates" and any(conditioned_nets(module))
+            folding = "none while k's are computed: take the policy at a context" if computed else kind.folding
+            found[name] = AdapterSize(numbers, n_bytes, numbers / whole, folding)
     return found

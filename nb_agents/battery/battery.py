@@ -76,7 +76,7 @@ class Battery(Choosing):
         Observation and state are those of `StudentPolicy.at`; all else is as in `add`, and so are the errors. The state
         must not be None: a student that has seen nothing has inferred nothing.
         """
-        self._only_gates("capture_from")
+        self.check_gates("capture_from")
         if state is None:
             raise ValueError("state must be what predict returned before the observation, got None")
         inferred = Battery(student.at(observation, state))
@@ -154,8 +154,8 @@ class Battery(Choosing):
             ValueError: If ``t`` is not finite or ``name`` is taken.
             FingerprintError: As `add`.
         """
-        if self._kind.straight:
-            raise TypeError(f"interpolate takes no sets of {self.adapter!r}: {self._kind.straight}")
+        if self._kind.why_no_line:
+            raise TypeError(f"interpolate takes no sets of {self.adapter!r}: {self._kind.why_no_line}")
         ends, t = (self._find(first).k, self._find(second).k), check_number("t", t)
         if abs(t) > torch.finfo(ends[0].dtype).max:
             raise ValueError(f"t must be finite in {ends[0].dtype}, the dtype of the k's, got {t}")
@@ -179,7 +179,7 @@ class Battery(Choosing):
                 the batch has another length.
             FingerprintError: As `apply`.
         """
-        self._only_gates("per_row")
+        self.check_gates("per_row")
         names, index = distinct(rows, list(self))
         k_sets = [self._find(name).parts for name in names]
         self._check_weights()
@@ -239,6 +239,8 @@ class Battery(Choosing):
 
     def export(self, name: str, folder: str | os.PathLike[str]) -> None:
         """Write a set of low-rank adapters as peft's own files, which peft loads into the policy without adapters.
+
+        There they act as here where the gates are 1: a plain policy has none.
 
         The errors are those of `nb_agents.battery.peft_folder.write`, and a TypeError for other adapters.
         """

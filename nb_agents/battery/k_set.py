@@ -92,7 +92,7 @@ class NamedKSets:
         flat = torch.split(k, [parameter.numel() for parameter in own])
         return tuple(part.view(parameter.shape) for part, parameter in zip(flat, own, strict=True))
 
-    def _only_gates(self, what: str) -> None:
+    def check_gates(self, what: str) -> None:
         """Refuse what is defined for gates alone.
 
         Raises:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,13 @@ _PREFIX = "base_model.model."
 _FORMATS = ("pt", None)
 """What the header of its weights calls them, if anything."""
 
-_FREE = {"auto_mapping", "base_model_name_or_path", "corda_config", "exclude_modules", "inference_mode",
-         "init_lora_weights", "lora_alpha", "lora_dropout", "peft_type", "peft_version", "r", "revision",
-         "target_modules", "task_type"}  # fmt: skip
+_FREE = {"auto_mapping", "base_model_name_or_path", "exclude_modules", "inference_mode", "init_lora_weights",
+         "lora_alpha", "lora_dropout", "peft_type", "peft_version", "r", "revision", "target_modules",
+         "task_type"}  # fmt: skip
 """What a configuration may say otherwise than peft's default: rank, α and factors compute the same whatever it says."""
+
+_STARTS = (True, False, "gaussian", "orthogonal")
+"""Of peft's ``init_lora_weights`` those that leave the layers' own weights as they are."""
 
 
 def write(
@@ -59,11 +62,11 @@ def write(
     target = Path(folder)
     if os.path.lexists(target):
         raise FileExistsError(f"folder must not be there yet, got {os.fspath(folder)!r}")
-    made = Path(tempfile.mkdtemp(prefix=".nb-", dir=target.parent))
+    made = target.parent / f".nb-{secrets.token_hex(8)}"
+    made.mkdir()
     try:
         config.save_pretrained(made)
         write_atomically(made / WEIGHTS, content)
-        made.chmod(0o777 & ~_umask())  # a temporary folder is its owner's alone
         made.rename(target)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
@@ -91,7 +94,8 @@ def read(
         ValueError: If one is damaged, or of another kind of adapter, rank, α, or other layers.
     """
     package, (rank, alpha) = safetensors_package(), _rank_and_alpha(network)
-    settings = (Path(folder) / CONFIG).read_bytes()
+    with (Path(folder) / CONFIG).open("rb") as file:
+        settings = file.read(os.fstat(file.fileno()).st_size)  # no more, should it be a device that never ends
     content, text, _ = read_k_sets(Path(folder) / WEIGHTS, _FORMATS)
     try:
         _check_settings(json.loads(settings), rank, alpha)
@@ -119,6 +123,8 @@ def _check_settings(settings: Mapping[str, Any], rank: int, alpha: float) -> Non
         raise ValueError(
             f"its r and lora_alpha are {settings['r']} and {settings['lora_alpha']}, not {rank} and {alpha}"
         )
+    if (start := settings.get("init_lora_weights", True)) not in _STARTS:
+        raise ValueError(f"its init_lora_weights is {start!r}, none of {_STARTS}, with which weights are the network's")
     if others := {k: v for k, v in settings.items() if k not in _FREE and v and v != default.get(k)}:
         raise ValueError(f"it has settings that a policy's adapters do not: {others}")
 
@@ -135,9 +141,3 @@ def _rank_and_alpha(network: nn.Module) -> tuple[int, float]:
         raise ValueError(f"the low-rank adapters must have one rank and one α, got (rank, α/rank) of {sorted(found)}")
     rank, scale = found.pop()
     return rank, scale * rank
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -20,7 +20,7 @@ class RegularizerHook:
 
     def __call__(self, k: nn.Parameter) -> None:
         """See `torch.Tensor.register_post_accumulate_grad_hook`."""
-        gate = next((gate for each in self._gates if (gate := each()) is not None), None)
+        gate = next((gate for each in self._gates if (gate := each()) is not None and gate.k is k), None)
         for regularizer in () if gate is None else gate.regularizers:
             regularizer.add_gradient(gate)
 

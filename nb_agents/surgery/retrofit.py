@@ -11,11 +11,12 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 
-from nb_agents.adapters.lora import lora_layers, lora_parameters
+from nb_agents.adapters.lora import lora_layers, lora_parameters, merge_lora
 from nb_agents.gates.gate import named_gates
 from nb_agents.policies.mixin import KGatedMixin
 from nb_agents.policies.usage import gated_classes
 from nb_agents.surgery.conditioning import with_computed_k
+from nb_agents.surgery.copies import copy_of
 from nb_agents.surgery.networks import absorb_in_policy
 from nb_agents.surgery.rebuild import keep_frozen, plain_name, rebuild
 from nb_agents.surgery.sameness import policy_difference
@@ -101,7 +102,13 @@ def retrofit(
         policy.load_state_dict(_gated_state(model.policy, policy, list(gates)))
         keep_frozen(policy, model.policy)
         if not all(gate.gate().eq(1).all() for gate in gates.values()):
-            absorb_in_policy(policy, inverse=True)
+            plain = merge_lora(copy_of(policy))  # its adapters begin at 0
+            absorb_in_policy(plain, inverse=True)
+            state, adapted = plain.state_dict(), lora_layers(policy)
+            divided = {
+                key: state.get(plain_name(key, (), adapted), value) for key, value in policy.state_dict().items()
+            }
+            policy.load_state_dict(divided)
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "net_arch has no hidden layer")  # here it is an error, see above

@@ -54,7 +54,7 @@ METHODS = {
     ),
     "nb-signed-k": Method(
         summary="a signed gate per channel", part="gates", options={"block_size": 1, "kind": "signed"},
-        rate=1e-1, trials=RATES[4:7], style=Style("#0072B2", "--", "D"),
+        rate=3e-1, trials=RATES[4:7], style=Style("#0072B2", "--", "D"),
     ),
     "nb-film-k": Method(
         summary="a signed gate and a shift per channel", part="gates", options={"block_size": 1, "kind": "film"},

@@ -15,7 +15,7 @@ from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.envs import FakeImageEnv
 from torch import nn
 
-from nb_agents import KGatedCnnPolicy, KGatedPolicy, KGatedSACCnnPolicy, fold_gates, retrofit, transfer
+from nb_agents import PAPER, Battery, KGatedCnnPolicy, KGatedPolicy, KGatedSACCnnPolicy, fold_gates, retrofit, transfer
 from nb_agents.adapters.lora import adaptable_layers, lora_layers, merge_lora, put_lora
 from nb_agents.policies.optim import optimized_parts
 from tests.nb_agents.adapters.models import PLAIN, changed, make, make_plain, observations, outputs, shake, state
@@ -207,3 +207,32 @@ def test_computed_ks_and_a_missing_package_are_refused(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(ImportError, match=r"neural-battery\[adapters\]"):
         retrofit(make_plain(), lora_rank=2)
+
+
+@pytest.mark.parametrize("gates", [{"k_init": 0.7}, {"gate_max": 1.5}, dict(PAPER)])
+def test_gates_that_do_not_start_at_1_are_made_up_for(gates: dict[str, Any]) -> None:
+    plain = make_plain("PPO")
+    model = retrofit(plain, lora_rank=2, **gates)
+    np.testing.assert_allclose(outputs(model), outputs(plain), rtol=1e-5, atol=1e-6)
+    assert len(lora_layers(model.policy)) == 3
+
+
+def test_transformer_layers_are_left_out_as_they_read_their_weights_themselves() -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    assert adaptable_layers(nn.Sequential(layer, nn.Linear(8, 3))) == ["1"]
+
+
+def test_a_layer_in_two_places_and_a_shared_weight_are_refused() -> None:
+    twice, tied = nn.Linear(3, 3), nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    tied[1].weight = tied[0].weight
+    for network in (nn.Sequential(twice, nn.ReLU(), twice), tied):
+        with pytest.raises(ValueError, match="must stand in one place alone, and share no weight"):
+            put_lora(network, ["0"], 1, 1.0)
+        assert lora_layers(network) == {}
+
+
+def test_a_disabled_adapter_is_refused() -> None:
+    model = make("PPO")
+    next(iter(lora_layers(model.policy).values())).enable_adapters(False)
+    with pytest.raises(ValueError, match="active and not merged"):
+        Battery(model, "lora")

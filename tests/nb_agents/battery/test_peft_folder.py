@@ -15,7 +15,7 @@ import torch
 
 from nb_agents import Battery, FingerprintError
 from nb_agents.battery.peft_folder import CONFIG, WEIGHTS
-from tests.nb_agents.adapters.models import PLAIN, changed, make, make_plain, observations, outputs, shake, state
+from tests.nb_agents.adapters.models import PLAIN, changed, make, make_plain, outputs, shake, state
 
 
 @pytest.fixture
@@ -55,12 +55,11 @@ def test_there_and_back(exported: Any) -> None:
 
 
 def test_what_peft_wrote_is_read(exported: Any, tmp_path: Path) -> None:
-    model, battery, folder = exported
+    _, battery, folder = exported
     by_peft = peft.PeftModel.from_pretrained(copy.deepcopy(make_plain().policy), str(folder))
     by_peft.save_pretrained(tmp_path / "theirs")
     battery.add_exported(tmp_path / "theirs", "theirs")
     assert torch.equal(battery["theirs"], battery["a"])
-    assert np.array_equal(outputs(model), model.predict(observations(model), deterministic=True)[0])
 
 
 def test_nothing_is_written_over(exported: Any, tmp_path: Path) -> None:
@@ -120,3 +119,12 @@ def test_another_networks_files_are_refused(exported: Any, tmp_path: Path) -> No
         battery.export("a", tmp_path / "b")
     with pytest.raises(FileNotFoundError):
         battery.add_exported(tmp_path / "none", "b")
+
+
+def test_a_folder_whose_weights_are_other_than_the_networks_is_refused(exported: Any) -> None:
+    """PiSSA takes a part out of the weights, which the factors alone do not say."""
+    _, battery, folder = exported
+    settings = json.loads((folder / CONFIG).read_text()) | {"init_lora_weights": "pissa"}
+    (folder / CONFIG).write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match="its init_lora_weights is 'pissa'"):
+        battery.add_exported(folder, "theirs")
