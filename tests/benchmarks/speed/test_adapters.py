@@ -1,4 +1,4 @@
-"""That each adapter's swap is timed, and leaves the policy as it was."""
+"""That each adapter's swap is timed, with all weights training and with it alone."""
 
 from __future__ import annotations
 

@@ -254,6 +254,8 @@ def test_the_result_goes_into_a_given_battery() -> None:
     foreign.capture("source")
     with pytest.raises(FingerprintError, match="the battery's k-sets were taken for"):
         search_k(model, Goal(), 6, battery=foreign)
+    with pytest.raises(TypeError, match="search_k takes a battery of 'gates', got one of 'biases'"):
+        search_k(model, Goal(), 6, battery=Battery(model, "biases"))
 
 
 BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
