@@ -16,7 +16,8 @@ TONES = {
     "transfer-ppo": "worse", "transfer-sac": "worse", "transfer-meta": "open", "ablation": "open",
     "few_shot": "worse", "few_shot-200": "same", "few_shot-meta": "open", "sequence": "better", "recipe": "same",
     "learning_parity": "same", "navigation": "better", "sign_flip": "better", "single_pass": "better",
-    "robots": "better", "fleet": "same", "nearest": "worse", "pixels": "worse", "vision": "better", "speed": "open", "tune": None,
+    "robots": "better", "fleet": "same", "nearest": "worse", "pixels": "worse", "vision": "better", "speed": "open",
+    "tune": None,
 }  # fmt: skip
 """What docs/results.md says of each folder in words: change the words there with these."""
 
