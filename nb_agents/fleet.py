@@ -14,6 +14,7 @@ from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
 
 from nb_agents.adapters.acting import acting_modules
+from nb_agents.adapters.lora import lora_layers
 from nb_agents.battery.battery import Battery
 from nb_agents.gates.gate import KGate
 from nb_agents.inference.conditioned import ConditionedNet, conditioned_nets
@@ -146,6 +147,8 @@ def _checked(model: Any) -> Any:
     if policy.k_from is not None:
         raise ValueError(f"model must have k's that are parameters, got k_from={policy.k_from!r}: nb_agents.at makes "
                          "such a model for one context")  # fmt: skip
+    if lora_layers(policy):
+        raise ValueError("model must be without low-rank adapters, which rows would share: fold_gates merges them")
     acting = [path for path, module in acting_modules(policy) if isinstance(module, KGate)]
     if not acting:
         raise ValueError(f"model must have gates, got a {type(policy).__name__} without a hidden layer")

@@ -44,7 +44,12 @@ class NamedKSets:
         if not isinstance(module, nn.Module):
             raise TypeError(f"network must be a torch.nn.Module or an SB3 model, got {type(network).__name__}")
         self.network: nn.Module = module
-        paths = list(self._kind.parameters(module))
+        found = self._kind.parameters(module)
+        paths = list(found)
+        if adapter != "gates" and len({id(each) for each in found.values()}) < len(paths):
+            raise ValueError(
+                f"network must have a parameter in one place alone to keep {adapter!r}, got one of {paths} twice"
+            )
         if not paths:
             what = "k-gates" if adapter == "gates" else f"{adapter!r} to keep"
             raise ValueError(f"network has no {what}: {type(module).__name__}; {self._kind.advice}")

@@ -56,6 +56,11 @@ class GradientMethod(Method):
     lora_rank: int | None = None
     clips: bool = True
 
+    def check(self, spec: RunSpec) -> None:
+        """See `Method.check`."""
+        if self.told and spec.detail:
+            raise ValueError(f"{spec.method} is told the context, as a sequence tells it, but no transfer")
+
     def gate_arguments(self) -> dict[str, Any]:
         """Arguments of the k-gated policy beside the paper's."""
         return {"block_size": self.block_size, **self._kind(), **self.gates}

@@ -11,7 +11,7 @@ from benchmarks.runs import experiment
 from benchmarks.runs.experiment import execute
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if not getattr(method, "told", None)])
 def test_a_run_is_a_pure_function_of_its_specification(quick_spec, method):
     spec = quick_spec(method=method)
     first = execute(spec)
@@ -116,3 +116,8 @@ def test_averages_take_in_the_last_ten(made_up_run):
     assert summary.zero_shot == -5000.0
     assert summary.last_evaluations == np.mean([-1000.0 * i for i in range(16, 26)])
     assert summary.last_episodes == np.mean([-float(i) for i in range(10, 20)])
+
+
+def test_a_method_that_is_told_the_context_runs_in_a_sequence_alone(quick_spec):
+    with pytest.raises(ValueError, match="conditioned-k is told the context, as a sequence tells it"):
+        quick_spec(method="conditioned-k")

@@ -13,7 +13,7 @@ import torch
 from stable_baselines3 import PPO
 from torch import nn
 
-from nb_agents import Battery, FingerprintError, Transitions, describe_adapters
+from nb_agents import Battery, FingerprintError, Transitions, describe_adapters, fleet
 from nb_agents.adapters.lora import put_lora
 from nb_agents.adapters.table import ADAPTERS
 from nb_agents.battery.distributions import components, divergence, prepare
@@ -244,3 +244,16 @@ def test_files_of_gates_say_nothing_new(tmp_path: Path) -> None:
         heads.append(json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"])
     assert heads[0].keys() == {"format", "metadata", "digest", "architecture", "weights"}
     assert heads[1].keys() == heads[0].keys() | {"adapter"}
+
+
+def test_a_parameter_in_two_places_is_refused() -> None:
+    network = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    network[2].bias = network[0].bias
+    with pytest.raises(ValueError, match="must have a parameter in one place alone to keep 'biases'"):
+        Battery(network, "biases")
+
+
+def test_a_fleet_takes_no_low_rank_adapters() -> None:
+    model = make("PPO")
+    with pytest.raises(ValueError, match="model must be without low-rank adapters"):
+        fleet(model, model.env)
