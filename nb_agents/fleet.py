@@ -147,7 +147,7 @@ def _checked(model: Any) -> Any:
     if policy.k_from is not None:
         raise ValueError(f"model must have k's that are parameters, got k_from={policy.k_from!r}: nb_agents.at makes "
                          "such a model for one context")  # fmt: skip
-    if lora_layers(policy):
+    if lora_layers(model.policy):
         raise ValueError("model must be without low-rank adapters, which rows would share: fold_gates merges them")
     acting = [path for path, module in acting_modules(policy) if isinstance(module, KGate)]
     if not acting:
