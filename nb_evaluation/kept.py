@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from nb_evaluation.files import write_atomically
 
@@ -22,11 +24,16 @@ FOLDER = Path(tempfile.gettempdir()) / f"neural-battery-kept{_USER}"
 """Where it is kept, for each user of the machine apart; a run does not depend on whether it was found."""
 
 
+def kept_name(kind: str, *decides: Any) -> str:
+    """A name for `kept`: a kind, and the digest of all that decides the bytes, which JSON can hold."""
+    return f"{kind}-{hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]}"
+
+
 def kept(name: str, make: Callable[[], bytes], folder: Path | None = None) -> bytes:
     """The bytes that are kept under a name, or those that ``make`` gives, which are kept from then on.
 
     Args:
-        name: A name that says everything that decides the bytes, as a digest does.
+        name: A name that says everything that decides the bytes, as `kept_name` makes one.
         make: Function that makes them; it runs in one process at a time.
         folder: Folder of what is kept; None for `FOLDER`. What is damaged there is made anew.
 

@@ -128,7 +128,7 @@ def put_lora(network: nn.Module, layers: Collection[str], rank: int, alpha: floa
 
     Raises:
         ImportError: If peft is not installed.
-        ValueError: If a layer's weight is another module's as well, which the merged product would change.
+        ValueError: If a layer stands in two places, or its weight is another's as well, which merging would change.
     """
     peft = peft_package()
     _check_unshared(network, layers)
@@ -143,9 +143,7 @@ def put_lora(network: nn.Module, layers: Collection[str], rank: int, alpha: floa
 
 
 def _check_unshared(network: nn.Module, layers: Collection[str]) -> None:
-    holders: dict[
-        int, set[tuple[int, str]]
-    ] = {}  # by what is held: a module by its parents, a parameter by its modules
+    holders: dict[int, set[tuple[int, str]]] = {}  # parents of each module, and modules of each parameter
     for module in network.modules():
         for name, held in [*module._modules.items(), *module._parameters.items()]:
             holders.setdefault(id(held), set()).add((id(module), name))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
@@ -19,7 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_no
 from nb_agents.comparison.settings import action_noise, algorithm, arguments, normalisation, policy_name
 from nb_agents.comparison.specification import ComparisonSpec
 from nb_agents.comparison.worlds import make_worlds
-from nb_evaluation.kept import kept
+from nb_evaluation.kept import kept, kept_name
 from nb_evaluation.runs.provenance import versions
 
 
@@ -47,7 +45,7 @@ def build(spec: ComparisonSpec, env: VecEnv) -> BaseAlgorithm:
 
 def source_model(spec: ComparisonSpec) -> BaseAlgorithm:
     """The model that was trained on the source; trained once on a machine for all runs of its seed."""
-    content = kept(f"comparison-{_digest(spec)}", lambda: _trained(spec))
+    content = kept(_name(spec), lambda: _trained(spec))
     data = torch.load(io.BytesIO(content), weights_only=True)
     model = build(spec, worlds_of(spec, spec.source))
     model.set_parameters(data["parameters"], exact_match=True, device="cpu")
@@ -67,11 +65,10 @@ def _trained(spec: ComparisonSpec) -> bytes:
         return _written(build(spec, env).learn(spec.source_steps))
 
 
-def _digest(spec: ComparisonSpec) -> str:
-    """Of all that decides the source."""
+def _name(spec: ComparisonSpec) -> str:
+    """By all that decides the source."""
     names = ("env", "wrapper", "common", "source", "algo", "settings", "source_steps", "seed", "code")
-    text = json.dumps([{name: getattr(spec, name) for name in names}, versions()], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return kept_name("comparison", {name: getattr(spec, name) for name in names}, versions())
 
 
 def _written(model: BaseAlgorithm) -> bytes:

@@ -109,8 +109,8 @@ class GradientMethod(Method):
         All optimizers forget their moments; SAC's entropy coefficient goes on from the value that it has.
 
         With `adapts="gates"` nothing that decides the deterministic action trains, except the k's, and with "lora"
-        except the adapters. Critics and the
-        spread of the exploration train on: the algorithms need them to learn, and no deployed policy contains them.
+        nothing except the adapters. Critics and the spread of the exploration train on: the algorithms need them to
+        learn, and no deployed policy contains them.
         """
         from benchmarks.protocol.environments import make_training_env
         from nb_agents import KGatedMixin, retrofit

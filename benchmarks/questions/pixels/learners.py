@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -20,7 +18,7 @@ from benchmarks.protocol.recorder import without_log_folder
 from benchmarks.questions.pixels.question import PixelsResult, PixelsSpec
 from nb_agents import KGate, SignedKGate, Transfer, VectorEnvAdapter, retrofit, transfer
 from nb_agents.returns import episode_returns
-from nb_evaluation.kept import kept
+from nb_evaluation.kept import kept, kept_name
 from nb_evaluation.runs.provenance import versions
 from nb_gym.wrappers.vector import PixelObservation
 
@@ -141,8 +139,8 @@ def ppo(seed: int, look: str, begin: Source | None = None, **own: Any) -> PPO:
 @lru_cache(maxsize=1)
 def source(seed: int, decisions: int) -> Source:
     """The policy of the plain look; trained once on a machine, by whoever comes first."""
-    said = json.dumps([seed, decisions, SETTINGS, NUM_ENVS, SIZE, PixelsSpec.protocol, versions()], sort_keys=True)
-    return _read(kept(f"pixels-{hashlib.sha256(said.encode()).hexdigest()[:16]}", lambda: _trained(seed, decisions)))
+    name = kept_name("pixels", seed, decisions, SETTINGS, NUM_ENVS, SIZE, PixelsSpec.protocol, versions())
+    return _read(kept(name, lambda: _trained(seed, decisions)))
 
 
 def _trained(seed: int, decisions: int) -> bytes:

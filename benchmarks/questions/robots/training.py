@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -23,7 +21,7 @@ from benchmarks.questions.robots.rewarded import RewardObservation
 from benchmarks.questions.robots.worlds import ROBOTS, Context, Robot
 from nb_agents import VectorEnvAdapter
 from nb_agents.returns import first_episodes
-from nb_evaluation.kept import kept
+from nb_evaluation.kept import kept, kept_name
 from nb_evaluation.runs.provenance import versions
 from nb_gym.wrappers.vector import ContextObservation
 
@@ -121,8 +119,9 @@ def name_of(robot: Robot) -> str:
 @lru_cache(maxsize=2)
 def source(name: str, width: int, seed: int, steps: int) -> Source:
     """The policy of the default robot; trained once on a machine, by whoever comes first."""
-    key = _digest(robot=name, width=width, seed=seed, steps=steps)
-    return _read(kept(f"robots-{key}", lambda: _written(train_source(ROBOTS[name], width, seed, steps))))
+    specification = {"robot": name, "width": width, "seed": seed, "steps": steps}
+    key = kept_name("robots", specification, SETTINGS, NUM_ENVS, LOG_STD, versions())
+    return _read(kept(key, lambda: _written(train_source(ROBOTS[name], width, seed, steps))))
 
 
 def train_source(robot: Robot, width: int, seed: int, steps: int) -> PPO:
@@ -130,11 +129,6 @@ def train_source(robot: Robot, width: int, seed: int, steps: int) -> PPO:
     model = build_ppo("MlpPolicy", normalised(make_robots(robot, NUM_ENVS, {})), seed, width)
     learn(model, steps)
     return model
-
-
-def _digest(**specification: Any) -> str:
-    text = json.dumps([specification, SETTINGS, NUM_ENVS, LOG_STD, versions()], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _written(model: PPO) -> bytes:

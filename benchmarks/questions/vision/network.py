@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import OrderedDict
 from functools import lru_cache
 
@@ -12,7 +10,7 @@ import torch
 from torch import nn
 
 from benchmarks.questions.vision.sets import FIT, Labelled, find_set, part_of
-from nb_evaluation.kept import kept
+from nb_evaluation.kept import kept, kept_name
 from nb_evaluation.runs.provenance import versions
 
 CHANNELS, HIDDEN = (16, 32, 64), 256
@@ -56,7 +54,6 @@ def source(images: str, classes: int, seed: int, epochs: int) -> nn.Sequential:
         raise ImportError('this needs safetensors: run `pip install "neural-battery[bench]"`') from error
 
     train = part_of(find_set(images).train, FIT)
-    text = json.dumps(["fit on ten of twelve", images, seed, epochs, BATCH, PEAK, CHANNELS, HIDDEN, versions()])
     torch.manual_seed(seed)
     network = build(train.pictures.shape[1], train.pictures.shape[2], classes)
 
@@ -64,7 +61,7 @@ def source(images: str, classes: int, seed: int, epochs: int) -> nn.Sequential:
         fit(network, train, epochs)
         return save(network.state_dict())
 
-    name = f"vision-source-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    name = kept_name("vision-source", "ten of twelve", images, seed, epochs, BATCH, PEAK, CHANNELS, HIDDEN, versions())
     network.load_state_dict(load(kept(name, trained)))
     return network.eval()
 

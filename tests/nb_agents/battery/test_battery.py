@@ -247,6 +247,7 @@ def test_a_file_brings_everything_back(model: Any, tmp_path: Path) -> None:
 
 def test_the_critic_the_spread_and_the_difficulty_may_change(model: Any) -> None:
     battery = shaken(model, "a")
+    before = battery.verify()
     model.policy.task_difficulty = 1.0
     model.policy.set_training_mode(True)
     with torch.no_grad():
@@ -254,7 +255,7 @@ def test_the_critic_the_spread_and_the_difficulty_may_change(model: Any) -> None
             if name.startswith(("critic", "value_net", "mlp_extractor.value_net", "log_std", "actor.log_std")):
                 parameter.add_(1.0)
     battery.apply("a")
-    battery.verify()
+    assert battery.verify() == before
 
 
 OPTIMIZERS = {
@@ -314,13 +315,16 @@ def test_equal_weights_are_no_other_weights() -> None:
     battery = shaken(net, "a")
     net.load_state_dict(copy.deepcopy(net.state_dict()))
     net.out.weight.data = net.out.weight.data.clone()
+    before = battery.verify()
     battery.apply("a")
+    assert battery.verify() == before
     with torch.no_grad():
         net.out.weight.add_(1)
     battery.remove("a")
     battery.remove("start")
     battery.capture("new")  # an empty battery takes the network as it is
     battery.apply("new")
+    assert battery.verify() != before
 
 
 @pytest.mark.parametrize(

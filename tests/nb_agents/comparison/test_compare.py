@@ -17,7 +17,7 @@ from nb_agents.comparison.execution import EVAL_SEED, execute, gated, schedules_
 from nb_agents.comparison.methods import METHODS
 from nb_agents.comparison.question import QUESTION
 from nb_agents.comparison.specification import ComparisonSpec
-from nb_agents.comparison.training import _digest, build, source_model, worlds_of
+from nb_agents.comparison.training import _name, build, source_model, worlds_of
 from nb_agents.comparison.worlds import check_worlds, make_one
 from nb_agents.returns import episode_returns
 
@@ -230,7 +230,7 @@ def test_what_the_users_files_hold_decides_the_source_and_the_runs(
     (tmp_path / "its_physics.py").write_text("GRAVITY = 1.62\n")
     after = check_worlds(each)
     assert [name for name in before if before[name] != after[name]] == ["its_physics"]
-    one, other = (_digest(spec(env="its_robot:make", code=code)) for code in (before, after))
+    one, other = (_name(spec(env="its_robot:make", code=code)) for code in (before, after))
     assert one != other
     assert "sb3-contrib" in check_worlds(spec(algo="TQC"))
     assert "mujoco" in check_worlds(spec(env="InvertedPendulum-v5", source={}, target={"gravity": -5.0}))
