@@ -83,11 +83,10 @@ MAIN = ("fine-tune", "nb-pro", "nb-pro-k", "nb-k-cma", "head", "lora-4")
 DEFAULT = (*MAIN, "scratch", "student", "randomised")
 """Methods of the default job."""
 
-PLAN = {
-    "HalfCheetah": tuple(METHODS),
-    "HalfCheetahDir": ("fine-tune", "student", "maml"),
-    "HalfCheetahVel": ("fine-tune", "student", "maml"),
-}
+REWARDED = ("fine-tune", "student", "randomised", "recurrent", "maml")
+"""Methods of the robots whose tasks differ in what is paid for, which the last reward tells whoever observes it."""
+
+PLAN = {"HalfCheetah": tuple(METHODS), "HalfCheetahDir": REWARDED, "HalfCheetahVel": REWARDED}
 """The methods of each robot; those of the others are `MAIN`."""
 
 

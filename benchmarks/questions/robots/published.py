@@ -25,14 +25,15 @@ PUBLISHED = (
 """Robot, what was measured, its figures, and where they are from."""
 
 NOTE = (
-    "Returns of an episode of 200 decisions: ours are means over the targets and over the default task (forward, and"
-    " v* = 1.5), the interquartile mean over the seeds [95 % CI], of deterministic policies in Gymnasium's v5 cheetah"
-    " within 2 million steps; a student's and `randomised`'s are first episodes, and observe the last reward. The"
-    " others' are not comparable to the digit: MAML's are means over 40 tasks on rllab's model, whose gears are others,"
-    " from the repository's data (cbfinn/maml_rl 9c8e2eb, icml/*.pkl); PEARL's are the event files of a"
-    " re-implementation (x35f/meta_rl 7481401), off-policy, after two episodes of exploration, with MuJoCo's older"
-    " cheetah. PEARL, RL² and VariBAD have published these tasks as plots only (VariBAD and RL² at 10⁸ frames): no"
-    " number of theirs is repeated here."
+    "Returns of an episode of 200 decisions: ours are means over the targets and over the default task (forward,"
+    " and v* = 1.5), the interquartile mean over the seeds [95 % CI], of deterministic policies in Gymnasium's v5"
+    " cheetah within 2 million steps; all observe the last reward. Those of `student`, `randomised` and `recurrent`,"
+    " which is RL²'s network within one episode, are first episodes. The others' are not comparable to the digit:"
+    " MAML's are means over 40 tasks on rllab's model, whose gears are others, from the repository's data"
+    " (cbfinn/maml_rl 9c8e2eb, icml/*.pkl); PEARL's are the event files of a re-implementation (x35f/meta_rl"
+    " 7481401), off-policy, after two episodes of exploration, with MuJoCo's older cheetah. PEARL, RL² and VariBAD"
+    " have published these tasks as plots only (VariBAD and RL² at 10⁸ frames): no number of theirs is repeated"
+    " here."
 )
 
 

@@ -21,6 +21,8 @@ CONTROLS = (
     ("retrofit-turned", "randomised-source"),
     ("retrofit-turned", "retrofit"),
     ("retrofit-turned", "recurrent"),
+    ("student", "randomised"),
+    ("student", "recurrent"),
     ("nb-k-cma", "scale-cma"),
 )
 """Rows, and what could take the credit: the same without gates or signs, memory alone, a search of another number."""

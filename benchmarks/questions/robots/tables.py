@@ -117,7 +117,9 @@ def _controls(runs: Sequence[Any]) -> Table:
             made.append([f"`{subject}`", f"`{control}`", _title(place), *cells, str(difference[1])])
     note = (
         "`randomised-source` goes on training as long as a `retrofit` and its student, over the same contexts, from the"
-        " same source. `scale-cma` searches the factor of all actions in as many episodes as `nb-k-cma` has."
+        " same source. `randomised` and `recurrent` train from nothing for as long as `student`; where tasks differ in"
+        " what is paid for, all three observe the last reward. `scale-cma` searches the factor of all actions in as"
+        " many episodes as `nb-k-cma` has."
     )
     heads = ["method", "control", "target", "method's return", "control's return", "difference", "seeds"]
     return Table("What could take the credit", heads, made, note)
