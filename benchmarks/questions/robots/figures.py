@@ -12,9 +12,10 @@ from benchmarks.questions.robots.plan import METHODS
 from benchmarks.questions.robots.scores import Place, Scores, by_row, places, values
 from nb_evaluation.report.lines import Line, band, draw_line
 from nb_evaluation.report.style import Picture, panels_figure, tidy
+from nb_evaluation.report.wording import FEWEST_SEEDS
 from nb_evaluation.stats.estimates import interquartile_mean
 
-LEVELS = ("student", "retrofit", "retrofit-turned", "randomised", "recurrent")
+LEVELS = ("student", "retrofit", "retrofit-turned", "randomised", "randomised-source", "recurrent")
 """Rows that are drawn as a level, for they take no step in the target."""
 
 
@@ -31,8 +32,8 @@ def robots_pictures(runs: Sequence[Any]) -> list[Picture]:
 
 def _picture(robot: str, width: int, drawn: dict[Place, Scores]) -> Picture:
     figure, grid = panels_figure(len(drawn), 2, lambda columns, rows: (5.2 * columns, 3.4 * rows), share_y=False)
+    most = max(len(row) for rows in drawn.values() for row in rows.values())
     for axes, (place, rows) in zip(grid, drawn.items(), strict=True):
-        most = max(map(len, rows.values()))
         for name, row in rows.items():
             _draw(axes, name, row, name if len(row) == most else f"{name} ({len(row)} of {most} seeds)")
         axes.set_title(place.target, loc="left", fontsize=10)
@@ -43,8 +44,9 @@ def _picture(robot: str, width: int, drawn: dict[Place, Scores]) -> Picture:
     handles = {label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4, frameon=False, fontsize=8)
     note = (
-        "Interquartile means over the seeds with pointwise 95 % intervals. Level lines are policies that were trained"
-        " over many contexts and take no step in the target: their first episode."
+        f"Interquartile means over {most} seeds, where the legend does not say fewer, with pointwise 95 % intervals"
+        f" from {FEWEST_SEEDS} seeds on. Level lines are policies that were trained over many contexts and take no step"
+        " in the target: their first episode."
     )
     panels = ", ".join(place.target for place in drawn)
     alt = f"Return in a target against decisions there, a panel for each of {panels}; {', '.join(handles)}."

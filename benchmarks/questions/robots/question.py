@@ -9,6 +9,7 @@ gates from the last eight transitions, its teacher, one policy over all contexts
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,6 +20,7 @@ from benchmarks.questions.robots.tables import robots_answer, robots_tables
 from benchmarks.questions.robots.worlds import ROBOTS
 from nb_evaluation.arguments import add_methods, add_seeds, count, reporting_seeds
 from nb_evaluation.question import Question
+from nb_evaluation.report.wording import describe_seeds, made_by
 from nb_evaluation.runs.records import FinishedRun
 from nb_evaluation.runs.specification import Specification
 from nb_evaluation.seal import check_lengths
@@ -134,6 +136,11 @@ class Robots(Question[RobotsSpec, RobotsRun]):
         else:
             from benchmarks.questions.robots.adapting import adapt
         return adapt(spec.method, robot, spec.width, spec.target, spec.seed, spec.before, spec.steps)
+
+    def caption(self, runs: Sequence[RobotsRun], command: str) -> str:
+        """See `Question.caption`; how many seeds a row has stands beside it, for robots and methods differ in that."""
+        seeds = describe_seeds(sorted({run.spec.seed for run in runs}))
+        return f"At most {seeds}, as each row says. {made_by(runs, command)}"
 
     def line(self, run: RobotsRun) -> str:
         """See `Question.line`."""

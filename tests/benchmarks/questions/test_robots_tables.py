@@ -118,6 +118,15 @@ def test_the_figure_draws_what_has_run(runs):
     assert picture.name == "robots"
     labels = [line.get_label() for line in picture.figure.axes[0].get_lines()]
     assert labels == ["fine-tune", "nb-k", "student"]
+    fewer = [run for run in runs if run.spec.method != "nb-k" or run.spec.seed < 102]
+    fewer += [first_episode(seed, 100.0, (), "randomised-source") for seed in range(100, 110)]
+    (picture,) = QUESTION.figures(fewer)
+    labels = [line.get_label() for line in picture.figure.axes[0].get_lines()]
+    assert labels == [f"{name} of 10 seeds)" for name in ("fine-tune (5", "nb-k (2", "student (5")] + [
+        "randomised-source"
+    ]
+    assert "over 10 seeds" in picture.note
+    assert QUESTION.caption(fewer, "it").startswith("At most 10 seeds (100 to 109), as each row says. Made by `it`")
     assert QUESTION.figures([]) == []
 
 
