@@ -74,7 +74,13 @@ def draw_tasks(runs: Sequence[SequenceRun]) -> Figure:
         _label_stages(axes, spec.stages)
     handles, labels = grid[0].get_legend_handles_labels()
     figure.legend(
-        handles, labels, loc="outside upper center", ncols=len(labels), frameon=False, fontsize=9, handlelength=2.8
+        handles,
+        labels,
+        loc="outside upper center",
+        ncols=min(6, len(labels)),
+        frameon=False,
+        fontsize=9,
+        handlelength=2.8,
     )
     figure.supxlabel("task of the stage", fontsize=10)
     figure.supylabel("normalised score", fontsize=10)
