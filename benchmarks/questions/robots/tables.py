@@ -54,7 +54,7 @@ def robots_tables(runs: Sequence[Any]) -> list[Table]:
     for place in places(runs):
         rows = by_row(runs, place)
         tables += [_returns(rows, place), _against(rows, place)]
-    tables += [_kept(runs), _held_out(runs), _metric(runs), _costs(runs), published_table(runs)]
+    tables += [_kept(runs), _held_out(runs), _metric(runs), _costs(runs), _exported(runs), published_table(runs)]
     return [table for table in tables if table.rows]
 
 
@@ -249,3 +249,21 @@ def _costs(runs: Sequence[Any]) -> Table:
     )
     heads = ["robot, width", "policy", "numbers per task", "steps before", "steps there"]
     return Table("What it costs", heads, list(made.values()), note)
+
+
+def _exported(runs: Sequence[Any]) -> Table:
+    """What becomes of the policies whose k's alone have changed when they leave, run by run."""
+    made = []
+    for run in sorted(runs, key=lambda run: (run.spec.method, run.spec.seed)):
+        if checks := run.result.checks:
+            place = Place(run.spec.robot, run.spec.width, run.spec.target)
+            apart = [f"{checks[name]:.1e}" for name in ("folded", "onnx")]
+            cells = [*apart, number(checks["action"]), f"{checks['bytes'] / 1000:,.0f}"]
+            made.append([_title(place), f"`{run.spec.method}`", *cells, str(run.spec.seed)])
+    note = (
+        "Gates in a policy of 256 × 256 units, trained in the target: folded into plain weights, and written as an ONNX"
+        " file that ONNX Runtime runs. The largest difference of an action's number to the gated policy's, over the"
+        " observations of 40 decisions in 25 environments, beside the largest number itself."
+    )
+    heads = ["target", "method", "folded: difference", "ONNX: difference", "largest action", "file, kB", "seed"]
+    return Table("Folded and exported", heads, made, note)

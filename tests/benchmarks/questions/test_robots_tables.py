@@ -85,6 +85,15 @@ def test_tables_hold_means_worst_seeds_differences_and_what_is_kept(runs):
     assert ["HalfCheetah, 64", "`student`", "0", "1,800,000", "0"] in costs.rows
 
 
+def test_what_folding_and_export_have_found_is_told():
+    run = moved(100, "nb-pro-k", numbers=34)
+    assert "Folded and exported" not in [table.title for table in QUESTION.tables([run])]
+    run.result.checks = {"folded": 3.6e-7, "onnx": 8.1e-7, "action": 0.4, "bytes": 660_244.0}
+    (table,) = (table for table in QUESTION.tables([run]) if table.title == "Folded and exported")
+    told = ["HalfCheetah, `inverted_actions`", "`nb-pro-k`", "3.6e-07", "8.1e-07", "0.4", "660", "100"]
+    assert table.rows == [told]
+
+
 def test_controls_stand_beside_what_they_could_take_the_credit_of():
     runs = []
     for seed in range(100, 103):
