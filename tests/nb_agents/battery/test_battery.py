@@ -24,7 +24,7 @@ from tests.nb_agents.battery.models import (
     shaken,
     weights,
 )
-from tests.nb_agents.inference.test_conditioned import make_model
+from tests.nb_agents.inference.models import make_model
 
 
 def test_the_source_task_is_kept_to_the_last_bit(model: Any) -> None:
