@@ -20,7 +20,7 @@ import nb_gym  # noqa: F401
 from nb_agents import KGatedDQNMultiInputPolicy, KGatedPolicy, KGatedSACPolicy, VectorEnvAdapter, transfer
 from nb_agents.inference.conditioned import conditioned_nets
 from nb_agents.policies.train_only import acting_parameters
-from tests.nb_agents.inference.test_conditioned import make_env, make_model
+from tests.nb_agents.inference.models import make_env, make_model
 
 PENDULUM = "NBPendulumControl-v0"
 

@@ -12,7 +12,7 @@ from stable_baselines3 import PPO
 
 from nb_agents import Battery, Found, KGatedPolicy, SignedKGate, VectorEnvAdapter, fold_gates, search_k
 from nb_agents.inference.conditioned import conditioned_nets
-from tests.nb_agents.inference.test_conditioned import make_model
+from tests.nb_agents.inference.models import make_model
 from tests.nb_agents.inference.test_distill import pendulums, shown_signs
 
 ON = {"n_steps": 8, "batch_size": 8}

@@ -7,11 +7,14 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import pytest
+import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from nb_agents import KGatedPolicy, KGatedSACPolicy
+from nb_agents.policies.train_only import acting_parameters
 
 STEPS = 15
 
@@ -49,6 +52,7 @@ SETTINGS: dict[Any, dict[str, Any]] = {
     SAC: {"learning_starts": 1, "buffer_size": 4_000, "train_freq": 8, "gradient_steps": 8, "gamma": 0.9},
 }
 POLICIES: dict[Any, Any] = {PPO: KGatedPolicy, SAC: KGatedSACPolicy}
+BOTH = pytest.mark.parametrize("algorithm", [PPO, SAC])
 
 
 def make(algorithm: Any, rate: float, env: Any, seed: int = 0) -> Any:
@@ -75,3 +79,7 @@ def ready(algorithm: Any, rate: float, env: Any = None, *, what: str = "gates", 
 
 def normalized(gain: float = 1.0) -> VecNormalize:
     return VecNormalize(slides(gain=gain))
+
+
+def acting(model: Any) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for _, parameter in acting_parameters(model.policy)]

@@ -19,7 +19,7 @@ from nb_agents import PAPER, Battery, KGatedCnnPolicy, KGatedPolicy, KGatedSACCn
 from nb_agents.adapters.lora import adaptable_layers, lora_layers, merge_lora, put_lora
 from nb_agents.policies.optim import optimized_parts
 from tests.nb_agents.adapters.models import PLAIN, changed, make, make_plain, observations, outputs, shake, state
-from tests.nb_agents.inference.test_conditioned import make_model
+from tests.nb_agents.inference.models import make_model
 
 
 @pytest.mark.parametrize("name", PLAIN)

@@ -1,88 +1,30 @@
-"""k-sets: that the right one acts, on the right network, and nothing else changes."""
+"""k-sets: that the right one acts, for a whole batch or for each row, and nothing else changes."""
 
 from __future__ import annotations
 
-import copy
-import json
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
-from stable_baselines3 import DQN, PPO, SAC, TD3
-from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3 import PPO
 from stable_baselines3.common.envs import FakeImageEnv
 from torch import nn
 
-from nb_agents import (
-    KGate,
-    KGatedCnnPolicy,
-    KGatedDQNPolicy,
-    KGatedPolicy,
-    KGatedSACPolicy,
-    KGatedTD3Policy,
-    insert_gates,
-)
-from nb_agents.battery.battery import Battery, FingerprintError
+from nb_agents import KGate, KGatedCnnPolicy, KGatedPolicy, insert_gates
+from nb_agents.battery.battery import Battery
 from nb_agents.inference.distill import make_student
-from tests.nb_agents.inference.test_conditioned import make_model
-
-ON_POLICY = {"n_steps": 16, "batch_size": 16, "n_epochs": 2}
-OFF_POLICY = {"learning_starts": 8, "buffer_size": 100, "batch_size": 8, "train_freq": 4}
-MODELS: dict[str, Any] = {
-    "PPO": (PPO, KGatedPolicy, "Pendulum-v1", ON_POLICY),
-    "SAC": (SAC, KGatedSACPolicy, "Pendulum-v1", OFF_POLICY),
-    "TD3": (TD3, KGatedTD3Policy, "Pendulum-v1", OFF_POLICY),
-    "DQN": (DQN, KGatedDQNPolicy, "CartPole-v1", OFF_POLICY),
-}
-
-
-def make(name: str = "PPO", **policy_kwargs: Any) -> Any:
-    cls, policy, env, settings = MODELS[name]
-    return cls(policy, env, policy_kwargs={"net_arch": [32, 32]} | policy_kwargs, seed=0, device="cpu", **settings)
-
-
-@pytest.fixture(params=MODELS)
-def model(request: pytest.FixtureRequest) -> Any:
-    return make(request.param)
-
-
-def observations(model: BaseAlgorithm, n: int = 16) -> np.ndarray:
-    space = model.observation_space
-    limit = 3.0 if space.dtype == np.float32 else 255.0  # of images or of states, some of which are unbounded
-    low, high = space.low.astype(float).clip(-limit), space.high.astype(float).clip(max=limit)
-    return np.random.default_rng(0).uniform(low, high, (n, *low.shape)).astype(space.dtype)
-
-
-def outputs(model: Any, observation: np.ndarray) -> np.ndarray:
-    """Actions of the deterministic policy; of DQN, whose actions say little, the values."""
-    if isinstance(model, DQN):
-        with torch.no_grad():
-            return model.q_net(torch.as_tensor(observation)).numpy()
-    return model.predict(observation, deterministic=True)[0]
-
-
-def shaken(model: Any, *names: str) -> Battery:
-    """A battery of random k-sets, the network's own being "start"."""
-    network = model.policy if isinstance(model, BaseAlgorithm) else model
-    battery = Battery(network)
-    battery.capture("start")
-    generator = torch.Generator().manual_seed(0)
-    for name in names:
-        battery.add(name, torch.randn(battery.n_k, generator=generator) * 2)
-    return battery
-
-
-def weights(model: Any) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-def assert_unchanged(module: nn.Module, before: dict[str, torch.Tensor]) -> None:
-    for name, value in module.state_dict().items():
-        assert torch.equal(value, before[name]), name
+from tests.nb_agents.battery.models import (
+    ON_POLICY,
+    Residual,
+    assert_unchanged,
+    make,
+    observations,
+    outputs,
+    shaken,
+    weights,
+)
+from tests.nb_agents.inference.models import make_model
 
 
 def test_the_source_task_is_kept_to_the_last_bit(model: Any) -> None:
@@ -130,22 +72,6 @@ def test_swaps_between_the_steps_of_a_rollout() -> None:
     assert len(seen) == 16
     assert all(np.array_equal(seen[i], seen[i % 2]) for i in range(16))
     assert not np.array_equal(seen[0], seen[1])
-
-
-class Residual(nn.Module):
-    """Gates somewhere in a module of no particular kind, with running statistics and images."""
-
-    def __init__(self, block_size: int | None = 4, slope: float = 0.01) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(1, 6, 3)
-        self.norm = nn.BatchNorm2d(6)
-        self.channels = KGate(6, block_size=block_size, spatial_dims=2, activation=nn.LeakyReLU(slope))
-        self.units = KGate(6, block_size=block_size, activation=nn.PReLU())
-        self.out = nn.Linear(6, 2)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        h = self.channels(self.norm(self.convolution(x))).flatten(2).mean(-1)
-        return self.out(h + self.units(h))
 
 
 @pytest.mark.parametrize("block_size", [None, 1, 4])
@@ -226,248 +152,6 @@ def test_interpolation_is_straight_in_k() -> None:
         assert torch.equal(battery["between"], battery[end])
 
 
-def test_a_file_brings_everything_back(model: Any, tmp_path: Path) -> None:
-    model.learn(32)
-    battery = shaken(model, "b", "a")
-    battery.capture("noted", {"task": {"A": 1.8}, "seeds": [1, 2], "größe": None})
-    battery.save(tmp_path / "k.safetensors")
-    model.save(tmp_path / "model")
-    later = type(model).load(tmp_path / "model", device="cpu")
-    loaded = Battery.load(tmp_path / "k.safetensors", later)
-    assert list(loaded) == ["start", "b", "a", "noted"]
-    assert loaded.metadata("noted") == {"task": {"A": 1.8}, "seeds": [1, 2], "größe": None}
-    observation = observations(model)
-    for name in battery:
-        assert torch.equal(loaded[name], battery[name])
-        loaded.apply(name)
-        battery.apply(name)
-        assert np.array_equal(outputs(later, observation), outputs(model, observation))
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [], "no temporary files"
-
-
-def test_the_critic_the_spread_and_the_difficulty_may_change(model: Any) -> None:
-    battery = shaken(model, "a")
-    before = battery.verify()
-    model.policy.task_difficulty = 1.0
-    model.policy.set_training_mode(True)
-    with torch.no_grad():
-        for name, parameter in model.policy.named_parameters():
-            if name.startswith(("critic", "value_net", "mlp_extractor.value_net", "log_std", "actor.log_std")):
-                parameter.add_(1.0)
-    battery.apply("a")
-    assert battery.verify() == before
-
-
-OPTIMIZERS = {
-    "fused": lambda p: torch.optim.Adam(p, fused=True),  # does not count its changes
-    "foreach": lambda p: torch.optim.Adam(p, foreach=True),
-    "sgd": lambda p: torch.optim.SGD(p, lr=1e-3),
-}
-
-
-@pytest.mark.parametrize("how", [*OPTIMIZERS, "data", "load", "statistics", "replaced"])
-def test_other_weights_are_noticed(how: str, tmp_path: Path) -> None:
-    net = Residual().eval()
-    battery = shaken(net, "a")
-    battery.save(tmp_path / "k")
-    battery.apply("a")
-    x = torch.randn(4, 1, 5, 5)
-    if how in OPTIMIZERS:
-        net(x).square().sum().backward()
-        OPTIMIZERS[how](net.parameters()).step()
-    elif how == "data":
-        for _ in range(2):  # twice: memory that was given back may be handed out again
-            net.out.weight.data = net.out.weight.data + 1
-    elif how == "load":
-        net.load_state_dict(Residual().state_dict())
-    elif how == "statistics":
-        net.train()(x)
-    else:
-        net.out.weight = nn.Parameter(net.out.weight.detach() + 1)
-    before = weights(net)
-    for refused in (
-        lambda: battery.apply("start"),
-        lambda: battery.capture("b"),
-        lambda: battery.interpolate("a", "start", 0.5, "b"),
-        lambda: battery.verify(),
-        lambda: battery.save(tmp_path / "other"),
-        lambda: battery.per_row(["a"]).__enter__(),
-        lambda: Battery.load(tmp_path / "k", net),
-    ):
-        with pytest.raises(FingerprintError, match="other weights"):
-            refused()
-    assert_unchanged(net, before)
-    assert list(battery) == ["start", "a"]
-    assert not (tmp_path / "other").exists()
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_one_changed_weight_among_many_is_noticed(dtype: torch.dtype) -> None:
-    net = nn.Sequential(nn.Linear(128, 128), KGate(128), nn.Linear(128, 1)).to(dtype)
-    battery = shaken(net, "a")
-    net[0].weight.data[-1, -1] += 1.0  # as by a fused optimizer, PyTorch does not count it
-    with pytest.raises(FingerprintError, match="other weights"):
-        battery.apply("a")
-
-
-def test_equal_weights_are_no_other_weights() -> None:
-    net = Residual()
-    battery = shaken(net, "a")
-    net.load_state_dict(copy.deepcopy(net.state_dict()))
-    net.out.weight.data = net.out.weight.data.clone()
-    before = battery.verify()
-    battery.apply("a")
-    assert battery.verify() == before
-    with torch.no_grad():
-        net.out.weight.add_(1)
-    battery.remove("a")
-    battery.remove("start")
-    battery.capture("new")  # an empty battery takes the network as it is
-    battery.apply("new")
-    assert battery.verify() != before
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        lambda: make(block_size=8),
-        lambda: make(block_weight=0.5),
-        lambda: make(gate_max=1.0),
-        lambda: make(gate_max=None),
-        lambda: make(activation_fn=nn.ReLU),
-        lambda: make(net_arch=[32, 31]),
-        lambda: make("SAC"),
-        Residual,
-    ],
-)
-def test_another_architecture_is_noticed(other: Any, tmp_path: Path) -> None:
-    shaken(make(), "a").save(tmp_path / "k")
-    network = other()
-    module = network.policy if isinstance(network, BaseAlgorithm) else network
-    before = weights(module)
-    with pytest.raises(FingerprintError, match="another architecture"):
-        Battery.load(tmp_path / "k", network)
-    assert_unchanged(module, before)
-
-
-def test_arguments_of_activations_are_architecture(tmp_path: Path) -> None:
-    net, other = Residual(slope=0.01), Residual(slope=0.02)
-    other.load_state_dict(net.state_dict())
-    shaken(net, "a").save(tmp_path / "k")
-    with pytest.raises(FingerprintError, match="another architecture"):
-        Battery.load(tmp_path / "k", other)
-
-
-def _tampered(change: str, content: bytes) -> bytes:
-    tensors = safetensors.torch.load(content)
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
-    header["format"], digest = "nb_agents.Battery 1", header.pop("digest")  # the former has none that would tell first
-    if change == "no digest":
-        header["format"] = "nb_agents.Battery 2"
-    if change == "two formats":
-        header["digest"], header["format"] = digest, "nb_agents.Battery 2"
-    if change == "truncated":
-        return content[:-10]
-    if change == "empty":
-        return b""
-    if change == "foreign":
-        return safetensors.torch.save({"weight": torch.zeros(3)})
-    if change == "pickle":
-        return b"\x80\x04cos\nsystem\n(S'exit 1'\ntR."
-    if change == "not a number":
-        tensors["a"][0] = torch.nan
-    if change == "longer":
-        tensors["a"] = torch.zeros(len(tensors["a"]) + 1)
-    if change == "integers":
-        tensors["a"] = tensors["a"].long()
-    if change == "wide":
-        tensors["a"] = torch.full((6,), 1e300, dtype=torch.float64)
-    if change == "narrow":
-        tensors["a"] = torch.full((6,), torch.nan).to(torch.float8_e4m3fn)
-    if change == "matrix":
-        tensors["a"] = tensors["a"].reshape(2, 3)
-    if change == "notes are a list":
-        header["metadata"] = '["start", "a"]'
-    if change == "a note is text":
-        header["metadata"] = '{"start": {}, "a": "A = 1.8"}'
-    if change == "a note is not finite":
-        header["metadata"] = '{"start": {}, "a": {"A": 1e999}}'
-    if change == "deep":
-        header["metadata"] = '{"start": {}, "a": ' + "[" * 100_000
-    if change == "other names":
-        tensors["b"] = tensors.pop("a")
-    if change == "no JSON":
-        header["metadata"] = "{"
-    if change == "no fingerprint":
-        del header["weights"]
-    return safetensors.torch.save(tensors, header)
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "message"),
-    [
-        ("no digest", ValueError, "it has no digest"),
-        ("two formats", ValueError, "its bytes do not agree with its digest"),
-        ("truncated", ValueError, "not a whole file of k-sets"),
-        ("wide", ValueError, r"must be finite in torch\.float32"),
-        ("narrow", ValueError, "not a whole file of k-sets"),
-        ("matrix", ValueError, r"must have shape \(6,\), got \(2, 3\)"),
-        ("notes are a list", ValueError, "names do not agree"),
-        ("a note is text", ValueError, "metadata must be a mapping"),
-        ("a note is not finite", ValueError, "metadata must be what JSON can hold"),
-        ("deep", ValueError, "not a whole file of k-sets"),
-        ("empty", ValueError, "not a whole file of k-sets"),
-        ("foreign", ValueError, "its format is None"),
-        ("pickle", ValueError, "not a whole file of k-sets"),
-        ("not a number", ValueError, "k of 'a' must be finite"),
-        ("longer", ValueError, r"k of 'a' must have shape \(6,\), got \(7,\)"),
-        ("integers", ValueError, "k of 'a' must be a floating-point tensor"),
-        ("other names", ValueError, "names do not agree"),
-        ("no JSON", ValueError, "not a whole file of k-sets"),
-        ("no fingerprint", ValueError, "not a whole file of k-sets"),
-    ],
-)
-def test_bad_files(change: str, error: type[Exception], message: str, tmp_path: Path) -> None:
-    net = Residual()
-    shaken(net, "a").save(tmp_path / "k")
-    (tmp_path / "bad").write_bytes(_tampered(change, (tmp_path / "k").read_bytes()))
-    before = weights(net)
-    with pytest.raises(error, match=message):
-        Battery.load(tmp_path / "bad", net)
-    assert_unchanged(net, before)
-    with pytest.raises(FileNotFoundError):
-        Battery.load(tmp_path / "none", net)
-
-
-def test_a_file_of_the_former_format_is_read(tmp_path: Path) -> None:
-    net = Residual()
-    battery = shaken(net, "a")
-    battery.save(tmp_path / "k")
-    (tmp_path / "k").write_bytes(_tampered("nothing", (tmp_path / "k").read_bytes()))
-    loaded = Battery.load(tmp_path / "k", net)
-    assert list(loaded) == list(battery)
-    assert all(torch.equal(loaded[name], battery[name]) for name in battery)
-
-
-def test_any_flipped_bit_and_any_missing_end_is_noticed(tmp_path: Path) -> None:
-    net = Residual()
-    battery = shaken(net, "a")
-    battery.add("b", battery["a"], {"task": '"digest":"' + 64 * "0" + '"'})
-    battery.save(tmp_path / "k")
-    whole = (tmp_path / "k").read_bytes()
-    assert Battery.load(tmp_path / "k", net).metadata("b") == battery.metadata("b")
-    damaged = [whole[:n] for n in range(0, len(whole), 29)] + [whole + b"\0"]
-    for i in range(0, 8 * len(whole), 53):
-        flipped = bytearray(whole)
-        flipped[i // 8] ^= 1 << i % 8
-        damaged.append(bytes(flipped))
-    for content in damaged:
-        (tmp_path / "k").write_bytes(content)
-        with pytest.raises(ValueError, match=r"k' is not a whole file of k-sets") as caught:
-            Battery.load(tmp_path / "k", net)
-        assert type(caught.value) is ValueError  # not that it belongs to another network
-
-
 def test_gates_of_several_dtypes_keep_what_they_hold() -> None:
     net = insert_gates(nn.Sequential(nn.Linear(3, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1)))
     gates = [module for module in net.modules() if isinstance(module, KGate)]
@@ -486,30 +170,6 @@ def test_gates_of_several_dtypes_keep_what_they_hold() -> None:
     assert all(torch.equal(gate.k, k) for gate, k in zip(gates, kept, strict=True))
     with pytest.raises(ValueError, match=r"must be finite in torch\.float16"):
         battery.add("b", torch.full((battery.n_k,), 1e5))
-
-
-def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    battery = shaken(Residual(), "a")
-    battery.save(tmp_path / "k")
-    content = (tmp_path / "k").read_bytes()
-    battery.remove("a")
-
-    def full(descriptor: int) -> None:
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr("nb_evaluation.files.os.fsync", full)
-    with pytest.raises(OSError, match="no space"):
-        battery.save(tmp_path / "k")
-    assert [path.name for path in tmp_path.iterdir()] == ["k"]
-    assert (tmp_path / "k").read_bytes() == content
-
-
-def test_without_safetensors_everything_but_files_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "safetensors", None)
-    battery = shaken(Residual(), "a")
-    battery.apply("a")
-    with pytest.raises(ImportError, match=r'pip install "neural-battery\[battery\]"'):
-        battery.save(tmp_path / "k")
 
 
 K = torch.zeros(6)

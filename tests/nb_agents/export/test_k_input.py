@@ -27,7 +27,7 @@ from nb_agents import (
 )
 from nb_gym.wrappers import ContextObservation
 from nb_runtime import Policy
-from tests.nb_agents.export.test_export import CASES, TORQUE, VECTOR, batch, gated, scatter
+from tests.nb_agents.export.models import CASES, TORQUE, VECTOR, batch, gated, scatter
 from tests.nb_agents.export.test_student import make as make_student
 from tests.nb_agents.shared import Spaces, WithSkip
 

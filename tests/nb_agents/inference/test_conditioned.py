@@ -10,67 +10,16 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, RecurrentPPO
-from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
+from sb3_contrib import ARS, RecurrentPPO
+from stable_baselines3 import PPO, SAC, TD3
 from torch import nn
 
 import nb_agents
-from nb_agents import ClampedKGate, FiLMGate, FoldError, KGate, KGatedPolicy, contrib, fold_gates
+from nb_agents import ClampedKGate, FiLMGate, KGate, KGatedPolicy
 from nb_agents.gates.signed import SignedKGate
 from nb_agents.inference.conditioned import ConditionedNet, condition, conditioned_nets
-from nb_gym.wrappers import ContextObservation, HistoryObservation
-from tests.nb_agents.shared import TwoTorques
-
-RANGES = {"torque_gain": (-1.0, 1.0), "A": (1.0, 1.5)}
-SHORT = {"episode_steps": 100, "frame_skip": 20}
-
-
-def make_env(*, key: bool = False, discrete: bool = False) -> gym.Env[Any, Any]:
-    env: Any = gym.make("NBPendulum-v0", torque_gain=(-1.0, 1.0), A=(1.0, 1.5), **SHORT)
-    env = TwoTorques(env) if discrete else env
-    return ContextObservation(env, RANGES, key="context" if key else None)
-
-
-ON = {"n_steps": 8}
-OFF = {"learning_starts": 8, "batch_size": 8, "buffer_size": 100}
-CASES: list[tuple[Any, Any, Any, dict[str, Any]]] = [
-    (PPO, nb_agents.KGatedPolicy, nb_agents.KGatedMultiInputPolicy, ON | {"batch_size": 8}),
-    (A2C, nb_agents.KGatedPolicy, nb_agents.KGatedMultiInputPolicy, ON),
-    (SAC, nb_agents.KGatedSACPolicy, nb_agents.KGatedSACMultiInputPolicy, OFF),
-    (TD3, nb_agents.KGatedTD3Policy, nb_agents.KGatedTD3MultiInputPolicy, OFF),
-    (DDPG, nb_agents.KGatedTD3Policy, nb_agents.KGatedTD3MultiInputPolicy, OFF),
-    (DQN, nb_agents.KGatedDQNPolicy, nb_agents.KGatedDQNMultiInputPolicy, OFF),
-    (TRPO, contrib.KGatedTRPOPolicy, contrib.KGatedTRPOMultiInputPolicy, ON | {"batch_size": 8}),
-    (TQC, contrib.KGatedTQCPolicy, contrib.KGatedTQCMultiInputPolicy, OFF),
-    (QRDQN, contrib.KGatedQRDQNPolicy, contrib.KGatedQRDQNMultiInputPolicy, OFF),
-    (CrossQ, contrib.KGatedCrossQPolicy, None, OFF),
-]
-FLAT = [(algorithm, policy, False, settings) for algorithm, policy, _, settings in CASES]
-DICT = [(algorithm, policy, True, settings) for algorithm, _, policy, settings in CASES if policy]
-
-
-def make_model(algorithm: Any, policy: Any, key: bool, settings: dict[str, Any], **policy_kwargs: Any) -> Any:
-    env = make_env(key=key, discrete=algorithm in (DQN, QRDQN))
-    kwargs = {"k_from": "context", "net_arch": [32, 32], **policy_kwargs}
-    return algorithm(policy, env, policy_kwargs=kwargs, seed=0, device="cpu", **settings)
-
-
-def batch(model: Any, n: int = 6) -> Any:
-    model.observation_space.seed(0)
-    samples = [model.observation_space.sample() for _ in range(n)]
-    if isinstance(samples[0], dict):
-        rows = {name: np.stack([each[name] for each in samples]) for name in samples[0]}
-        return {name: np.clip(value, -2, 2) for name, value in rows.items()}
-    return np.clip(np.stack(samples), -2, 2)
-
-
-def with_context(observations: Any, context: Any) -> Any:
-    changed = copy.deepcopy(observations)
-    if isinstance(changed, dict):
-        changed["context"][:] = context
-    else:
-        changed[:, -2:] = context
-    return changed
+from nb_gym.wrappers import HistoryObservation
+from tests.nb_agents.inference.models import DICT, FLAT, OFF, ON, batch, make_env, make_model, with_context
 
 
 @pytest.mark.parametrize(("algorithm", "policy", "key", "settings"), FLAT + DICT)
@@ -150,50 +99,6 @@ def test_one_product_for_all_gates_is_what_each_makes_of_its_own_k(kind: Any, bl
         torch.testing.assert_close(together, net.run(x, k))
 
 
-@pytest.mark.parametrize(("algorithm", "policy", "key", "settings"), FLAT + DICT)
-def test_a_policy_at_a_context_acts_and_values_as_the_conditioned_one_does_there(
-    algorithm: Any, policy: Any, key: bool, settings: dict[str, Any]
-) -> None:
-    model = make_model(algorithm, policy, key, settings)
-    model.learn(24)
-    context = np.float32([0.5, -1.0])
-    there = with_context(batch(model), context)
-    bare = there["observation"] if key else there[:, :-2]
-    plain = model.policy.at(context)
-    aliases = algorithm.policy_aliases
-    assert type(plain) is (policy if not key else aliases["KGatedPolicy"]), "what is left of a dictionary has no key"
-    assert not any(conditioned_nets(plain))
-    acted, alone = (each.predict(o, deterministic=True)[0] for each, o in ((model, there), (plain, bare)))
-    np.testing.assert_allclose(alone, acted, atol=1e-5)
-    if algorithm in (PPO, A2C, TRPO):
-        values = [p.predict_values(p.obs_to_tensor(o)[0]) for p, o in ((model.policy, there), (plain, bare))]
-        torch.testing.assert_close(*values, atol=1e-5, rtol=1e-5)
-    if hasattr(model, "critic"):
-        actions = torch.linspace(-1.0, 1.0, 6)[:, None]
-        values = [p.critic(p.obs_to_tensor(o)[0], actions)[0] for p, o in ((model.policy, there), (plain, bare))]
-        torch.testing.assert_close(*values, atol=1e-5, rtol=1e-5)
-    folded = fold_gates(plain)
-    np.testing.assert_allclose(folded.predict(bare, deterministic=True)[0], acted, atol=1e-4)
-    with pytest.raises(FoldError, match="computed for each row of a batch: fold the policy `at` a context"):
-        fold_gates(model.policy)
-    with pytest.raises(ValueError, match="context must be 2 finite numbers"):
-        model.policy.at([1.0])
-    with pytest.raises(ValueError, match="k_from must be a part of the observation, but the policy's k's are"):
-        plain.at(context)
-
-
-def test_shifts_at_a_context_fold_into_the_plain_network() -> None:
-    model = make_model(PPO, KGatedPolicy, False, ON | {"batch_size": 8}, gate_class=FiLMGate)
-    model.learn(24)
-    context = np.float32([0.5, -1.0])
-    there = with_context(batch(model), context)
-    plain = model.policy.at(context)
-    assert all(gate.k.chunk(2)[1].ne(0.0).all() for gate in plain.gates.values())
-    folded = fold_gates(plain)
-    acted = model.predict(there, deterministic=True)[0]
-    np.testing.assert_allclose(folded.predict(there[:, :-2], deterministic=True)[0], acted, atol=1e-5)
-
-
 def test_layers_do_not_see_the_context_and_the_critic_does() -> None:
     model = make_model(PPO, KGatedPolicy, False, ON | {"batch_size": 8}, k_net=lambda n, m: nn.Linear(n, m))
     (net,) = conditioned_nets(model.policy)
@@ -228,61 +133,6 @@ def test_f_keeps_its_own_start_and_its_gradient_is_that_of_the_k_sets() -> None:
     net(features).sum().backward()
     torch.testing.assert_close(net.k_net.weight.grad, rows.T @ features[:, net.given])
     torch.testing.assert_close(torch.cat([gate.k.grad for gate in net.gates]), rows.sum(dim=0))
-
-
-def test_signed_gates_start_at_one_and_can_turn_a_unit_around() -> None:
-    gate = SignedKGate(32)
-    torch.testing.assert_close(gate.gate(), torch.ones(32))
-    torch.testing.assert_close(gate.gate(-gate.k), -torch.ones(32))
-    torch.testing.assert_close(
-        gate.rows(torch.stack([gate.k, -gate.k])), torch.ones(2, 32) * torch.tensor([[1.0], [-1.0]])
-    )
-
-
-def test_signed_gates_learn_to_act_by_the_sign_of_the_actuator() -> None:
-    """Two numbers, on three seeds: at either sign the return is far above that of no torque, −2,368."""
-    for seed in (0, 1, 2):
-        model = _train_on_both_signs(seed)
-        for gain in (1.0, -1.0):
-            assert _mean_return(model, gain) > -60.0, (seed, gain)
-
-
-def _sign_env(num_envs: int, gain: Any, mode: str) -> Any:
-    from nb_gym.wrappers import vector
-
-    observe = ("theta", "theta_dot", "sin_drive", "cos_drive")
-    env = gym.make_vec(
-        "NBPendulum-v0", num_envs=num_envs, torque_gain=gain, observe=observe, frame_skip=20, autoreset_mode=mode
-    )
-    scale = np.float32([0.3, 1.0, 1.0, 1.0])
-    space = gym.spaces.Box(-10.0, 10.0, (4,), np.float32)
-    env = gym.wrappers.vector.TransformObservation(
-        env, lambda o: np.clip(o / scale, -10, 10), single_observation_space=space
-    )
-    return vector.ContextObservation(env, {"torque_gain": (-1.0, 1.0)})
-
-
-def _train_on_both_signs(seed: int) -> Any:
-    from stable_baselines3.common.vec_env import VecNormalize
-
-    from nb_agents import VectorEnvAdapter
-
-    signs = np.resize([1.0, -1.0], 8)
-    env = VecNormalize(VectorEnvAdapter(_sign_env(8, signs, "NextStep")), norm_obs=False, gamma=0.8)
-    kwargs = {"k_from": "context", "gate_class": SignedKGate, "block_size": None}
-    settings = {"n_steps": 50, "batch_size": 200, "n_epochs": 20, "learning_rate": 1.1e-3, "gamma": 0.8}
-    model = PPO(KGatedPolicy, env, policy_kwargs=kwargs, gae_lambda=0.8, seed=seed, device="cpu", **settings)
-    return model.learn(24_000)
-
-
-def _mean_return(model: Any, gain: float) -> float:
-    env = _sign_env(16, gain, "Disabled")
-    observation, _ = env.reset(seed=7)
-    total, over = np.zeros(16), False
-    while not over:
-        observation, reward, _, truncated, _ = env.step(model.predict(observation, deterministic=True)[0])
-        total, over = total + reward, bool(truncated.all())
-    return float(total.mean())
 
 
 @pytest.mark.parametrize(

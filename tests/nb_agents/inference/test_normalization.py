@@ -23,7 +23,7 @@ from nb_agents import (
     distill,
 )
 from nb_gym.wrappers import HistoryObservation, vector
-from tests.nb_agents.inference.test_conditioned import OFF, make_env
+from tests.nb_agents.inference.models import OFF, make_env
 
 ON = {"n_steps": 32, "batch_size": 32}
 

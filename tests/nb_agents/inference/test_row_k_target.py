@@ -15,7 +15,7 @@ import nb_agents
 from nb_agents import ContextDifficulty, KGatedPolicy, KGatedSACPolicy, SignedKGate
 from nb_agents.inference.conditioned import ConditionedNet, conditioned_nets
 from nb_agents.maml.actor import StackedActor
-from tests.nb_agents.inference.test_conditioned import OFF, batch, make_model
+from tests.nb_agents.inference.models import OFF, batch, make_model
 
 ONE_STEP = {"n_steps": 64, "batch_size": 64, "n_epochs": 1, "max_grad_norm": 1e9}
 HARD_IS_A = ContextDifficulty(1, easy=-1.0, hard=0.6)

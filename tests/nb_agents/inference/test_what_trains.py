@@ -12,7 +12,7 @@ from nb_agents import KGatedPolicy, KGatedSACPolicy
 from nb_agents.contrib import KGatedTRPOPolicy
 from nb_agents.inference.conditioned import conditioned_nets
 from nb_agents.policies.optim import GATES, WEIGHTS, optimized_parts
-from tests.nb_agents.inference.test_conditioned import CASES, FLAT, OFF, ON, make_model
+from tests.nb_agents.inference.models import CASES, FLAT, OFF, ON, make_model
 
 
 def is_k(name: str) -> bool:

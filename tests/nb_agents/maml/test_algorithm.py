@@ -1,27 +1,20 @@
-"""MAML as an SB3 algorithm: training, adapting, files, callbacks, variants."""
+"""MAML as an SB3 algorithm: what its loops train, in every variant; callbacks, counters and files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
-import numpy as np
 import pytest
 import torch
-from gymnasium.vector import SyncVectorEnv
-from numpy.testing import assert_array_equal
-from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 
-import nb_gym  # noqa: F401 - registers the environments
 from nb_agents import KGatedPolicy
 from nb_agents.maml import (
     ANIL,
     FOMAML,
     MAML,
-    Environments,
     JointTraining,
     MetaSGD,
     PPOClipUpdate,
@@ -31,27 +24,7 @@ from nb_agents.maml import (
     TRPOUpdate,
 )
 from nb_agents.maml.actor import StackedActor
-from nb_agents.maml.inner import Batch, InnerStep
-from nb_agents.maml.rollout import roll_out
-from nb_agents.maml.tasks import make_task_envs
-from nb_gym import NBPendulumVectorEnv
-
-# Off the lattice of full steps, which exploration mostly takes: no episode ends early.
-GOALS = [{"goal": (0.35, 0.25), "episode_steps": 10}, {"goal": (-0.35, 0.25), "episode_steps": 10}]
-
-
-def make(cls: type[MAML] = MAML, policy: Any = "MlpPolicy", **kwargs: Any) -> MAML:
-    settings: dict[str, Any] = {"tasks": GOALS, "episodes_per_task": 4, "seed": 0, "device": "cpu"}
-    settings |= {"policy_kwargs": {"net_arch": [8, 8]}} | kwargs
-    return cls(policy, "Navigation2D-v0", **settings)
-
-
-def meta_parameters(maml: MAML) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in maml.policy.state_dict().items()}
-
-
-def moved(before: dict[str, torch.Tensor], maml: MAML) -> set[str]:
-    return {name for name, value in maml.policy.state_dict().items() if not torch.equal(before[name], value)}
+from tests.nb_agents.maml.goals import GOALS, make, meta_parameters, moved
 
 
 @pytest.mark.parametrize("cls", [MAML, FOMAML, ANIL, MetaSGD, ProMP, Reptile, JointTraining])
@@ -112,72 +85,6 @@ def test_learned_rates_stay_with_what_adapts(outer: str) -> None:
     maml.learn(200)
     assert torch.equal(maml.inner_rates[initial == 0], initial[initial == 0])
     assert not torch.equal(maml.inner_rates, initial)
-
-
-def test_inner_steps_at_test_time_all_have_the_inner_rate() -> None:
-    """CAVIA gave a rate of its own to the first test-time step; learn2learn passed the meta rate (PR #211)."""
-    maml = make(inner_lr=0.05, learning_rate=0.5, outer="ppo")
-    params, rollouts = maml._run(GOALS, 3, None, 1, evaluate=True)
-    double, _ = make(inner_lr=0.1, learning_rate=0.5, outer="ppo")._run(GOALS, 1, None, 1, evaluate=False)
-    other_meta_rate, _ = make(inner_lr=0.05, learning_rate=1e-6, outer="ppo")._run(GOALS, 3, None, 1, evaluate=True)
-    torch.testing.assert_close(double[1] - double[0], 2 * (params[1] - params[0]))
-    assert all(torch.equal(a, b) for a, b in zip(params, other_meta_rate, strict=True))
-
-    for k in range(3):
-        batch = Batch.from_rollout(maml._actor, rollouts[k], 0.99, 1.0)
-        gradient = InnerStep(maml._actor, params[k], batch, second_order=False).gradient
-        torch.testing.assert_close(params[k + 1], params[k] - 0.05 * gradient)
-
-
-def test_adapting_leaves_the_meta_parameters_and_the_training_untouched() -> None:
-    first = make(inner_steps=2).learn(300)
-    before = meta_parameters(first)
-    model = first.adapt(GOALS[0], steps=3, n_steps=8, batch_size=8)
-    assert model.num_timesteps == 3 * 4 * 10
-    first.evaluate(GOALS, steps=1)
-    assert not moved(before, first)
-    model.learn(16)
-    assert not moved(before, first)
-
-
-def test_the_training_goes_on_as_if_nothing_had_been_adapted() -> None:
-    first = make(inner_steps=2).learn(300)
-    first.adapt(GOALS[0], steps=3)
-    first.evaluate(GOALS, steps=1)
-    first.learn(300, reset_num_timesteps=False)
-    second = make(inner_steps=2).learn(300).learn(300, reset_num_timesteps=False)
-    assert not moved(meta_parameters(first), second)
-
-
-def test_adapting_by_no_step_gives_the_initialisation_as_a_ppo_model() -> None:
-    maml = make().learn(200)
-    model = maml.adapt(GOALS[0], steps=0)
-    assert isinstance(model, PPO)
-    assert model.num_timesteps == 0
-    observations = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
-    assert_array_equal(
-        model.predict(observations, deterministic=True)[0], maml.predict(observations, deterministic=True)[0]
-    )
-
-
-def test_predict_takes_raw_observations_and_scales_them() -> None:
-    maml = make().learn(200)
-    mean = maml.policy.features_extractor.mean
-    assert mean.abs().max() > 0
-    model = maml.adapt(GOALS[0], steps=1)
-    assert torch.equal(model.policy.features_extractor.mean, mean)
-
-
-def test_an_adapted_model_is_saved_and_loaded_by_sb3(tmp_path: Path) -> None:
-    model = make().learn(200).adapt(GOALS[0], steps=1)
-    model.save(tmp_path / "adapted")
-    loaded = PPO.load(tmp_path / "adapted")
-    observations = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
-    for ours, theirs in zip(model.policy.state_dict().values(), loaded.policy.state_dict().values(), strict=True):
-        assert torch.equal(ours, theirs)
-    assert_array_equal(
-        model.predict(observations, deterministic=True)[0], loaded.predict(observations, deterministic=True)[0]
-    )
 
 
 @pytest.mark.parametrize("cls", [MAML, MetaSGD, ProMP, Reptile])
@@ -252,115 +159,6 @@ def test_a_callback_can_stop_the_training_before_an_update() -> None:
     assert not moved(before, maml)
 
 
-def test_tasks_share_one_native_vector_env_where_its_class_can_hold_them() -> None:
-    tasks = [{"A": a, "frame_skip": 10} for a in (1.0, 1.5)]
-    native = make_task_envs("NBPendulum-v0", tasks, 3)
-    assert isinstance(native, NBPendulumVectorEnv)
-    assert_array_equal(native.reset(seed=0)[1]["context"]["A"], [1.0] * 3 + [1.5] * 3)
-    for others in ([{"A": 1.0}, {"b": 0.1}], [{"frame_skip": 1}, {"frame_skip": 2}], [{"A": (1.0, 1.5)}, {"A": 1.0}]):
-        assert isinstance(make_task_envs("NBPendulum-v0", others, 2), SyncVectorEnv)
-    assert isinstance(
-        make_task_envs("CartPole-v1", [{"sutton_barto_reward": b} for b in (True, False)], 2), SyncVectorEnv
-    )
-
-
-def test_native_and_single_environments_give_the_same_training() -> None:
-    native = make().learn(300)
-    single = MAML(
-        "MlpPolicy",
-        lambda **task: gym.make("Navigation2D-v0", **task),
-        GOALS,
-        episodes_per_task=4,
-        seed=0,
-        device="cpu",
-        policy_kwargs={"net_arch": [8, 8]},
-    )
-    single.learn(300)
-    assert not moved(meta_parameters(native), single)
-
-
-@pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
-def test_rollouts_do_not_depend_on_the_autoreset_mode(mode: str) -> None:
-    maml = make()
-    goals = np.array([[0.05, 0.0], [0.5, 0.5], [0.0, -0.05], [0.4, 0.0]])
-    params = maml._actor.get_vector().expand(2, -1).contiguous()
-    torch.manual_seed(0)
-    envs = gym.make_vec("Navigation2D-v0", 4, goal=goals, episode_steps=12, autoreset_mode="NextStep")
-    reference = roll_out(envs, maml._actor, params)
-    torch.manual_seed(0)
-    envs = gym.make_vec("Navigation2D-v0", 4, goal=goals, episode_steps=12, autoreset_mode=mode)
-    if mode == "Disabled":
-        # An environment without autoreset cannot be stepped beyond an end; with one common end it never is.
-        envs = gym.make_vec("Navigation2D-v0", 4, goal=goals + 9.0, episode_steps=12, autoreset_mode=mode)
-        assert roll_out(envs, maml._actor, params).mask.all()
-        return
-    rollout = roll_out(envs, maml._actor, params)
-    for name in ("mask", "terminated", "rewards", "final_observations"):
-        assert torch.equal(getattr(rollout, name), getattr(reference, name))
-
-
-def test_wrapped_environments_can_be_native_too() -> None:
-    def scaled(num_envs: int, **task: Any) -> gym.vector.VectorEnv[Any, Any, Any]:
-        env = gym.make_vec("NBPendulum-v0", num_envs=num_envs, **task)
-        return gym.wrappers.vector.TransformObservation(env, lambda observation: observation / 10)
-
-    environments = Environments(lambda **task: gym.make("NBPendulum-v0", **task), scaled, {"A": ()})
-    tasks = [{"A": 1.0, "episode_steps": 5}, {"A": 2.0, "episode_steps": 5}]
-    envs = make_task_envs(environments, tasks, 2)
-    assert_array_equal(envs.reset(seed=0)[1]["context"]["A"], [1.0, 1.0, 2.0, 2.0])
-    maml = MAML("MlpPolicy", environments, tasks, episodes_per_task=2, seed=0, device="cpu").learn(1)
-    assert maml.num_timesteps == 40
-
-
-def test_the_adapted_models_critic_is_fitted_and_its_actor_is_the_inner_loops() -> None:
-    maml = make(episodes_per_task=20).learn(1)
-    for scale in (1.0, 0.01):
-        model = maml.adapt({"goal": (0.3, 0.25)}, steps=2, reward_scale=scale)
-        positions = torch.tensor([[0.0, 0.0], [0.3, 0.2], [-0.3, -0.2]])
-        with torch.no_grad():
-            values = model.policy.predict_values(positions).squeeze(-1) / scale
-        # −distance / (1 − γ) at most for ever; nearer to the goal is worth more.
-        assert values[1] > values[0] > values[2]
-        assert -250 < values[2] < values[1] < 0
-    params, _ = maml._run([{"goal": (0.3, 0.25)}], 2, None, None, evaluate=False)
-    assert torch.equal(StackedActor(model.policy).get_vector(), params[-1][0])
-
-
-class Matrix(gym.Env[Any, Any]):
-    """One step, an action of two dimensions."""
-
-    observation_space = gym.spaces.Box(-1, 1, (2,))
-    action_space = gym.spaces.Box(-1, 1, (2, 3))
-
-    def __init__(self, scale: float) -> None:
-        self.scale = scale
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        super().reset(seed=seed)
-        return np.zeros(2, dtype=np.float32), {}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        assert action.shape == (2, 3)
-        return np.zeros(2, dtype=np.float32), self.scale * float(action.sum()), True, False, {}
-
-
-def test_actions_have_the_spaces_shape() -> None:
-    maml = MAML("MlpPolicy", Matrix, [{"scale": 1.0}, {"scale": -1.0}], episodes_per_task=4, seed=0, device="cpu")
-    maml.learn(1)
-    assert maml.adapt({"scale": 1.0}).num_timesteps == 4
-
-
-def test_discrete_actions_and_a_sampler_of_tasks() -> None:
-    def sampler(rng: np.random.Generator, n: int) -> list[dict[str, Any]]:
-        return [{"sutton_barto_reward": bool(rng.integers(2))} for _ in range(n)]
-
-    maml = MAML("MlpPolicy", "CartPole-v1", sampler, tasks_per_iteration=2, episodes_per_task=2, seed=0, device="cpu")
-    before = meta_parameters(maml)
-    maml.learn(100)
-    assert moved(before, maml)
-    assert maml.evaluate([{}], steps=1).shape == (2, 1, 2)
-
-
 @pytest.mark.parametrize("outer", ["trpo", "ppo", "reptile"])
 def test_the_k_target_acts_in_training_with_every_outer_update(outer: str) -> None:
     """A heavy one draws every layer's gate towards its level, where the same training without it does not."""
@@ -408,28 +206,3 @@ def test_the_inner_steps_of_the_gates_have_the_policies_own_ratio(ratio: float) 
     for name, part in maml._actor.slices():
         expected = 1e-3 * ratio if name.endswith(".k") else 1e-3
         torch.testing.assert_close(steps[part], torch.full_like(steps[part], expected), rtol=1e-2, atol=1e-7)
-
-
-@pytest.mark.parametrize(
-    "env_id", ["nb_gym:NBPendulum-v0", "nb_gym:Navigation2D-v0", "gymnasium.envs.classic_control:Pendulum-v1"]
-)
-def test_ids_may_name_a_module_to_import(env_id: str) -> None:
-    bare = env_id.rpartition(":")[2]
-    returns = [
-        MAML("MlpPolicy", each, [{}, {}], episodes_per_task=2, seed=0, device="cpu").evaluate([{}], seed=1)
-        for each in (env_id, bare)
-    ]
-    assert_array_equal(*returns)
-    native = Environments.registered(env_id) is not None
-    assert native == (Environments.registered(bare) is not None) == env_id.startswith("nb_gym")
-
-
-def test_ids_without_a_version_are_the_newest() -> None:
-    with pytest.warns(UserWarning, match="latest versioned environment"):
-        newest = make_task_envs("nb_gym:NBPendulum", [{}], 2)
-    assert isinstance(newest, NBPendulumVectorEnv) or isinstance(newest.unwrapped, NBPendulumVectorEnv)
-
-
-def test_a_module_that_is_not_there_is_gymnasiums_own_error() -> None:
-    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
-        MAML("MlpPolicy", "no_such_module:NBPendulum-v0", [{}], episodes_per_task=2)

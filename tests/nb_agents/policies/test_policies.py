@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 import pickle
 from pathlib import Path
@@ -12,64 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 from sb3_contrib import ARS, TRPO
 from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 import nb_agents
 from nb_agents import PAPER, KGatedPolicy
-
-
-def observations(model: Any, n: int = 8) -> Any:
-    space = model.observation_space
-    space.seed(0)
-    samples = [space.sample() for _ in range(n)]
-    if isinstance(space, spaces.Dict):
-        return {key: np.stack([sample[key] for sample in samples]) for key in space}
-    return np.stack(samples).clip(-3, 3) if space.dtype == np.float32 else np.stack(samples)
-
-
-def actions(model: Any) -> np.ndarray:
-    policy = getattr(model, "policy", model)
-    return policy.predict(observations(policy), deterministic=True)[0]
-
-
-class Recording(torch.optim.SGD):
-    """Plain gradient descent that keeps the gradients of every step."""
-
-    def __init__(self, params: Any, lr: float) -> None:
-        super().__init__(params, lr)
-        self.steps: list[dict[int, torch.Tensor]] = []
-
-    def step(self, closure: Any = None) -> None:
-        grads = {id(p): p.grad.clone() for group in self.param_groups for p in group["params"] if p.grad is not None}
-        self.rates = [group["lr"] for group in self.param_groups]
-        self.steps.append(grads)
-
-
-def gated_optimizers(model: Any) -> list[Any]:
-    owners = (model.policy, getattr(model.policy, "actor", None), getattr(model.policy, "critic", None))
-    return [o.optimizer for o in owners if hasattr(o, "optimizer") and len(o.optimizer.param_groups) == 2]
-
-
-def check_kept(model: Any, tmp_path: Path) -> None:
-    """Model and policy come back from their files with equal predictions, and the model goes on learning."""
-    model.save(tmp_path / "model")
-    model.policy.save(tmp_path / "policy")
-    loaded = type(model).load(tmp_path / "model", env=model.get_env(), device=model.device)
-    policy = type(model.policy).load(tmp_path / "policy", device=model.device)
-    for other in (loaded.policy, policy):
-        assert np.array_equal(actions(model), actions(other))
-        for (name, value), own in zip(other.state_dict().items(), model.policy.state_dict().values(), strict=True):
-            assert torch.equal(value, own), name
-    before = [gate.k.detach().clone() for gate in loaded.policy.gates.values()]
-    loaded.learn(64, reset_num_timesteps=False)
-    assert loaded.num_timesteps > model.num_timesteps
-    if isinstance(model, ARS) and model.device.type == "cuda":
-        return  # sb3-contrib's ARS forgets what it loaded on a GPU and begins anew, with its own policies as well
-    now = [gate.k for gate in loaded.policy.gates.values()]
-    assert not any(torch.equal(*pair) for pair in zip(now, before, strict=True)), "every gate goes on learning"
+from tests.nb_agents.policies.kept import actions, check_kept
 
 
 def test_learn_save_load_and_go_on(algorithm: Any, tmp_path: Path) -> None:
@@ -92,72 +40,6 @@ def test_same_seed_same_policy(algorithm: Any) -> None:
     first, second = (algorithm.make().learn(64) for _ in range(2))
     for a, b in zip(first.policy.parameters(), second.policy.parameters(), strict=True):
         assert torch.equal(a, b)
-
-
-def test_k_target_gradient_reaches_the_step_exactly(gradient_algorithm: Any) -> None:
-    """One update with weight w and one with weight 0, from equal data: the difference is w ∂L/∂k, for the k's alone."""
-    grads, models = [], []
-    for weight in (0.1, 0.0):
-        kwargs = {"optimizer_class": Recording, "optimizer_kwargs": {}, "gate_critic": True, "k_target_weight": weight}
-        settings = (
-            {} if "max_grad_norm" not in gradient_algorithm.cls.__init__.__annotations__ else {"max_grad_norm": 1e9}
-        )
-        model = gradient_algorithm.make(policy_kwargs=kwargs | {"task_difficulty": 0.5}, **settings)
-        optimizers = gated_optimizers(model)
-        assert optimizers
-        model.learn(32)
-        grads.append([optimizer.steps[0] for optimizer in optimizers])
-        models.append(model)
-    for steps_with, steps_without, optimizer in zip(*grads, gated_optimizers(models[0]), strict=True):
-        ks = [gate.k for gate in models[0].policy.gates.values() if id(gate.k) in steps_with]
-        assert ks
-        assert len(steps_with) == len(steps_without)
-        for (key, grad), plain in zip(steps_with.items(), steps_without.values(), strict=True):
-            expected = torch.zeros_like(grad)
-            for k in ks:
-                if id(k) == key:
-                    gate = torch.sigmoid(k.detach()[0])
-                    expected[0] = 0.1 * 2 * (gate - 0.3 * (0.5 + 0.3 * 0.5)) * gate * (1 - gate)
-            torch.testing.assert_close(grad - plain, expected, atol=1e-6, rtol=1e-5)
-        assert optimizer.steps, "the optimizer was stepped by SB3's own train()"
-
-
-def test_k_target_gradient_is_clipped_with_the_rest() -> None:
-    kwargs = {"optimizer_class": Recording, "optimizer_kwargs": {}, "k_target_weight": 1e3}
-    model = PPO(
-        KGatedPolicy, "Pendulum-v1", n_steps=16, batch_size=16, max_grad_norm=0.5, policy_kwargs=kwargs, device="cpu"
-    )
-    model.learn(16)
-    norm = math.sqrt(sum(g.square().sum().item() for g in model.policy.optimizer.steps[0].values()))
-    assert norm == pytest.approx(0.5, rel=1e-4)
-
-
-def test_the_ks_are_stepped_with_the_ratio_under_a_schedule(gradient_algorithm: Any, tmp_path: Path) -> None:
-    def halving(progress_remaining: float) -> float:
-        return 1e-3 * (1 + progress_remaining)
-
-    kwargs = {"optimizer_class": Recording, "optimizer_kwargs": {}, "k_lr_ratio": 7.0}
-    model = gradient_algorithm.make(policy_kwargs=kwargs, learning_rate=halving)
-    model.learn(64)
-    model.save(tmp_path / "model")
-    loaded = gradient_algorithm.cls.load(tmp_path / "model", env=model.get_env(), device=gradient_algorithm.device)
-    for each in (model, loaded):
-        each.learn(64)
-        for optimizer in gated_optimizers(each):
-            weights_rate, gates_rate = optimizer.rates
-            assert 1e-3 <= weights_rate < 2e-3
-            assert gates_rate == 7.0 * weights_rate
-
-
-def test_the_rate_in_force_moves_the_parameters() -> None:
-    kwargs = {"optimizer_class": torch.optim.SGD, "optimizer_kwargs": {}, "k_lr_ratio": 5.0, "k_target_weight": 0.0}
-    settings = {"n_steps": 16, "n_epochs": 1, "batch_size": 16, "max_grad_norm": 1e9, "device": "cpu", "seed": 1}
-    model = PPO(KGatedPolicy, "Pendulum-v1", learning_rate=0.01, policy_kwargs=kwargs, **settings)
-    before = {name: p.detach().clone() for name, p in model.policy.named_parameters()}
-    model.learn(16)
-    for name, parameter in model.policy.named_parameters():
-        rate = 0.05 if name.endswith(".k") else 0.01
-        torch.testing.assert_close(parameter.detach(), before[name] - rate * parameter.grad, rtol=1e-5, atol=1e-8)
 
 
 def test_neutral_gates_are_the_plain_policy_before_and_after_training(algorithm: Any) -> None:
@@ -194,13 +76,6 @@ def test_a_new_policy_acts_as_sb3s_own_with_the_same_seed(algorithm: Any) -> Non
     plain = algorithm.make(policy="MlpLstmPolicy" if "Recurrent" in algorithm.cls.__name__ else "MlpPolicy")
     for kwargs in ({}, {"block_size": None}, {"block_size": 5, "block_weight": 1.7, "gate_critic": True}):
         assert np.array_equal(actions(algorithm.make(policy_kwargs=kwargs)), actions(plain)), kwargs
-
-
-def test_by_default_nothing_but_the_loss_moves_a_gate(gradient_algorithm: Any) -> None:
-    policy = gradient_algorithm.make(policy_kwargs={"gate_critic": True}).policy
-    sum(0.0 * parameter.sum() for parameter in policy.parameters() if parameter.requires_grad).backward()
-    for gate in policy.gates.values():
-        assert not gate.k.grad.any()
 
 
 def test_a_model_that_names_its_class_where_it_was_once_still_loads(tmp_path: Path, monkeypatch: Any) -> None:
@@ -265,40 +140,6 @@ def test_gsde(sde_algorithm: Any, tmp_path: Path) -> None:
     model = sde_algorithm.make("Pendulum-v1", use_sde=True, sde_sample_freq=4).learn(64)
     assert getattr(model.policy, "actor", model.policy).use_sde
     check_kept(model, tmp_path)
-
-
-IMAGE = spaces.Box(0, 255, (36, 36, 1), np.uint8)
-VECTOR = spaces.Box(-1, 1, (3,))
-SMALL_CNN = {"features_extractor_kwargs": {"features_dim": 16}, "net_arch": [8]}
-
-
-@pytest.mark.parametrize("share", [True, False])
-def test_images(image_algorithm: Any, share: bool, tmp_path: Path, anything: Any) -> None:
-    kwargs: dict[str, Any] = dict(SMALL_CNN)
-    if "share_features_extractor" in inspect.signature(image_algorithm.cnn.__mro__[2]).parameters:
-        kwargs["share_features_extractor"] = share
-    env = anything(IMAGE, image_algorithm.actions[0])
-    model = image_algorithm.make(env, image_algorithm.cnn, kwargs).learn(32)
-    convolutions = [gate for gate in model.policy.gates.values() if gate.spatial_dims == 2]
-    assert [gate.n_units for gate in convolutions] == [32, 64, 64]
-    check_kept(model, tmp_path)
-
-
-def test_dictionary_observations(dict_algorithm: Any, tmp_path: Path, anything: Any) -> None:
-    mixed = spaces.Dict({"image": IMAGE, "kind": spaces.Discrete(3), "vector": VECTOR})
-    kwargs = {"features_extractor_kwargs": {"cnn_output_dim": 16}, "net_arch": [8]}
-    env = anything(mixed, dict_algorithm.actions[0])
-    model = dict_algorithm.make(env, dict_algorithm.multi_input, kwargs).learn(32)
-    assert [gate.spatial_dims for gate in model.policy.gates.values()].count(2) == 3
-    check_kept(model, tmp_path)
-
-
-def test_every_action_space_that_the_algorithm_takes(algorithm: Any, tmp_path: Path, anything: Any) -> None:
-    for kind in algorithm.actions:
-        env = anything(VECTOR, kind)
-        model = algorithm.make(env).learn(32)
-        assert all(env.action_space.contains(action) for action in actions(model))
-        check_kept(model, tmp_path)
 
 
 def test_a_policy_class_of_ones_own_gets_gates_from_the_same_mixin(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Random networks, and whether inserting gates and folding them changes one in silence.
+"""Whether inserting gates into random networks and folding them changes one in silence.
 
 ``PYTHONPATH=. python -m tests.nb_agents.surgery.random_networks 2000`` counts what became of so many.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import collections
 import copy
-import random
 import re
 import sys
 import warnings
@@ -16,308 +15,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from nb_agents.gates.gate import KGate, named_gates
 from nb_agents.surgery.fold import fold_gates
 from nb_agents.surgery.insert import insert_gates
-from tests.nb_agents.surgery.random_parts import add_part
-
-BATCH, TIME, SIDE = 4, 3, 6
-Shape = tuple[int, ...]
-Step = Callable[["Net", torch.Tensor], torch.Tensor]
-
-
-class Net(nn.Module):
-    """A list of steps, each a function of the module and the value so far."""
-
-    def __init__(self, steps: list[Step], layers: dict[str, nn.Module], split: int) -> None:
-        super().__init__()
-        self.layers, self.steps, self.split = nn.ModuleDict(layers), steps, split
-        self.kept: Any = None
-
-    def _run(self, x: torch.Tensor, steps: list[Step]) -> torch.Tensor:
-        for step in steps:
-            x = step(self, x)
-        return x
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self._run(x, self.steps)
-
-
-class WithValue(Net):
-    """A second entry method that reads a value in the middle."""
-
-    def value(self, x: torch.Tensor) -> torch.Tensor:
-        return self.layers["aux"](self._run(x, self.steps[: self.split]))
-
-
-class WithOption(Net):
-    """An optional argument that leads another way."""
-
-    def forward(self, x: torch.Tensor, task: torch.Tensor | None = None) -> torch.Tensor:
-        h = self._run(x, self.steps[: self.split])
-        if task is not None:
-            h = h + self.layers["aux"](h).mean() * task
-        return self._run(h, self.steps[self.split :])
-
-
-class Builder:
-    """Draws the steps of one network."""
-
-    def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed)
-        self.layers: dict[str, nn.Module] = {}
-        self.steps: list[Step] = []
-        kinds: list[Shape] = [(BATCH, 5), (BATCH, TIME, 5), (BATCH, 4, SIDE, SIDE)]
-        self.input_shape = self.shape = self.random.choice(kinds)
-
-    def build(self) -> tuple[Net, torch.Tensor]:
-        """The network and an input."""
-        split, aux_shape = 0, self.shape
-        for number in range(self.random.randint(2, 4)):
-            self._block()
-            if number == 1:
-                split, aux_shape = len(self.steps), self.shape
-        self._add(nn.Flatten() if self.random.random() < 0.7 else Mean(len(self.shape)))
-        self._add(nn.Linear(self.shape[-1], 7))
-        self._activation()
-        self._add(nn.Linear(7, 3))
-        kind = self.random.choices((Net, WithValue, WithOption), (6, 2, 2))[0]
-        if kind is not Net:
-            self.layers["aux"] = nn.Linear(aux_shape[-1], 2)
-        net = kind(self.steps, self.layers, split)
-        self._hook(net)
-        return net, torch.randn(self.input_shape)
-
-    def _add(self, layer: nn.Module) -> str:
-        name = f"l{len(self.layers)}"
-        self.layers[name] = layer
-        self._step(lambda net, x: net.layers[name](x))
-        return name
-
-    def _step(self, step: Step) -> None:
-        """Add a step, if it can be done."""
-        probe = Net([], self.layers, 0).eval()
-        with torch.no_grad():
-            shape = tuple(step(probe, torch.randn(self.shape)).shape)
-        if len(shape) not in (2, 3, 4):
-            raise ValueError("neither vectors nor sequences nor images")
-        self.steps.append(step)
-        self.shape = shape
-
-    def _block(self) -> None:
-        if len(self.shape) == 4:
-            self._convolution()
-        else:
-            self._dense()
-        if self.random.random() < 0.3:
-            self._normalization()
-        self._activation()
-        if self.random.random() < 0.2:
-            self._normalization()
-        for _ in range(self.random.choice((0, 0, 1, 1, 2))):
-            twist, before = self.random.choice(TWISTS), (dict(self.layers), list(self.steps), self.shape)
-            try:
-                twist(self)
-            except (RuntimeError, ValueError, IndexError):
-                self.layers, self.steps, self.shape = before  # it does not fit these shapes
-
-    def _dense(self) -> None:
-        n, m = self.shape[-1], self.random.choice((4, 6, 8))
-        kind = self.random.random() if len(self.shape) == 3 else 1.0
-        layer: nn.Module = nn.Linear(n, m, bias=self.random.random() < 0.8)
-        if kind < 0.15:
-            layer = Recurrent(self.random.choice((nn.GRU, nn.LSTM, nn.RNN))(n, m, batch_first=True))
-        elif kind < 0.25:
-            layer = Attention(nn.MultiheadAttention(n, 1, batch_first=True))
-        elif self.random.random() < 0.08:
-            layer = nn.utils.parametrizations.weight_norm(layer)
-        elif self.random.random() < 0.08:
-            layer = Noisy(n, m)
-        self._add(layer)
-
-    def _convolution(self) -> None:
-        n = self.shape[1]
-        choices: list[Callable[[], nn.Module]] = [
-            lambda: nn.Conv2d(n, 8, 3, padding=1),
-            lambda: nn.Conv2d(n, n, 3, padding=1, groups=n),
-            lambda: nn.Conv2d(n, 8, 1, groups=2 if n % 2 == 0 else 1, bias=False),
-            lambda: nn.ConvTranspose2d(n, 4, 3, padding=1, groups=2 if n % 2 == 0 else 1),
-        ]
-        self._add(self.random.choice(choices)())
-
-    def _normalization(self) -> None:
-        n = self.shape[1] if len(self.shape) == 4 else self.shape[-1]
-        if len(self.shape) == 4:
-            self._add(self.random.choice((nn.BatchNorm2d(n), nn.GroupNorm(1, n), nn.InstanceNorm2d(n, affine=True))))
-        elif len(self.shape) == 3:
-            self._add(self.random.choice((nn.LayerNorm(n), nn.RMSNorm(n), nn.BatchNorm1d(self.shape[1]))))
-        else:
-            self._add(self.random.choice((nn.LayerNorm(n), nn.BatchNorm1d(n))))
-        with torch.no_grad():
-            for parameter in self.layers[f"l{len(self.layers) - 1}"].parameters():
-                parameter.uniform_(0.5, 1.5)
-
-    def _activation(self) -> None:
-        kind = self.random.random()
-        if kind < 0.2:
-            function = self.random.choice((F.relu, torch.tanh, F.gelu, F.leaky_relu, F.elu))
-            self._step(lambda net, x: function(x))
-        elif kind < 0.3 and (names := [n for n, m in self.layers.items() if isinstance(m, (nn.ReLU, nn.Tanh))]):
-            name = self.random.choice(names)  # one module in two places
-            self._step(lambda net, x: net.layers[name](x))
-        else:
-            made = (nn.ReLU, nn.ReLU, nn.Tanh, nn.LeakyReLU, nn.PReLU, nn.SiLU, nn.ELU, lambda: nn.ReLU(inplace=True))
-            self._add(self.random.choice(made)())
-
-    def _hook(self, net: Net) -> None:
-        module = self.random.choice([*net.layers.values(), net])
-        kind = self.random.random()
-        if kind < 0.05:
-            module.register_forward_pre_hook(lambda m, args: (torch.tanh(args[0]), *args[1:]))
-        elif kind < 0.1:
-            module.register_forward_hook(lambda m, args, out: torch.tanh(out) if torch.is_tensor(out) else out)
-
-
-class Mean(nn.Module):
-    """The mean over all but the first dimension and that of the units."""
-
-    def __init__(self, rank: int) -> None:
-        super().__init__()
-        self.dims = {2: (), 3: (1,), 4: (2, 3)}.get(rank, ())
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.mean(dim=self.dims) if self.dims else x
-
-
-class Recurrent(nn.Module):
-    """A recurrent layer's outputs."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.layer(x)[0]
-
-
-class Attention(Recurrent):
-    """Attention of a sequence to itself."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.layer(x, x, x)[0]
-
-
-class Noisy(nn.Linear):
-    """A linear layer with a forward of its own."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.linear(x, self.weight * 2 if self.training else self.weight, self.bias)
-
-
-def _branches(b: Builder) -> None:
-    n, dense = b.shape[-1], len(b.shape) < 4
-    axis = b.random.choice((-1, 1, len(b.shape) - 1, 0)) if dense else b.random.choice((1, -3, -1, 2))
-    made = (lambda: nn.Linear(n, 6)) if dense else (lambda: nn.Conv2d(b.shape[1], 6, 3, padding=1))
-    one, two, act, bct = (f"l{len(b.layers) + i}" for i in range(4))
-    b.layers |= {one: made(), two: made(), act: nn.ReLU(), bct: b.random.choice((nn.ReLU, nn.Tanh))()}
-    how = b.random.choice(("cat", "cat", "add", "mul", "raw"))
-    if axis == 0 and how in ("cat", "raw"):
-        how = "add"
-
-    def step(net: Net, x: torch.Tensor) -> torch.Tensor:
-        p, q = net.layers[act](net.layers[one](x)), net.layers[bct](net.layers[two](x))
-        if how == "add":
-            return p + q
-        return p * q if how == "mul" else torch.cat([p, x if how == "raw" else q], dim=axis)
-
-    b._step(step)
-
-
-def _residual(b: Builder) -> None:
-    dense = len(b.shape) < 4
-    name = f"l{len(b.layers)}"
-    n = b.shape[-1] if dense else b.shape[1]
-    b.layers[name] = nn.Linear(n, n) if dense else nn.Conv2d(n, n, 3, padding=1)
-    b._step(lambda net, x: x + net.layers[name](x))
-
-
-def _shared_layer(b: Builder) -> None:
-    fits = [n for n, m in b.layers.items() if type(m) is nn.Linear and m.in_features == b.shape[-1]]
-    name = b.random.choice(fits or ["none"])
-    if name != "none":
-        b._step(lambda net, x: net.layers[name](x))
-        b._activation()
-
-
-def _functional_layer(b: Builder) -> None:
-    fits = [n for n, m in b.layers.items() if type(m) is nn.Linear and m.in_features == b.shape[-1]]
-    if fits:
-        name, scaled = b.random.choice(fits), b.random.random() < 0.5
-        b._step(lambda net, x: F.linear(x, net.layers[name].weight * (2 if scaled else 1)))
-        b._activation()
-
-
-def _function(function: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Builder], None]:
-    return lambda b: b._step(lambda net, x: function(x))
-
-
-def _keep(b: Builder) -> None:
-    def step(net: Net, x: torch.Tensor) -> torch.Tensor:
-        net.kept = x
-        return x
-
-    b._step(step)
-
-
-def _mode(b: Builder) -> None:
-    name = f"l{len(b.layers)}"
-    b.layers[name] = nn.Linear(b.shape[-1], 1)
-    b._step(lambda net, x: x + net.layers[name](x) if net.training else x)
-
-
-def _in_pieces(b: Builder) -> None:
-    n, name = b.shape[-1], f"l{len(b.layers)}"
-    b.layers[name] = nn.Sequential(nn.Linear(n, 6), nn.ReLU(), nn.Linear(6, n), nn.Tanh(), nn.Linear(n, 5))
-    first = b.random.choice((2, 3))
-    b._step(
-        lambda net, x: net.layers[name][first:](net.layers[name][:first][:2](x)) if first == 2 else net.layers[name](x)
-    )
-
-
-TWISTS: list[Callable[[Builder], None]] = [
-    add_part, add_part, add_part, add_part, add_part, add_part,
-    _branches, _branches, _branches, _residual, _residual, _shared_layer, _functional_layer, _keep, _mode, _in_pieces,
-    lambda b: b._add(nn.Dropout(0.3)) and None,
-    lambda b: b._add(nn.MaxPool2d(2)) and None,
-    lambda b: b._add(nn.AvgPool1d(3, 1, 1)) and None,
-    lambda b: b._add(nn.Softmax(-1)) and None,
-    _function(lambda x: x.flatten(1)),
-    _function(lambda x: x.view(x.size(0), -1)),
-    _function(lambda x: x.reshape(-1, x.shape[-1])),
-    _function(lambda x: x.view(x.size(0) * x.size(1), -1)),
-    _function(lambda x: x.flatten(0, 1)),
-    _function(lambda x: x.view(BATCH, -1, 2)),
-    _function(lambda x: x.transpose(-1, -2)),
-    _function(lambda x: x.mean(dim=1)),
-    _function(lambda x: x.mean(dim=(2, 3))),
-    _function(lambda x: x.amax(dim=-1, keepdim=True) + x),
-    _function(lambda x: x.flip(-1)),
-    _function(lambda x: torch.cat(x.chunk(2, dim=1)[::-1], dim=1)),
-    _function(lambda x: torch.cat([x, x], dim=1)),
-    _function(lambda x: torch.stack([x, 2 * x]).sum(0)),
-    _function(lambda x: -2 * x),
-    _function(lambda x: torch.div(x, 0.1, rounding_mode="floor")),
-    _function(lambda x: (10 * x).to(torch.int64).to(x.dtype)),
-    _function(lambda x: x.clamp(-0.5, 0.5)),
-    _function(lambda x: x * 0.5 if x.sum() > 1.0 else x),
-    _function(lambda x: x + 1),
-    _function(lambda x: F.dropout(x, 0.2)),
-    _function(lambda x: x * int(x.sum() > 0)),
-]  # fmt: skip
-"""What a block may do to its values besides."""
+from tests.nb_agents.surgery.random_builder import Builder, Net, WithOption
+from tests.nb_agents.surgery.random_twists import TWISTS
 
 
 def by_hand(net: Net) -> Net:
@@ -378,7 +82,7 @@ def insert(net: nn.Module, example_inputs: tuple[Any, ...] | None) -> nn.Module:
 def outcome(seed: int) -> tuple[str, str]:
     """What became of one network: of inserting gates, and of folding them."""
     torch.manual_seed(seed)
-    net, x = Builder(seed).build()
+    net, x = Builder(seed, TWISTS).build()
     net, x = net.double(), x.double()
     example: tuple[Any, ...] | None = (x,) if seed % 2 else None
     inserted, folded = "inserted", "none"

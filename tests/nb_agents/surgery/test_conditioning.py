@@ -20,7 +20,7 @@ from nb_agents import ContextDifficulty, FiLMGate, KGate, SignedKGate, at, fold_
 from nb_agents.inference.conditioned import conditioned_nets
 from nb_agents.inference.encoder import EncoderOf
 from nb_gym.wrappers import HistoryObservation, vector
-from tests.nb_agents.inference.test_conditioned import OFF, batch, make_env, with_context
+from tests.nb_agents.inference.models import OFF, batch, make_env, with_context
 from tests.nb_agents.shared import Pictures, TwoTorques
 from tests.nb_agents.surgery.test_searching import hidden
 

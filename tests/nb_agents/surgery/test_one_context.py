@@ -14,7 +14,7 @@ from stable_baselines3 import DQN, PPO, SAC, TD3
 
 import nb_agents
 from nb_agents import ContextDifficulty, KGatedPolicy, SignedKGate, export_onnx, fold_gates, transfer
-from tests.nb_agents.inference.test_conditioned import DICT, FLAT, batch, make_env, make_model, with_context
+from tests.nb_agents.inference.models import DICT, FLAT, batch, make_env, make_model, with_context
 from tests.nb_agents.shared import Pictures
 from tests.nb_agents.surgery.test_searching import ON, hidden
 

@@ -14,8 +14,8 @@ from stable_baselines3 import DQN, PPO, SAC, TD3
 
 from nb_agents import KGatedPolicy, SignedKGate, guess, searching
 from nb_agents.inference.conditioned import conditioned_nets
-from tests.nb_agents.inference.test_conditioned import FLAT, SHORT, batch, make_env, make_model
-from tests.nb_agents.inference.test_conditioned import with_context as at
+from tests.nb_agents.inference.models import FLAT, SHORT, batch, make_env, make_model
+from tests.nb_agents.inference.models import with_context as at
 from tests.nb_agents.shared import TwoTorques
 
 ON = {"n_steps": 8, "batch_size": 8}

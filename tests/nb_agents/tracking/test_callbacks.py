@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from nb_agents import PAPER, KGateCallback
 from nb_agents.tracking.history import GateHistory
 from nb_agents.tracking.plot import plot_gates
-from tests.nb_agents.inference.test_conditioned import FLAT, make_model
+from tests.nb_agents.inference.models import FLAT, make_model
 from tests.nb_agents.inference.test_row_k_target import HARD_IS_A, loss_by_hand, net_of, ppo
 
 START = 1 / (1 + math.exp(-0.25))
