@@ -77,7 +77,7 @@ METHODS = {
 SEARCHED = ("nb-k-cma", "scale-cma")
 """The methods that take no gradient step in a target: a few numbers are searched there."""
 
-MAIN = ("fine-tune", "nb-pro", "nb-pro-k", "nb-k-cma", "head", "lora-4")
+MAIN = ("fine-tune", "nb-pro", "nb-pro-k", "nb-k-cma", "scale-cma", "head", "lora-4")
 """Methods of the wide networks, and of the robots that are not the cheetah."""
 
 DEFAULT = (*MAIN, "scratch", "student", "randomised")
