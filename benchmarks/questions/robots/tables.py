@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.questions.robots.plan import MAIN
 from benchmarks.questions.robots.published import published_table
 from benchmarks.questions.robots.scores import (
     CONTROLS,
@@ -50,7 +51,7 @@ AS_ABOVE = "What the columns are, and what all that adapt share, stands below th
 
 def robots_tables(runs: Sequence[Any]) -> list[Table]:
     """All tables, place by place."""
-    tables = [_claim(runs), _controls(runs)]
+    tables = [_claim(runs), _controls(runs), _overview(runs)]
     for place in places(runs):
         rows = by_row(runs, place)
         tables += [_returns(rows, place), _against(rows, place)]
@@ -123,6 +124,25 @@ def _controls(runs: Sequence[Any]) -> Table:
     )
     heads = ["method", "control", "target", "method's return", "control's return", "difference", "seeds"]
     return Table("What could take the credit", heads, made, note)
+
+
+def _overview(runs: Sequence[Any]) -> Table:
+    """Where the methods that adapt end, a row for each target of each robot and width."""
+    made = []
+    for place in places(runs):
+        rows = by_row(runs, place)
+        each = [values(rows.get(name, {}), "final") for name in MAIN]
+        cells = [
+            f"{number(float(interquartile_mean(one)))}; {number(float(one.min()))}" if one.size else "" for one in each
+        ]
+        seeds = sorted({one.size for one in each} - {0})
+        if seeds:
+            made.append([_title(place), *cells, " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))])
+    note = (
+        "Returns in the end, interquartile mean over the seeds; worst seed. The intervals stand in the tables of each"
+        " target. `nb-k-cma` and `scale-cma` end after 25 episodes, the others after 100,000 or 150,000 decisions."
+    )
+    return Table("Every target: in the end", ["target", *(f"`{name}`" for name in MAIN), "seeds"], made, note)
 
 
 def _title(place: Place) -> str:

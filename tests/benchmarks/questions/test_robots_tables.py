@@ -26,12 +26,14 @@ def made_up(method, seed, rows, adaptation=None, target="inverted_actions", robo
     return RobotsRun(spec, RobotsResult(rows, adaptation), versions(), "0123456789ab", 1.0, 1.0)
 
 
-def moved(seed, method="fine-tune", target="inverted_actions", early=-100.0, end=500.0, numbers=5_702, swapped=None):
+def moved(
+    seed, method="fine-tune", target="inverted_actions", early=-100.0, end=500.0, numbers=5_702, swapped=None, width=64
+):
     """An adaptation whose returns rise with the seed."""
     i = float(seed - 100)
     row = Row({target: end + i, "source": 2_000.0 - i}, numbers, 1_200_000, 150_000)
     curve = Adaptation([0, 25_000, 150_000], [-50.0 - i, 40.0, end + i], [early + i] * 25, 6_000.0, swapped)
-    return made_up(method, seed, {method: row}, curve, target)
+    return made_up(method, seed, {method: row}, curve, target, width=width)
 
 
 def first_episode(seed, level, below=(), method="student", teacher="teacher"):
@@ -92,6 +94,22 @@ def test_what_folding_and_export_have_found_is_told():
     (table,) = (table for table in QUESTION.tables([run]) if table.title == "Folded and exported")
     told = ["HalfCheetah, `inverted_actions`", "`nb-pro-k`", "3.6e-07", "8.1e-07", "0.4", "660", "100"]
     assert table.rows == [told]
+
+
+def test_every_target_is_seen_at_once(runs):
+    runs += [moved(100, "head", "crippled_backlegs", end=7.0), moved(100, width=256)]
+    (table,) = (table for table in QUESTION.tables(runs) if table.title == "Every target: in the end")
+    told = {row[0]: {name: cell for name, cell in zip(table.columns, row, strict=True) if cell} for row in table.rows}
+    cheetah = "HalfCheetah, `inverted_actions`"
+    assert told == {
+        cheetah: {"target": cheetah, "`fine-tune`": "502.0; 500.0", "seeds": "5"},
+        "HalfCheetah, `crippled_backlegs`": {
+            "target": "HalfCheetah, `crippled_backlegs`", "`head`": "7.0; 7.0", "seeds": "1",
+        },
+        "HalfCheetah, 256 × 256, `inverted_actions`": {
+            "target": "HalfCheetah, 256 × 256, `inverted_actions`", "`fine-tune`": "500.0; 500.0", "seeds": "1",
+        },
+    }  # fmt: skip
 
 
 def test_controls_stand_beside_what_they_could_take_the_credit_of():
