@@ -35,7 +35,8 @@ def _picture(robot: str, width: int, drawn: dict[Place, Scores]) -> Picture:
     most = max(len(row) for rows in drawn.values() for row in rows.values())
     for axes, (place, rows) in zip(grid, drawn.items(), strict=True):
         for name, row in rows.items():
-            _draw(axes, name, row, name if len(row) == most else f"{name} ({len(row)} of {most} seeds)")
+            whole = len(row) == most
+            _draw(axes, name, row, name if whole else f"{name} ({len(row)} of {most} seeds)", bands=whole)
         axes.set_title(place.target, loc="left", fontsize=10)
         axes.set_ylabel("return")
         tidy(axes)
@@ -43,10 +44,11 @@ def _picture(robot: str, width: int, drawn: dict[Place, Scores]) -> Picture:
         axes.set_xlabel("decisions in the target, thousands")
     handles = {label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4, frameon=False, fontsize=8)
+    seeds = f"{most} seed{'s' if most > 1 else ''}, where the legend does not say fewer"
+    edges = "; of those with all of them, pointwise 95 % intervals" if most >= FEWEST_SEEDS else ""
     note = (
-        f"Interquartile means over {most} seeds, where the legend does not say fewer, with pointwise 95 % intervals"
-        f" from {FEWEST_SEEDS} seeds on. Level lines are policies that were trained over many contexts and take no step"
-        " in the target: their first episode."
+        f"Interquartile means over {seeds}{edges}. Level lines are policies that were trained over many contexts and"
+        " take no step in the target: their first episode."
     )
     panels = ", ".join(place.target for place in drawn)
     alt = f"Return in a target against decisions there, a panel for each of {panels}; {', '.join(handles)}."
@@ -54,16 +56,17 @@ def _picture(robot: str, width: int, drawn: dict[Place, Scores]) -> Picture:
     return Picture(f"{robot}, {width} × {width}: moved to another robot", alt, note, figure, name)
 
 
-def _draw(axes: Axes, name: str, row: Any, label: str) -> None:
+def _draw(axes: Axes, name: str, row: Any, label: str, *, bands: bool) -> None:
     curves = [score.adaptation for score in row.values() if score.adaptation]
     if curves:
         steps = min((each.steps for each in curves), key=len)
         lines = np.array([each.returns[: len(steps)] for each in curves])
-        draw_line(axes, label, Line(np.array(steps) / 1000.0, lines), band(lines), METHODS[name].style)
+        edges = band(lines) if bands else None
+        draw_line(axes, label, Line(np.array(steps) / 1000.0, lines), edges, METHODS[name].style)
     elif name in LEVELS:
         level, style = values(row, "final"), METHODS[name].style
         axes.axhline(
             float(interquartile_mean(level)), color=style.colour, linestyle=style.line, label=label, linewidth=1.7
         )
-        if edges := band(level[:, None]):
+        if bands and (edges := band(level[:, None])):
             axes.axhspan(edges[0][0], edges[1][0], color=style.colour, alpha=0.14, linewidth=0)
